@@ -1,0 +1,54 @@
+"""The suites, named lists of tasks, and the budgets of the standard tasks. Plain data, chosen from benchmarks/calibration.
+
+A budget is at least four times the reference's median steps-to-generalize (`grokbench calibrate`, benchmarks/README.md).
+"""
+
+from dataclasses import dataclass
+
+POWER_ET_AL = (
+    "add_mod97-0.5",
+    "sub_mod97-0.5",
+    "div_mod97-0.5",
+    "div_or_sub_mod97-0.5",
+    "x2_y2_mod97-0.5",
+    "x2_xy_y2_mod97-0.5",
+    "x2_xy_y2_x_mod97-0.5",
+    "x3_xy_mod97-0.5",
+    "x3_xy2_y_mod97-0.5",
+    "compose_s5-0.5",
+    "conjugate_s5-0.5",
+    "sandwich_s5-0.5",
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of tasks to be scored, and a control that is never scored: a random table, which none can pass."""
+
+    name: str
+    about: str
+    tasks: tuple[str, ...]
+    control: str
+    control_seeds: tuple[int, ...] = (0, 1)
+
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite("mini", "minutes on two CPU cores", ("add_mod47-0.5", "mul_mod47-0.5"), "random_mod23-0.5"),
+        Suite("full", "Power et al.'s twelve operations and mul, at 97", (*POWER_ET_AL, "mul_mod97-0.5"), "random_mod97-0.5"),
+        Suite("core", "the leaderboard (provisional)", ("add_mod97-0.3",), "random_mod97-0.5"),
+    )
+}
+
+BUDGETS: dict[str, int] = {
+    "random_mod23-0.5": 500,
+    "random_mod97-0.5": 2_000,
+    "add_mod97-0.3": 40_000,
+}
+
+
+def standard_names() -> list[str]:
+    """The names, without version, of every standard task: all suites' tasks and controls, once each."""
+    suites = SUITES.values()
+    return list(dict.fromkeys(name for suite in suites for name in (*suite.tasks, suite.control)))
