@@ -1,0 +1,156 @@
+"""Decoder-only transformer of Power et al. 2022 (arXiv 2201.02177; openai/grok): tokens `EOS a ∘ b =`, read at the last one.
+
+Layer norm after each block's halves, ReLU, sinusoidal positions, no biases, PyTorch's default initialisation. Unlike the
+paper, the answer's closing EOS is neither predicted nor marked, and the vocabulary is the task's own.
+
+A causal network's residual stream at a position depends on the tokens up to there alone: EOS on nothing, a and ∘ on a, b and = on
+the question. `forward` computes each such stream once per distinct prefix, and in the last layer for "=" alone.
+
+Shapes: S seeds, n questions, q symbols, d residual width, H heads, r distinct rows (1, q or n).
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Generator, Tensor
+
+from baselines.networks import Parameters, normal, uniform
+from baselines.questions import Questions
+
+LENGTH = 5  # EOS a ∘ b =
+NOTHING, FIRST, SECOND, BOTH = "nothing", "first", "second", "both"  # what a row depends on
+PREFIXES = (NOTHING, FIRST, FIRST, BOTH, BOTH)  # what the stream at each position depends on
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Hyperparameters of the network: residual width d, heads H, number of layers; the hidden width is 4d."""
+
+    width: int
+    heads: int
+    layers: int
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
+
+    @property
+    def feature_dims(self) -> tuple[int, ...]:
+        return (self.width,)
+
+    def draw(self, symbols: int, generator: Generator) -> Parameters:
+        d, bound = self.width, 1 / sqrt(self.width)
+        parameters = {"embed": normal(generator, symbols + 3, d, scale=1.0)}  # the last rows are EOS, ∘ and =
+        for i in range(self.layers):
+            for name in ("query", "key", "value", "output"):
+                parameters[f"{name}{i}"] = uniform(generator, d, d, bound=bound)
+            parameters[f"mlp_in{i}"] = uniform(generator, d, 4 * d, bound=bound)
+            parameters[f"mlp_out{i}"] = uniform(generator, 4 * d, d, bound=bound / 2)
+            for half in ("attention", "mlp"):
+                parameters[f"{half}_norm{i}"], parameters[f"{half}_norm_bias{i}"] = torch.ones(d), torch.zeros(d)
+        parameters["unembed"] = uniform(generator, d, symbols, bound=bound)
+        return parameters
+
+    def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
+        p = parameters
+        embed, place = p["embed"], _positions(LENGTH, self.width, p["embed"])
+        symbols, (eos, operation, equals) = embed[:, :-3], embed[:, -3:, None].unbind(1)  # (S, q, d), (S, 1, d) each
+        streams = [x + place[i] for i, x in enumerate((eos, symbols, operation, symbols, equals))]
+        depends: tuple[str, ...] = (NOTHING, FIRST, NOTHING, SECOND, NOTHING)
+        for layer in range(self.layers):
+            read = range(LENGTH) if layer < self.layers - 1 else [LENGTH - 1]
+            streams = self._layer(p, layer, streams, depends, questions, read)
+            depends = PREFIXES
+        return streams[-1] @ p["unembed"], streams[-1]
+
+    def _layer(
+        self, p: Parameters, layer: int, streams: list[Tensor], depends: tuple[str, ...], questions: Questions, read: range | list[int]
+    ) -> list[Tensor]:
+        """The streams (S, r, d) at the positions in `read`, one row per distinct prefix."""
+        weights = torch.cat([p[f"key{layer}"], p[f"value{layer}"]], dim=-1)  # (S, d, 2d)
+        keys_values = [x @ weights for x in streams]  # (S, r, 2d)
+        looked_up: dict[tuple[int, str], Tensor] = {}
+        after = []
+        for i in read:
+            prefix = PREFIXES[i]
+            for j in range(i + 1):
+                if (j, prefix) not in looked_up:
+                    looked_up[j, prefix] = _expand(keys_values[j], depends[j], prefix, questions)
+            query = _expand(streams[i] @ p[f"query{layer}"], depends[i], prefix, questions)
+            mixed = self._attend(query, [looked_up[j, prefix] for j in range(i + 1)])
+            after.append(self._block(p, layer, _expand(streams[i], depends[i], prefix, questions), mixed))
+        return after
+
+    def _attend(self, query: Tensor, keys_values: list[Tensor]) -> Tensor:
+        """Attention of one position to all up to it: (S, r, d) and (S, r or 1, 2d) each → (S, r, d)."""
+        keys, values = zip(*(_heads(kv, 2 * self.heads).split(self.heads, dim=-2) for kv in keys_values), strict=True)
+        queries = _heads(query, self.heads)  # (S, r, H, d/H)
+        scores = [(queries * key).sum(-1) / sqrt(key.shape[-1]) for key in keys]  # (S, r, H)
+        weights = torch.stack(torch.broadcast_tensors(*scores)).softmax(dim=0).unsqueeze(-1)  # (positions, S, r, H, 1)
+        mixed = weights[0] * values[0]
+        for weight, value in zip(weights[1:], values[1:], strict=True):
+            mixed = torch.addcmul(mixed, weight, value)
+        return mixed.flatten(2)
+
+    def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        p = parameters
+        eos, operation, equals = (torch.full_like(inputs[..., 0], p["embed"].shape[1] - i) for i in (3, 2, 1))
+        tokens = torch.stack([eos, inputs[..., 0], operation, inputs[..., 1], equals], dim=-1)  # (S, n, 5)
+        x = torch.stack([e[t] for e, t in zip(p["embed"], tokens, strict=True)])  # (S, n, 5, d)
+        x = x + _positions(LENGTH, self.width, x)
+        future = torch.ones(LENGTH, LENGTH, dtype=torch.bool, device=x.device).triu(1)
+        p = {name: weight[:, None] for name, weight in p.items()}
+        for layer in range(self.layers):
+            query, key, value = (
+                _heads(x @ p[f"{name}{layer}"], self.heads).transpose(2, 3) for name in ("query", "key", "value")
+            )
+            scores = query @ key.mT / sqrt(key.shape[-1])  # (S, n, H, 5, 5)
+            mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (S, n, H, 5, d/H)
+            x = self._block(p, layer, x, mixed.transpose(2, 3).flatten(3))
+        x = x[:, :, -1]
+        return x @ parameters["unembed"], x
+
+    def _block(self, p: Parameters, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
+        """What follows attention in a layer: (…, d) → (…, d)."""
+        x = _norm(x + mixed @ p[f"output{layer}"], p[f"attention_norm{layer}"], p[f"attention_norm_bias{layer}"])
+        hidden = torch.relu(x @ p[f"mlp_in{layer}"])
+        return _norm(x + hidden @ p[f"mlp_out{layer}"], p[f"mlp_norm{layer}"], p[f"mlp_norm_bias{layer}"])
+
+    def flops(self, symbols: int, questions: int) -> int:
+        d = self.width
+        rows = {NOTHING: 1, FIRST: symbols, SECOND: symbols, BOTH: questions}
+        depends: tuple[str, ...] = (NOTHING, FIRST, NOTHING, SECOND, NOTHING)
+        total = questions * d * symbols
+        for layer in range(self.layers):
+            read = range(LENGTH) if layer < self.layers - 1 else [LENGTH - 1]
+            total += sum(rows[depends[j]] for j in range(LENGTH)) * 2 * d * d
+            total += sum(rows[depends[i]] * d * d + rows[PREFIXES[i]] * 9 * d * d for i in read)
+            depends = PREFIXES
+        return 2 * total
+
+
+def _expand(rows: Tensor, depends: str, prefix: str, questions: Questions) -> Tensor:
+    """Rows for what `depends` names as rows for `prefix`; a single row broadcasts by itself."""
+    if depends in (prefix, NOTHING):
+        return rows
+    return (questions.first if depends == FIRST else questions.second).look_up(rows)
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """(…, d) → (…, H, d/H)."""
+    return x.unflatten(-1, (heads, -1))
+
+
+def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Layer norm over d with a weight and bias for every seed."""
+    normal = torch.nn.functional.layer_norm(x, x.shape[-1:])
+    return torch.addcmul(bias.unsqueeze(-2), normal, weight.unsqueeze(-2))
+
+
+def _positions(length: int, width: int, like: Tensor) -> Tensor:
+    """Sinusoidal positions, (length, d): sine on even dimensions, cosine on odd ones."""
+    even = torch.arange(width, device=like.device) // 2 * 2
+    angle = torch.arange(length, device=like.device)[:, None] / 10_000 ** (even / width)
+    odd = torch.arange(width, device=like.device) % 2 == 1
+    return torch.where(odd, angle.cos(), angle.sin()).to(like.dtype)

@@ -1,0 +1,74 @@
+"""MLP on one-hot pairs, after Gromov 2023 (arXiv 2301.02679) and Doshi et al. 2024 (arXiv 2406.03495).
+
+Two one-hot operands → hidden layers without biases, quadratic or ReLU → logits. The first layer's product with a one-hot
+vector is one row of its weights, so it costs one look-up per operand.
+
+Shapes: S seeds, n questions, q symbols, w the width of a hidden layer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Generator, Tensor
+
+from baselines.networks import Parameters, normal
+from baselines.questions import Questions
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "quadratic": torch.square}
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Hyperparameters of the network.
+
+    Attributes:
+        hidden: width of each hidden layer.
+        activation: `relu` or `quadratic`.
+        init_scale: multiplies every initial weight, which is otherwise Gaussian with variance 1/fan-in.
+    """
+
+    hidden: tuple[int, ...]
+    activation: str
+    init_scale: float
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden needs at least one layer of at least one unit, got {self.hidden!r}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+
+    @property
+    def feature_dims(self) -> tuple[int, ...]:
+        return tuple(self.hidden)
+
+    def draw(self, symbols: int, generator: Generator) -> Parameters:
+        widths = [*self.hidden, symbols]
+        parameters = {
+            name: normal(generator, symbols, widths[0], scale=self.init_scale / sqrt(2)) for name in ("first", "second")
+        }
+        for layer, (fan_in, width) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+            parameters[f"layer{layer}"] = normal(generator, fan_in, width, scale=self.init_scale / sqrt(fan_in))
+        return parameters
+
+    def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
+        a = questions.first.look_up(parameters["first"])  # (S, n, w)
+        b = questions.second.look_up(parameters["second"])  # (S, n, w)
+        return self._deeper(parameters, a + b)
+
+    def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        weights = torch.cat([parameters["first"], parameters["second"]], dim=1)  # (S, 2q, w)
+        one_hot = torch.nn.functional.one_hot(inputs, weights.shape[1] // 2).flatten(2)  # (S, n, 2q)
+        return self._deeper(parameters, one_hot.to(weights.dtype) @ weights)
+
+    def _deeper(self, parameters: Parameters, preactivation: Tensor) -> tuple[Tensor, Tensor]:
+        features = []
+        for layer in range(1, len(self.hidden) + 1):
+            features.append(ACTIVATIONS[self.activation](preactivation))  # (S, n, w)
+            preactivation = features[-1] @ parameters[f"layer{layer}"]
+        return preactivation, torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+
+    def flops(self, symbols: int, questions: int) -> int:
+        widths = [*self.hidden, symbols]
+        return 2 * questions * sum(a * b for a, b in zip(widths, widths[1:], strict=False))

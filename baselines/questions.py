@@ -1,0 +1,76 @@
+"""Questions (a, b) about a table of q symbols, and the one idea that makes the baselines fast, exactly.
+
+A table has q² questions but only q first operands and q second ones. Whatever a network computes from one operand alone is
+computed once per symbol, as a (S, q, f) array, and looked up by the questions: each distinct prefix once.
+
+Shapes: S seeds, n questions, q symbols, f any number of features.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand of every question: the symbols (S, n), and, where gradients are wanted, the same as one-hot rows."""
+
+    symbols: Tensor  # (S, n) int64
+    one_hot: Tensor | None  # (S, n, q)
+
+    def look_up(self, per_symbol: Tensor) -> Tensor:
+        """The row of each question's symbol: (S, q, f) → (S, n, f)."""
+        if self.one_hot is None:
+            return _rows(per_symbol, self.symbols)
+        looked_up: Tensor = _LookUp.apply(per_symbol, self.symbols, self.one_hot)
+        return looked_up
+
+
+@dataclass(frozen=True)
+class Questions:
+    """n questions for each of S seeds."""
+
+    first: Operand
+    second: Operand
+
+    @staticmethod
+    def of(inputs: Tensor, symbols: int, dtype: torch.dtype | None = None) -> "Questions":
+        """Questions from `inputs` (S, n, 2); with a dtype they carry what the backward pass needs."""
+        return Questions(*(_operand(inputs[:, :, i].contiguous(), symbols, dtype) for i in (0, 1)))
+
+    def pick(self, index: Tensor) -> "Questions":
+        """The questions at `index` (S, m) of each seed."""
+        return Questions(*(_pick(operand, index) for operand in (self.first, self.second)))
+
+
+class _LookUp(torch.autograd.Function):
+    """Rows by index; the gradient is the product with the one-hot matrix, many times faster than scattered additions."""
+
+    @staticmethod
+    def forward(ctx: Any, per_symbol: Tensor, symbols: Tensor, one_hot: Tensor) -> Tensor:
+        ctx.save_for_backward(one_hot)
+        return _rows(per_symbol, symbols)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (one_hot,) = ctx.saved_tensors
+        return one_hot.mT @ gradient, None, None  # (S, q, n) @ (S, n, f)
+
+
+def _operand(symbols: Tensor, q: int, dtype: torch.dtype | None) -> Operand:
+    return Operand(symbols, None if dtype is None else torch.nn.functional.one_hot(symbols, q).to(dtype))
+
+
+def _pick(operand: Operand, index: Tensor) -> Operand:
+    one_hot = None if operand.one_hot is None else _rows(operand.one_hot, index)
+    return Operand(operand.symbols.gather(1, index), one_hot)
+
+
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """`table[s, index[s]]` for every seed s: (S, r, f), (S, n) → (S, n, f)."""
+    seeds, rows, features = table.shape
+    offsets = torch.arange(seeds, device=index.device)[:, None] * rows
+    picked = table.reshape(seeds * rows, features).index_select(0, (index + offsets).reshape(-1))
+    return picked.view(seeds, -1, features)

@@ -1,0 +1,99 @@
+"""One-layer transformer of Nanda et al. 2023 (arXiv 2301.05217): tokens `a b =`, read at the last position.
+
+ReLU, learned positions, no layer norm, nothing tied; weights drawn as in the authors' notebook, 1/√d (1/√q for the output).
+Only the last position is read, and in one layer it attends to what each symbol alone decides: keys, values and scores belong
+to symbols, not to questions.
+
+Shapes: S seeds, n questions, q symbols, d residual width, H heads of width d/H, m hidden width of the MLP.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Generator, Tensor
+
+from baselines.networks import Parameters, normal
+from baselines.questions import Questions
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Hyperparameters of the network: residual width d, heads H, hidden width m of the MLP."""
+
+    width: int
+    heads: int
+    mlp_width: int
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
+
+    @property
+    def feature_dims(self) -> tuple[int, ...]:
+        return (self.width,)
+
+    def draw(self, symbols: int, generator: Generator) -> Parameters:
+        d, m, scale = self.width, self.mlp_width, 1 / sqrt(self.width)
+        return {
+            "embed": normal(generator, symbols + 1, d, scale=scale),  # the last row is "="
+            "position": normal(generator, 3, d, scale=scale),
+            "query": normal(generator, d, d, scale=scale),
+            "key": normal(generator, d, d, scale=scale),
+            "value": normal(generator, d, d, scale=scale),
+            "output": normal(generator, d, d, scale=scale),
+            "mlp_in": normal(generator, d, m, scale=scale),
+            "mlp_in_bias": torch.zeros(m),
+            "mlp_out": normal(generator, m, d, scale=scale),
+            "mlp_out_bias": torch.zeros(d),
+            "unembed": normal(generator, d, symbols, scale=1 / sqrt(symbols)),
+        }
+
+    def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
+        p, heads = parameters, self.heads
+        symbols, equals = p["embed"][:, :-1], p["embed"][:, -1:]  # (S, q, d), (S, 1, d)
+        end = equals + p["position"][:, 2:]  # (S, 1, d)
+        query = _heads(end @ p["query"], heads)  # (S, 1, H, d/H)
+        # Score and value of every symbol at either place, (S, q, H) and (S, q, d), looked up side by side.
+        score_a, value_a = self._score_and_value(p, symbols + p["position"][:, 0:1], query, questions.first.look_up)
+        score_b, value_b = self._score_and_value(p, symbols + p["position"][:, 1:2], query, questions.second.look_up)
+        score_end, value_end = self._score_and_value(p, end, query, lambda rows: rows)
+        scores = torch.stack([score_a, score_b, score_end.expand_as(score_a)])  # (3, S, n, H)
+        to_a, to_b, to_end = scores.softmax(dim=0).unsqueeze(-1)  # (S, n, H, 1) each
+        mixed = to_a * _heads(value_a, heads) + to_b * _heads(value_b, heads) + to_end * _heads(value_end, heads)
+        return self._head(p, end + mixed.flatten(2) @ p["output"])
+
+    def _score_and_value(self, p: Parameters, x: Tensor, query: Tensor, look_up) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
+        key = _heads(x @ p["key"], self.heads)  # (S, q, H, d/H)
+        score = (key * query).sum(-1) / sqrt(key.shape[-1])  # (S, q, H)
+        both = look_up(torch.cat([score, x @ p["value"]], dim=-1))  # (S, n, H + d)
+        return both[..., : self.heads], both[..., self.heads :]
+
+    def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        p, heads = parameters, self.heads
+        equals = torch.full_like(inputs[..., :1], p["embed"].shape[1] - 1)
+        tokens = torch.cat([inputs, equals], dim=-1)  # (S, n, 3)
+        x = torch.stack([e[t] for e, t in zip(p["embed"], tokens, strict=True)])  # (S, n, 3, d)
+        x = x + p["position"][:, None]
+        query, key, value = (_heads(x @ p[name][:, None], heads).transpose(2, 3) for name in ("query", "key", "value"))
+        scores = query @ key.mT / sqrt(key.shape[-1])  # (S, n, H, 3, 3)
+        future = torch.ones(3, 3, dtype=torch.bool, device=x.device).triu(1)
+        mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (S, n, H, 3, d/H)
+        x = x + mixed.transpose(2, 3).flatten(3) @ p["output"][:, None]  # (S, n, 3, d)
+        logits, features = self._head({name: weight[:, None] for name, weight in p.items()}, x)
+        return logits[:, :, -1], features[:, :, -1]
+
+    def _head(self, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.relu(x @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2))  # (S, n, m)
+        x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"].unsqueeze(-2)  # (S, n, d)
+        return x @ p["unembed"], x
+
+    def flops(self, symbols: int, questions: int) -> int:
+        d, m = self.width, self.mlp_width
+        per_symbol = 2 * (2 * symbols + 1) * 2 * d * d
+        return per_symbol + 2 * questions * (d * d + 2 * d * m + d * symbols)
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """(…, d) → (…, H, d/H)."""
+    return x.unflatten(-1, (heads, -1))

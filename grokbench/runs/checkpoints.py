@@ -1,0 +1,79 @@
+"""Checkpoints: a tree of arrays and JSON scalars in one safetensors file, never a pickle."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import array_api_compat as arrays
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from grokbench.exams import to_numpy
+
+_ARRAY = "__array__"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint can't be read; the message names the file and what is wrong."""
+
+
+def pack(tree: dict[str, Any]) -> bytes:
+    """The file's bytes for a tree of dicts, lists, arrays (of any library) and JSON scalars.
+
+    Raises:
+        TypeError: the tree holds something else.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    skeleton = json.dumps(_take_arrays(tree, "", found), allow_nan=False)
+    return save(found, {"tree": skeleton, "sha256": _digest(skeleton, found)})
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tree in the file `path`, its arrays as numpy arrays.
+
+    Raises:
+        CheckpointError: the file is missing, cut short or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("sha256") != _digest(metadata.get("tree", ""), found):
+            raise ValueError("its checksum doesn't match")
+        tree: dict[str, Any] = _put_arrays(json.loads(metadata["tree"]), found)
+        return tree
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a usable checkpoint: {error}") from None
+
+
+def _take_arrays(node: Any, path: str, found: dict[str, NDArray[Any]]) -> Any:
+    if isinstance(node, dict):
+        return {key: _take_arrays(value, f"{path}/{key}", found) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_take_arrays(value, f"{path}/{i}", found) for i, value in enumerate(node)]
+    if arrays.is_array_api_obj(node) and not isinstance(node, np.generic):
+        found[path] = np.ascontiguousarray(to_numpy(node))
+        return {_ARRAY: path}
+    if isinstance(node, np.generic):
+        return node.item()
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    raise TypeError(f"state_dict holds a {type(node).__name__} at {path or '/'}: use arrays, numbers, text, lists and dicts")
+
+
+def _put_arrays(node: Any, found: dict[str, NDArray[Any]]) -> Any:
+    if isinstance(node, dict):
+        if set(node) == {_ARRAY}:
+            return found[node[_ARRAY]]
+        return {key: _put_arrays(value, found) for key, value in node.items()}
+    return [_put_arrays(value, found) for value in node] if isinstance(node, list) else node
+
+
+def _digest(skeleton: str, found: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(skeleton.encode())
+    for name in sorted(found):
+        digest.update(f"{name}{found[name].dtype}{found[name].shape}".encode() + found[name].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,126 @@
+"""What a person sees while runs go on: a live table on a terminal, a line now and then elsewhere."""
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from grokbench.protocol import Exam, Outcome
+from grokbench.runs.store import Cell
+from grokbench.tasks import Task
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Watcher(Protocol):
+    """Is told what happens to every run."""
+
+    def sat(self, cell: Cell, seed: int, exam: Exam, outcome: Outcome) -> None:
+        """An exam was sat."""
+
+    def ended(self, cell: Cell, seed: int, how: str) -> None:
+        """A run left: generalised, censored, diverged, failed, stopped, or held by another process."""
+
+    def noted(self, message: str) -> None:
+        """Something happened that a person should know."""
+
+
+@dataclass
+class _Row:
+    exam: Exam | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+    how: str = ""
+    started: float = field(default_factory=time.perf_counter)
+    first_step: int | None = None
+
+
+class Progress:
+    """A `Watcher` for people; use it as a context manager."""
+
+    def __init__(self, planned: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.planned = planned
+        self.rows: dict[tuple[str, str, int], tuple[Task, _Row]] = {}
+        self.done = 0
+        self._last_line = 0.0
+        self._live = Live(console=self.console, refresh_per_second=4, get_renderable=self._table)
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def sat(self, cell: Cell, seed: int, exam: Exam, outcome: Outcome) -> None:
+        """Show an exam."""
+        row = self._row(cell, seed)
+        row.exam, row.outcome = exam, outcome
+        row.first_step = exam.step if row.first_step is None else row.first_step
+        now = time.perf_counter()
+        if not self.console.is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self.console.print(self._line(cell, seed, row), highlight=False)
+
+    def ended(self, cell: Cell, seed: int, how: str) -> None:
+        """Show how a run left."""
+        row = self._row(cell, seed)
+        row.how = how
+        self.done += 1
+        if not self.console.is_terminal:
+            self.console.print(self._line(cell, seed, row), highlight=False)
+
+    def noted(self, message: str) -> None:
+        """Show a message above the table."""
+        self.console.print(message, highlight=False)
+
+    def _row(self, cell: Cell, seed: int) -> _Row:
+        return self.rows.setdefault((cell.task.id, cell.recipe.name, seed), (cell.task, _Row()))[1]
+
+    def _line(self, cell: Cell, seed: int, row: _Row) -> str:
+        cells = _cells(cell.task, row)
+        return (
+            f"[{self.done}/{self.planned}] {cell.task.id} {cell.recipe.name} seed {seed}: step {cells[0]}, train {cells[1]}, "
+            f"held out {cells[2]}, effective rank {cells[3]}, {cells[4]}"
+        )
+
+    def _table(self) -> Table:
+        table = Table(title=f"{self.done} of {self.planned} runs done", title_justify="left", box=None, pad_edge=False)
+        for name in ("task", "agent", "seed", "step", "train", "held out", "effective rank", "ETA"):
+            table.add_column(name, justify="left" if name in ("task", "agent", "ETA") else "right")
+        room = max(5, self.console.size.height - 4)
+        for (task_id, agent, seed), (task, row) in list(self.rows.items())[-room:]:
+            table.add_row(task_id, agent, str(seed), *_cells(task, row), style="" if not row.how else "dim")
+        return table
+
+
+def _cells(task: Task, row: _Row) -> tuple[str, str, str, str, str]:
+    exam = row.exam
+    if exam is None:
+        return "0", "", "", "", row.how or "starting"
+    rank = "diverged" if exam.ranks is None else f"{exam.ranks['effective_rank'][-1]:.1f}"
+    train, held_out = exam.seen / task.seen_cells, exam.held_out / task.held_out_cells
+    return f"{exam.step:,}", f"{train:.1%}", f"{held_out:.1%}", rank, row.how or _eta(task, row)
+
+
+def _eta(task: Task, row: _Row) -> str:
+    """Time to the confirmation of a standing candidate, else the most it can take, to the budget."""
+    assert row.exam is not None
+    steps = row.exam.step - (row.first_step or 0)
+    if not steps:
+        return "…"
+    per_step = (time.perf_counter() - row.started) / steps
+    if row.outcome.candidate:
+        return f"{_clock(per_step * max(0.0, 1.25 * row.outcome.candidate - row.exam.step))} to confirm"
+    return f"at most {_clock(per_step * (task.budget - row.exam.step))}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

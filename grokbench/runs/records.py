@@ -1,0 +1,230 @@
+"""The run record: one JSON file per run, from which everything else is recomputed."""
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from grokbench.agents import Recipe
+from grokbench.protocol import PROTOCOL, Exam, Outcome
+from grokbench.tasks import Task, parse_id
+
+SCHEMA = 1
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class RecordError(ValueError):
+    """A file isn't a run record; the message names the file and what is wrong."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ExamRecord(_Strict):
+    """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite."""
+
+    step: Count
+    seen: Count
+    held_out: Count
+    loss: float | None
+    ranks: dict[str, list[float]] | None
+
+    def exam(self) -> Exam:
+        """The exam that it records."""
+        return Exam(self.step, self.seen, self.held_out, self.ranks, self.loss)
+
+
+class AgentRecord(_Strict):
+    """The recipe that ran, with the hash of all that makes it up."""
+
+    name: str
+    target: str
+    hyperparameters: dict[str, Any]
+    source: str
+    hash: str
+
+
+class OutcomeRecord(_Strict):
+    """What the exams amount to, as `protocol.Outcome`; `end` is null while the run is incomplete."""
+
+    steps_to_memorize: Count | None
+    steps_to_generalize: Count | None
+    first_crossing: Count | None
+    censored: bool
+    end: Literal["generalized", "censored", "diverged"] | None
+    final_rank: float | None
+
+    @staticmethod
+    def of(outcome: Outcome) -> "OutcomeRecord":
+        """The record of an outcome."""
+        return OutcomeRecord(**{name: getattr(outcome, name) for name in OutcomeRecord.model_fields})
+
+
+class Cost(_Strict):
+    """What the run cost: null where the agent doesn't say. `seconds` is its share of its batch's wall-clock time."""
+
+    steps: Count
+    examples: Count | None
+    flops: Count | None
+    parameters: Count | None
+    seconds: float
+
+
+class Where(_Strict):
+    """Where and with what the run was made."""
+
+    versions: dict[str, str]
+    device: str
+    dtype: str | None
+    threads: int
+    commit: str | None
+    dirty: bool | None
+
+
+def _known_task(task_id: str) -> str:
+    if parse_id(task_id).id != task_id:
+        raise ValueError(f"a record names its task in full, {parse_id(task_id).id!r}, got {task_id!r}")
+    return task_id
+
+
+class RunRecord(_Strict):
+    """One run. Only keys that contain `seconds` differ between identical runs."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    protocol: Literal[1]
+    task: Annotated[str, AfterValidator(_known_task)]
+    agent: AgentRecord
+    seed: Count
+    salt: str
+    fingerprint: str
+    batch: list[Count]
+    incomplete: str | None
+    outcome: OutcomeRecord
+    cost: Cost
+    where: Where
+    exams: list[ExamRecord]
+
+    def parsed_task(self) -> Task:
+        """The task that it ran on."""
+        return parse_id(self.task)
+
+    def recomputed(self) -> Outcome:
+        """The outcome that its exams amount to.
+
+        Raises:
+            ValueError: the exams don't follow the protocol.
+        """
+        return PROTOCOL.outcome((exam.exam() for exam in self.exams), self.parsed_task())
+
+
+def make_record(
+    task: Task,
+    recipe: Recipe,
+    seed: int,
+    salt: str,
+    fingerprint: str,
+    batch: list[int],
+    exams: list[Exam],
+    cost: Cost,
+    where: Where,
+    incomplete: str | None,
+) -> RunRecord:
+    """The record of a run, its outcome computed from its exams."""
+    return RunRecord(
+        schema=SCHEMA,
+        protocol=PROTOCOL.version,
+        task=task.id,
+        agent=AgentRecord(
+            name=recipe.name,
+            target=recipe.target,
+            hyperparameters=recipe.hyperparameters,
+            source=recipe.source,
+            hash=recipe.hash,
+        ),
+        seed=seed,
+        salt=salt,
+        fingerprint=fingerprint,
+        batch=batch,
+        incomplete=incomplete,
+        outcome=OutcomeRecord.of(PROTOCOL.outcome(exams, task)),
+        cost=cost,
+        where=where,
+        exams=[ExamRecord(**asdict(exam)) for exam in exams],
+    )
+
+
+def to_json(record: RunRecord) -> str:
+    """The record as JSON text, a line for each exam."""
+    content = record.model_dump(by_alias=True)
+    exams = content.pop("exams")
+    head = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    lines = ",\n  ".join(json.dumps(exam, allow_nan=False) for exam in exams)
+    return f'{head[:-2]},\n "exams": [\n  {lines}\n ]\n}}\n'
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in the file `path`, its outcome checked against its exams.
+
+    Raises:
+        RecordError: the file can't be read or isn't a record.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        record = RunRecord.model_validate(content)
+        recomputed = OutcomeRecord.of(record.recomputed())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        raise RecordError(f"{path}: {where}: {first['msg']} ({error.error_count()} findings)") from None
+    except (OSError, ValueError, RecursionError, KeyError, IndexError) as error:
+        raise RecordError(f"{path}: not a run record: {error}") from None
+    if recomputed != record.outcome:
+        raise RecordError(f"{path}: the outcome it states doesn't follow from its exams")
+    return record
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number that a record may hold")
+
+
+def where_now(device: str, dtype: str | None) -> Where:
+    """Where this process runs: versions, device, threads and the code's commit."""
+    torch = sys.modules.get("torch")
+    versions = {"python": platform.python_version()}
+    for package in ("grokbench", "numpy", "torch"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    commit, dirty = _code_state()
+    name = torch.cuda.get_device_name() if torch is not None and device == "cuda" else platform.machine()
+    threads = torch.get_num_threads() if torch is not None else 1
+    return Where(
+        versions=versions, device=f"{device} ({name})", dtype=dtype, threads=threads, commit=commit, dirty=dirty
+    )
+
+
+@cache
+def _code_state() -> tuple[str | None, bool | None]:
+    """The commit of the checkout that this code stands in, and whether tracked files differ from it."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None, None
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
