@@ -65,7 +65,13 @@ class Decoder:
         return streams[-1] @ p["unembed"], streams[-1]
 
     def _layer(
-        self, p: Parameters, layer: int, streams: list[Tensor], depends: tuple[str, ...], questions: Questions, read: range | list[int]
+        self,
+        p: Parameters,
+        layer: int,
+        streams: list[Tensor],
+        depends: tuple[str, ...],
+        questions: Questions,
+        read: range | list[int],
     ) -> list[Tensor]:
         """The streams (S, r, d) at the positions in `read`, one row per distinct prefix."""
         weights = torch.cat([p[f"key{layer}"], p[f"value{layer}"]], dim=-1)  # (S, d, 2d)

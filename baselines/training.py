@@ -166,7 +166,9 @@ class TableAgent:
         for name, parameter in self.parameters.items():
             parameter.data.copy_(torch.from_numpy(state["parameters"][name]))
             if state["moments"].get(name):
-                moments = {key: torch.from_numpy(value).to(self.device) for key, value in state["moments"][name].items()}
+                moments = {
+                    key: torch.from_numpy(value).to(self.device) for key, value in state["moments"][name].items()
+                }
                 step = torch.tensor(float(self.steps), device=self.device if self.device.type == "cuda" else "cpu")
                 self.optimizer.state[parameter] = {"step": step, **moments}
 

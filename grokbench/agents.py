@@ -99,7 +99,9 @@ class Recipe:
             agent: Agent = factory(**self.hyperparameters)
         except TypeError as error:
             raise ValueError(f"{self.target} doesn't accept the hyperparameters of {self.name!r}: {error}") from error
-        missing = [name for name in ("reset", "learn", "act", "state_dict", "load_state_dict") if not hasattr(agent, name)]
+        missing = [
+            name for name in ("reset", "learn", "act", "state_dict", "load_state_dict") if not hasattr(agent, name)
+        ]
         if missing:
             raise ValueError(f"{self.target} is no agent: it lacks {', '.join(missing)}")
         return agent
@@ -146,7 +148,7 @@ def _read_recipe(name: str, text: str) -> Recipe:
         raise ValueError(f"the recipe {name!r} is not valid TOML: {error}") from error
     target = content.pop("agent", None)
     if not isinstance(target, str) or ":" not in target:
-        raise ValueError(f"the recipe {name!r} needs a line such as agent = \"module:Class\"")
+        raise ValueError(f'the recipe {name!r} needs a line such as agent = "module:Class"')
     own = target.split(":")[0].split(".")[0] == RECIPES
     return Recipe(name, target, content, "" if own else _source_hash(_load(target)))
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 from rich.console import Console
+from tyro.conf import Positional
 
 Names = tuple[str, ...]
 
@@ -61,8 +62,12 @@ def run(
     return 0 if complete else 1
 
 
-def score(*folders: Path) -> int:
-    """Print what the runs below some folders amount to, and the agents' scores against the reference."""
+def score(folders: Positional[tuple[Path, ...]] = (Path("runs"),)) -> int:
+    """Print what the runs below some folders amount to, and the agents' scores against the reference.
+
+    Args:
+        folders: where the runs are.
+    """
     from grokbench.report import report
     from grokbench.runs.store import find_records
 
@@ -70,13 +75,13 @@ def score(*folders: Path) -> int:
     for error in errors:
         print(f"left out: {error}", file=sys.stderr)
     if not records:
-        print(f"no runs below {', '.join(map(str, folders)) or 'runs'}: make some with `grokbench run`", file=sys.stderr)
+        print(f"no runs below {', '.join(map(str, folders))}: make some with `grokbench run`", file=sys.stderr)
         return 1
     print(report(records))
     return 1 if errors else 0
 
 
-def plot(*folders: Path, out: Path | None = None) -> int:
+def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), out: Path | None = None) -> int:
     """Draw accuracy and effective rank over steps, seeds as thin lines, as PNG and SVG.
 
     Args:
@@ -86,11 +91,10 @@ def plot(*folders: Path, out: Path | None = None) -> int:
     from grokbench.plots import draw_curves
     from grokbench.runs.store import find_records
 
-    chosen = _existing(folders)
-    records, errors = find_records(chosen)
+    records, errors = find_records(_existing(folders))
     for error in errors:
         print(f"left out: {error}", file=sys.stderr)
-    for path in draw_curves(records, out or chosen[0] / "grokking"):
+    for path in draw_curves(records, out or folders[0] / "grokking"):
         print(path)
     return 0
 
@@ -141,8 +145,7 @@ def _say(message: str) -> None:
 
 
 def _existing(folders: tuple[Path, ...]) -> tuple[Path, ...]:
-    chosen = folders or (Path("runs"),)
-    for folder in chosen:
+    for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}: name one that `grokbench run --out` has written")
-    return chosen
+    return folders

@@ -164,9 +164,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
             infos = self._add_info(infos, {"seed": seeds[i], "step": 0}, i)
         return self._observe(), infos
 
-    def step(
-        self, actions: Action
-    ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+    def step(self, actions: Action) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Sit the exams that are due, in every member that hasn't ended. Raises ValueError as `GrokEnv.step` does."""
         examiner = self._started()
         before = list(examiner.outcomes)
@@ -276,7 +274,10 @@ class _Frame:
         task = instance.task
         if self.exam is None:
             return f"{task.id} seed {instance.seed}  step 0  nothing answered yet"
-        exam, rank = self.exam, "diverged" if self.exam.ranks is None else f"{self.exam.ranks['effective_rank'][-1]:.1f}"
+        exam, rank = (
+            self.exam,
+            "diverged" if self.exam.ranks is None else f"{self.exam.ranks['effective_rank'][-1]:.1f}",
+        )
         train, held_out = exam.seen / task.seen_cells, exam.held_out / task.held_out_cells
         return (
             f"{task.id} seed {instance.seed}  step {exam.step}  "
@@ -297,9 +298,11 @@ def _flags(outcome: Outcome) -> tuple[bool, bool]:
 
 
 def _with_axis(action: Action) -> Action:
-    return {name: value[None] if hasattr(value, "ndim") else [value] for name, value in action.items()} if isinstance(
-        action, dict
-    ) else action
+    return (
+        {name: value[None] if hasattr(value, "ndim") else [value] for name, value in action.items()}
+        if isinstance(action, dict)
+        else action
+    )
 
 
 def _rows(actions: Action, live: list[int], members: int) -> Action:

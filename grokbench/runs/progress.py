@@ -42,7 +42,7 @@ class Progress:
     """A `Watcher` for people; use it as a context manager."""
 
     def __init__(self, planned: int, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, soft_wrap=True)
         self.planned = planned
         self.rows: dict[tuple[str, str, int], tuple[Task, _Row]] = {}
         self.done = 0
@@ -54,7 +54,9 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.console.is_terminal:
             self._live.stop()
 

@@ -48,7 +48,9 @@ def plan(
     return [Plan(Cell(task, recipe, salt), its_seeds) for task, its_seeds in wanted for recipe in recipes]
 
 
-def run(plans: Iterable[Plan], store: Store, watcher: Watcher, device: str = "auto", max_steps: int | None = None) -> bool:
+def run(
+    plans: Iterable[Plan], store: Store, watcher: Watcher, device: str = "auto", max_steps: int | None = None
+) -> bool:
     """Make every run that isn't finished yet; returns whether all of them are now.
 
     Raises:

@@ -90,7 +90,12 @@ class Store:
         except RecordError:
             self.set_aside(path)
             return False
-        if (record.task, record.agent.hash, record.seed, record.salt) != (cell.task.id, cell.recipe.hash, seed, cell.salt):
+        if (record.task, record.agent.hash, record.seed, record.salt) != (
+            cell.task.id,
+            cell.recipe.hash,
+            seed,
+            cell.salt,
+        ):
             raise RecordError(f"{path}: holds the record of another run; move it away or choose another --out")
         return record.incomplete is None
 
