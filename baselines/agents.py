@@ -31,10 +31,6 @@ def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
     expected = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     missing, unknown = sorted(expected - set(values)), sorted(set(values) - expected)
     if missing or unknown:
-        problems = [
-            f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("doesn't know", unknown)) if names
-        ]
-        raise ValueError(
-            f"{kind.__name__} {' and '.join(problems)}: its hyperparameters are {', '.join(sorted(expected))}"
-        )
+        problems = [f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("doesn't know", unknown)) if names]
+        raise ValueError(f"{kind.__name__} {' and '.join(problems)}: its hyperparameters are {', '.join(sorted(expected))}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -3,8 +3,8 @@
 Layer norm after each block's halves, ReLU, sinusoidal positions, no biases, PyTorch's default initialisation. Unlike the
 paper, the answer's closing EOS is neither predicted nor marked, and the vocabulary is the task's own.
 
-A causal network's residual stream at a position depends on the tokens up to there alone: EOS on nothing, a and ∘ on a, b and = on
-the question. `forward` computes each such stream once per distinct prefix, and in the last layer for "=" alone.
+A causal network's residual stream at a position depends on the tokens up to there alone: EOS on nothing, a and ∘ on a, b and =
+on the question. `forward` computes each such stream once per distinct prefix, and in the last layer for "=" alone.
 
 Shapes: S seeds, n questions, q symbols, d residual width, H heads, r distinct rows (1, q or n).
 """
@@ -14,8 +14,9 @@ from math import sqrt
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
-from baselines.networks import Parameters, normal, uniform
+from baselines.networks import Network, Parameters, heads, normal, uniform
 from baselines.questions import Questions
 
 LENGTH = 5  # EOS a ∘ b =
@@ -24,7 +25,7 @@ PREFIXES = (NOTHING, FIRST, FIRST, BOTH, BOTH)  # what the stream at each positi
 
 
 @dataclass(frozen=True)
-class Decoder:
+class Decoder(Network):
     """Hyperparameters of the network: residual width d, heads H, number of layers; the hidden width is 4d."""
 
     width: int
@@ -36,9 +37,11 @@ class Decoder:
             raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
 
     @property
+    @override
     def feature_dims(self) -> tuple[int, ...]:
         return (self.width,)
 
+    @override
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         d, bound = self.width, 1 / sqrt(self.width)
         parameters = {"embed": normal(generator, symbols + 3, d, scale=1.0)}  # the last rows are EOS, ∘ and =
@@ -52,6 +55,7 @@ class Decoder:
         parameters["unembed"] = uniform(generator, d, symbols, bound=bound)
         return parameters
 
+    @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
         p = parameters
         embed, place = p["embed"], _positions(LENGTH, self.width, p["embed"])
@@ -90,15 +94,18 @@ class Decoder:
 
     def _attend(self, query: Tensor, keys_values: list[Tensor]) -> Tensor:
         """Attention of one position to all up to it: (S, r, d) and (S, r or 1, 2d) each → (S, r, d)."""
-        keys, values = zip(*(_heads(kv, 2 * self.heads).split(self.heads, dim=-2) for kv in keys_values), strict=True)
-        queries = _heads(query, self.heads)  # (S, r, H, d/H)
+        keys, values = zip(*(heads(kv, 2 * self.heads).chunk(2, dim=-2) for kv in keys_values), strict=True)
+        queries = heads(query, self.heads)  # (S, r, H, d/H)
         scores = [(queries * key).sum(-1) / sqrt(key.shape[-1]) for key in keys]  # (S, r, H)
-        weights = torch.stack(torch.broadcast_tensors(*scores)).softmax(dim=0).unsqueeze(-1)  # (positions, S, r, H, 1)
-        mixed = weights[0] * values[0]
+        weights = (
+            torch.stack([score.expand_as(queries[..., 0]) for score in scores]).softmax(dim=0).unsqueeze(-1)
+        )  # (positions, S, r, H, 1)
+        mixed: Tensor = weights[0] * values[0]
         for weight, value in zip(weights[1:], values[1:], strict=True):
             mixed = torch.addcmul(mixed, weight, value)
         return mixed.flatten(2)
 
+    @override
     def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
         p = parameters
         eos, operation, equals = (torch.full_like(inputs[..., 0], p["embed"].shape[1] - i) for i in (3, 2, 1))
@@ -109,7 +116,7 @@ class Decoder:
         p = {name: weight[:, None] for name, weight in p.items()}
         for layer in range(self.layers):
             query, key, value = (
-                _heads(x @ p[f"{name}{layer}"], self.heads).transpose(2, 3) for name in ("query", "key", "value")
+                heads(x @ p[f"{name}{layer}"], self.heads).transpose(2, 3) for name in ("query", "key", "value")
             )
             scores = query @ key.mT / sqrt(key.shape[-1])  # (S, n, H, 5, 5)
             mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (S, n, H, 5, d/H)
@@ -123,6 +130,7 @@ class Decoder:
         hidden = torch.relu(x @ p[f"mlp_in{layer}"])
         return _norm(x + hidden @ p[f"mlp_out{layer}"], p[f"mlp_norm{layer}"], p[f"mlp_norm_bias{layer}"])
 
+    @override
     def flops(self, symbols: int, questions: int) -> int:
         d = self.width
         rows = {NOTHING: 1, FIRST: symbols, SECOND: symbols, BOTH: questions}
@@ -141,11 +149,6 @@ def _expand(rows: Tensor, depends: str, prefix: str, questions: Questions) -> Te
     if depends in (prefix, NOTHING):
         return rows
     return (questions.first if depends == FIRST else questions.second).look_up(rows)
-
-
-def _heads(x: Tensor, heads: int) -> Tensor:
-    """(…, d) → (…, H, d/H)."""
-    return x.unflatten(-1, (heads, -1))
 
 
 def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -8,19 +8,21 @@ Shapes: S seeds, n questions, q symbols, w the width of a hidden layer.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
-from baselines.networks import Parameters, normal
+from baselines.networks import Network, Parameters, normal
 from baselines.questions import Questions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "quadratic": torch.square}
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(Network):
     """Hyperparameters of the network.
 
     Attributes:
@@ -40,23 +42,27 @@ class MLP:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
 
     @property
+    @override
     def feature_dims(self) -> tuple[int, ...]:
         return tuple(self.hidden)
 
+    @override
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         widths = [*self.hidden, symbols]
         parameters = {
             name: normal(generator, symbols, widths[0], scale=self.init_scale / sqrt(2)) for name in ("first", "second")
         }
-        for layer, (fan_in, width) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for layer, (fan_in, width) in enumerate(pairwise(widths), start=1):
             parameters[f"layer{layer}"] = normal(generator, fan_in, width, scale=self.init_scale / sqrt(fan_in))
         return parameters
 
+    @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
         a = questions.first.look_up(parameters["first"])  # (S, n, w)
         b = questions.second.look_up(parameters["second"])  # (S, n, w)
         return self._deeper(parameters, a + b)
 
+    @override
     def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
         weights = torch.cat([parameters["first"], parameters["second"]], dim=1)  # (S, 2q, w)
         one_hot = torch.nn.functional.one_hot(inputs, weights.shape[1] // 2).flatten(2)  # (S, n, 2q)
@@ -69,6 +75,7 @@ class MLP:
             preactivation = features[-1] @ parameters[f"layer{layer}"]
         return preactivation, torch.cat(features, dim=-1) if len(features) > 1 else features[0]
 
+    @override
     def flops(self, symbols: int, questions: int) -> int:
         widths = [*self.hidden, symbols]
-        return 2 * questions * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        return 2 * questions * sum(a * b for a, b in pairwise(widths))

@@ -38,3 +38,8 @@ def normal(generator: Generator, *shape: int, scale: float) -> Tensor:
 def uniform(generator: Generator, *shape: int, bound: float) -> Tensor:
     """Uniform numbers in [−bound, bound]."""
     return (2 * torch.rand(shape, generator=generator) - 1) * bound
+
+
+def heads(x: Tensor, count: int) -> Tensor:
+    """The features of `x` split among attention heads: (…, d) → (…, H, d/H)."""
+    return x.view(*x.shape[:-1], count, -1)

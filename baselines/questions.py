@@ -6,6 +6,7 @@ computed once per symbol, as a (S, q, f) array, and looked up by the questions: 
 Shapes: S seeds, n questions, q symbols, f any number of features.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class Operand:
         """The row of each question's symbol: (S, q, f) → (S, n, f)."""
         if self.one_hot is None:
             return _rows(per_symbol, self.symbols)
-        looked_up: Tensor = _LookUp.apply(per_symbol, self.symbols, self.one_hot)
+        looked_up: Tensor = _LookUp.apply(per_symbol, self.symbols, self.one_hot)  # type: ignore[no-untyped-call]
         return looked_up
 
 
@@ -44,6 +45,10 @@ class Questions:
         """The questions at `index` (S, m) of each seed."""
         return Questions(*(_pick(operand, index) for operand in (self.first, self.second)))
 
+    def select(self, select: Callable[[Tensor], Tensor]) -> "Questions":
+        """The questions with `select` applied to every tensor, whose first axis is S."""
+        return Questions(*(_select(operand, select) for operand in (self.first, self.second)))
+
 
 class _LookUp(torch.autograd.Function):
     """Rows by index; the gradient is the product with the one-hot matrix, many times faster than scattered additions."""
@@ -54,7 +59,7 @@ class _LookUp(torch.autograd.Function):
         return _rows(per_symbol, symbols)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (one_hot,) = ctx.saved_tensors
         return one_hot.mT @ gradient, None, None  # (S, q, n) @ (S, n, f)
 
@@ -66,6 +71,10 @@ def _operand(symbols: Tensor, q: int, dtype: torch.dtype | None) -> Operand:
 def _pick(operand: Operand, index: Tensor) -> Operand:
     one_hot = None if operand.one_hot is None else _rows(operand.one_hot, index)
     return Operand(operand.symbols.gather(1, index), one_hot)
+
+
+def _select(operand: Operand, select: Callable[[Tensor], Tensor]) -> Operand:
+    return Operand(select(operand.symbols), None if operand.one_hot is None else select(operand.one_hot))
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:

@@ -1,16 +1,18 @@
 """The training loop of the baselines: S seeds of one task at once, each exactly as it would train alone, to rounding."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from baselines.losses import LOSSES
 from baselines.networks import Network, Parameters
 from baselines.questions import Questions
-from grokbench.agents import Spec
+from grokbench.agents import Agent, Spec
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Training:
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
 
 
-class TableAgent:
+class TableAgent(Agent):
     """An agent that trains a network on the seen cells, by AdamW; batched over seeds.
 
     Attributes:
@@ -62,6 +64,7 @@ class TableAgent:
         self.dtype = training.dtype
         self.seeds_together = training.seeds_together
 
+    @override
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
         self.spec = spec
         self.device = torch.device(spec.device)
@@ -89,6 +92,7 @@ class TableAgent:
             fused=True,
         )
 
+    @override
     def learn(self, steps: int) -> dict[str, Any]:
         for _ in range(steps):
             loss = self._step()
@@ -98,9 +102,7 @@ class TableAgent:
         """One forward and backward pass and one update; the loss of every seed, (S,)."""
         questions, answers = self._next_batch()
         self.steps += 1
-        self.optimizer.param_groups[0]["lr"] = self.training.learning_rate * min(
-            1.0, self.steps / max(self.training.warmup, 1)
-        )
+        self.optimizer.param_groups[0]["lr"] = self.training.learning_rate * min(1.0, self.steps / max(self.training.warmup, 1))
         self.optimizer.zero_grad(set_to_none=True)
         logits, _ = self.network.forward(self.parameters, questions)
         loss = LOSSES[self.training.loss](logits, answers)
@@ -118,6 +120,7 @@ class TableAgent:
         index, self.order = self.order[:, : self.batch], self.order[:, self.batch :]
         return self.questions.pick(index), self.answers.gather(1, index)
 
+    @override
     @torch.no_grad()
     def act(self) -> dict[str, Tensor]:
         logits, features = self.network.forward(self.parameters, self.table)
@@ -129,8 +132,8 @@ class TableAgent:
         self._replace(lambda tensor: tensor.index_select(0, index))
         self.generators = [self.generators[i] for i in indices]
 
-    def _replace(self, select: Any) -> None:
-        self.table, self.questions = (_select(questions, select) for questions in (self.table, self.questions))
+    def _replace(self, select: Callable[[Tensor], Tensor]) -> None:
+        self.table, self.questions = (questions.select(select) for questions in (self.table, self.questions))
         self.answers, self.order = select(self.answers), select(self.order)
         for parameter in self.parameters.values():
             parameter.data = select(parameter.data)
@@ -144,6 +147,7 @@ class TableAgent:
         flops = 3 * self.network.flops(self.spec.symbols, self.batch)
         return {"parameters": parameters, "flops_per_step": flops, "examples_per_step": self.batch}
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         state = self.optimizer.state
         moments = {
@@ -158,6 +162,7 @@ class TableAgent:
             "generators": torch.stack([generator.get_state() for generator in self.generators]),
         }
 
+    @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
         self.order = torch.from_numpy(state["order"]).to(self.device)
@@ -166,9 +171,7 @@ class TableAgent:
         for name, parameter in self.parameters.items():
             parameter.data.copy_(torch.from_numpy(state["parameters"][name]))
             if state["moments"].get(name):
-                moments = {
-                    key: torch.from_numpy(value).to(self.device) for key, value in state["moments"][name].items()
-                }
+                moments = {key: torch.from_numpy(value).to(self.device) for key, value in state["moments"][name].items()}
                 step = torch.tensor(float(self.steps), device=self.device if self.device.type == "cuda" else "cpu")
                 self.optimizer.state[parameter] = {"step": step, **moments}
 
@@ -176,14 +179,3 @@ class TableAgent:
 def _take(tensor: Tensor, index: Tensor) -> Tensor:
     """`tensor[s, index[s]]` for every seed s."""
     return torch.stack([row[i] for row, i in zip(tensor, index, strict=True)])
-
-
-def _select(questions: Questions, select: Any) -> Questions:
-    from baselines.questions import Operand
-
-    return Questions(
-        *(
-            Operand(select(operand.symbols), None if operand.one_hot is None else select(operand.one_hot))
-            for operand in (questions.first, questions.second)
-        )
-    )

@@ -7,18 +7,20 @@ to symbols, not to questions.
 Shapes: S seeds, n questions, q symbols, d residual width, H heads of width d/H, m hidden width of the MLP.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
-from baselines.networks import Parameters, normal
+from baselines.networks import Network, Parameters, heads, normal
 from baselines.questions import Questions
 
 
 @dataclass(frozen=True)
-class Transformer:
+class Transformer(Network):
     """Hyperparameters of the network: residual width d, heads H, hidden width m of the MLP."""
 
     width: int
@@ -30,9 +32,11 @@ class Transformer:
             raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
 
     @property
+    @override
     def feature_dims(self) -> tuple[int, ...]:
         return (self.width,)
 
+    @override
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         d, m, scale = self.width, self.mlp_width, 1 / sqrt(self.width)
         return {
@@ -49,33 +53,37 @@ class Transformer:
             "unembed": normal(generator, d, symbols, scale=1 / sqrt(symbols)),
         }
 
+    @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        p, heads = parameters, self.heads
+        p, count = parameters, self.heads
         symbols, equals = p["embed"][:, :-1], p["embed"][:, -1:]  # (S, q, d), (S, 1, d)
         end = equals + p["position"][:, 2:]  # (S, 1, d)
-        query = _heads(end @ p["query"], heads)  # (S, 1, H, d/H)
+        query = heads(end @ p["query"], count)  # (S, 1, H, d/H)
         # Score and value of every symbol at either place, (S, q, H) and (S, q, d), looked up side by side.
         score_a, value_a = self._score_and_value(p, symbols + p["position"][:, 0:1], query, questions.first.look_up)
         score_b, value_b = self._score_and_value(p, symbols + p["position"][:, 1:2], query, questions.second.look_up)
         score_end, value_end = self._score_and_value(p, end, query, lambda rows: rows)
         scores = torch.stack([score_a, score_b, score_end.expand_as(score_a)])  # (3, S, n, H)
         to_a, to_b, to_end = scores.softmax(dim=0).unsqueeze(-1)  # (S, n, H, 1) each
-        mixed = to_a * _heads(value_a, heads) + to_b * _heads(value_b, heads) + to_end * _heads(value_end, heads)
+        mixed = to_a * heads(value_a, count) + to_b * heads(value_b, count) + to_end * heads(value_end, count)
         return self._head(p, end + mixed.flatten(2) @ p["output"])
 
-    def _score_and_value(self, p: Parameters, x: Tensor, query: Tensor, look_up) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
-        key = _heads(x @ p["key"], self.heads)  # (S, q, H, d/H)
+    def _score_and_value(
+        self, p: Parameters, x: Tensor, query: Tensor, look_up: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        key = heads(x @ p["key"], self.heads)  # (S, q, H, d/H)
         score = (key * query).sum(-1) / sqrt(key.shape[-1])  # (S, q, H)
         both = look_up(torch.cat([score, x @ p["value"]], dim=-1))  # (S, n, H + d)
         return both[..., : self.heads], both[..., self.heads :]
 
+    @override
     def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        p, heads = parameters, self.heads
+        p, count = parameters, self.heads
         equals = torch.full_like(inputs[..., :1], p["embed"].shape[1] - 1)
         tokens = torch.cat([inputs, equals], dim=-1)  # (S, n, 3)
         x = torch.stack([e[t] for e, t in zip(p["embed"], tokens, strict=True)])  # (S, n, 3, d)
         x = x + p["position"][:, None]
-        query, key, value = (_heads(x @ p[name][:, None], heads).transpose(2, 3) for name in ("query", "key", "value"))
+        query, key, value = (heads(x @ p[name][:, None], count).transpose(2, 3) for name in ("query", "key", "value"))
         scores = query @ key.mT / sqrt(key.shape[-1])  # (S, n, H, 3, 3)
         future = torch.ones(3, 3, dtype=torch.bool, device=x.device).triu(1)
         mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (S, n, H, 3, d/H)
@@ -88,12 +96,8 @@ class Transformer:
         x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"].unsqueeze(-2)  # (S, n, d)
         return x @ p["unembed"], x
 
+    @override
     def flops(self, symbols: int, questions: int) -> int:
         d, m = self.width, self.mlp_width
         per_symbol = 2 * (2 * symbols + 1) * 2 * d * d
         return per_symbol + 2 * questions * (d * d + 2 * d * m + d * symbols)
-
-
-def _heads(x: Tensor, heads: int) -> Tensor:
-    """(…, d) → (…, H, d/H)."""
-    return x.unflatten(-1, (heads, -1))

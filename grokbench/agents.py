@@ -99,9 +99,7 @@ class Recipe:
             agent: Agent = factory(**self.hyperparameters)
         except TypeError as error:
             raise ValueError(f"{self.target} doesn't accept the hyperparameters of {self.name!r}: {error}") from error
-        missing = [
-            name for name in ("reset", "learn", "act", "state_dict", "load_state_dict") if not hasattr(agent, name)
-        ]
+        missing = [name for name in ("reset", "learn", "act", "state_dict", "load_state_dict") if not hasattr(agent, name)]
         if missing:
             raise ValueError(f"{self.target} is no agent: it lacks {', '.join(missing)}")
         return agent

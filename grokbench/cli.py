@@ -1,6 +1,7 @@
 """The command line: grokbench list | run | score | plot | calibrate."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -124,13 +125,13 @@ def calibrate(
     return 0
 
 
-COMMANDS = {"list": list_, "run": run, "score": score, "plot": plot, "calibrate": calibrate}
+COMMANDS: dict[str, Callable[..., int]] = {"list": list_, "run": run, "score": score, "plot": plot, "calibrate": calibrate}
 
 
 def main() -> None:
     """Run the command that the command line names; errors go to stderr as one line, with status 2."""
     try:
-        status = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
+        status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
     except KeyboardInterrupt:
         _say("stopped; finished runs are safe, and the same command goes on where it was")
         sys.exit(130)

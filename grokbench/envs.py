@@ -65,9 +65,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         """The instance now being learned, for analysis and pictures; an honest agent never looks."""
         return self._started().instances[0]
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Start the instance of `seed`, or of one drawn at random, which `info["seed"]` reports."""
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**31)) if seed is None else seed

@@ -29,9 +29,7 @@ class Examiner:
         outcomes: what each instance's exams amount to so far.
     """
 
-    def __init__(
-        self, instances: Sequence[Instance], feature_dims: Sequence[int], protocol: Protocol = PROTOCOL
-    ) -> None:
+    def __init__(self, instances: Sequence[Instance], feature_dims: Sequence[int], protocol: Protocol = PROTOCOL) -> None:
         self.instances = list(instances)
         self.task = self.instances[0].task
         self.feature_dims = checked_feature_dims(feature_dims)

@@ -109,9 +109,7 @@ class Protocol:
             ValueError: the run had ended, or the exam isn't the next on the grid.
         """
         if outcome.end:
-            raise ValueError(
-                f"the run had ended ({outcome.end}) at step {outcome.step}: no exam belongs at {exam.step}"
-            )
+            raise ValueError(f"the run had ended ({outcome.end}) at step {outcome.step}: no exam belongs at {exam.step}")
         due = self.next_exam(outcome.step, task.budget)
         if exam.step != due:
             raise ValueError(f"the exam after step {outcome.step} belongs at step {due}, got one at {exam.step}")

@@ -42,9 +42,7 @@ def covariance(features: Array, center: bool = True) -> Array:
 class Measure(Protocol):
     """What every measure is called like."""
 
-    def __call__(
-        self, features: Array = None, *, covariance: Array = None, n: int | None = None, center: bool = True
-    ) -> Array:
+    def __call__(self, features: Array = None, *, covariance: Array = None, n: int | None = None, center: bool = True) -> Array:
         """The rank of `features` (…, n, d), or of those with this `covariance` (…, d, d) and `n` rows: (…) in float64."""
 
 
@@ -69,7 +67,7 @@ def measure(of_spectrum: Spectral) -> Measure:
 
 @measure
 def effective_rank(xp: ModuleType, lambdas: Array, n: int | None) -> Array:
-    """exp of the entropy of σ/Σσ. Roy & Vetterli 2007, "The effective rank: a measure of effective dimensionality"."""
+    """The exponential of the entropy of σ/Σσ. Roy & Vetterli 2007, "The effective rank"."""
     sigma = xp.sqrt(lambdas)
     p = sigma / _or_one(xp, xp.sum(sigma, axis=-1, keepdims=True))
     entropy = -xp.sum(p * xp.log(_or_one(xp, p)), axis=-1)

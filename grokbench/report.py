@@ -90,8 +90,8 @@ def report(records: list[RunRecord], style: str = "simple") -> str:
     agent = scoring.reference().agent
     return (
         f"{task_table(records, style)}\n\n{score_table(records, style)}\n\n"
-        f"Steps are medians over seeds; RMST is the mean of min(T, budget). Score: times faster than the pinned reference, "
-        f"`{agent}`,\non the same seeds, geometric mean over tasks. Official entries have all {len(PROTOCOL.official_seeds)} seeds."
+        f"Steps are medians over seeds; RMST is the mean of min(T, budget). Score: times faster than "
+        f"the pinned\nreference, `{agent}`, on the same seeds, geometric mean over tasks. Official entries have all {len(PROTOCOL.official_seeds)} seeds."
     )
 
 

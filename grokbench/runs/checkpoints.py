@@ -61,9 +61,7 @@ def _take_arrays(node: Any, path: str, found: dict[str, NDArray[Any]]) -> Any:
         return node.item()
     if node is None or isinstance(node, bool | int | float | str):
         return node
-    raise TypeError(
-        f"state_dict holds a {type(node).__name__} at {path or '/'}: use arrays, numbers, text, lists and dicts"
-    )
+    raise TypeError(f"state_dict holds a {type(node).__name__} at {path or '/'}: use arrays, numbers, text, lists and dicts")
 
 
 def _put_arrays(node: Any, found: dict[str, NDArray[Any]]) -> Any:

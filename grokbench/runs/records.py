@@ -16,8 +16,6 @@ from grokbench.agents import Recipe
 from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.tasks import Task, parse_id
 
-SCHEMA = 1
-
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -140,8 +138,8 @@ def make_record(
 ) -> RunRecord:
     """The record of a run, its outcome computed from its exams."""
     return RunRecord(
-        schema=SCHEMA,
-        protocol=PROTOCOL.version,
+        schema=1,
+        protocol=1,
         task=task.id,
         agent=AgentRecord(
             name=recipe.name,
@@ -208,9 +206,7 @@ def where_now(device: str, dtype: str | None) -> Where:
     commit, dirty = _code_state()
     name = torch.cuda.get_device_name() if torch is not None and device == "cuda" else platform.machine()
     threads = torch.get_num_threads() if torch is not None else 1
-    return Where(
-        versions=versions, device=f"{device} ({name})", dtype=dtype, threads=threads, commit=commit, dirty=dirty
-    )
+    return Where(versions=versions, device=f"{device} ({name})", dtype=dtype, threads=threads, commit=commit, dirty=dirty)
 
 
 @cache

@@ -48,9 +48,7 @@ def plan(
     return [Plan(Cell(task, recipe, salt), its_seeds) for task, its_seeds in wanted for recipe in recipes]
 
 
-def run(
-    plans: Iterable[Plan], store: Store, watcher: Watcher, device: str = "auto", max_steps: int | None = None
-) -> bool:
+def run(plans: Iterable[Plan], store: Store, watcher: Watcher, device: str = "auto", max_steps: int | None = None) -> bool:
     """Make every run that isn't finished yet; returns whether all of them are now.
 
     Raises:
@@ -63,9 +61,7 @@ def run(
     return complete
 
 
-def _run_cell(
-    cell: Cell, seeds: Sequence[int], store: Store, watcher: Watcher, device: str, max_steps: int | None
-) -> bool:
+def _run_cell(cell: Cell, seeds: Sequence[int], store: Store, watcher: Watcher, device: str, max_steps: int | None) -> bool:
     complete = True
     for job in _jobs(cell, seeds, store, watcher):
         todo = [seed for seed in job.seeds if not store.finished(cell, seed)]
@@ -128,9 +124,7 @@ def _batch_size(recipe: Recipe) -> int:
 class Batch:
     """Several seeds of one cell that go through their exams together, until each has ended."""
 
-    def __init__(
-        self, cell: Cell, job: Job, store: Store, watcher: Watcher, device: str, max_steps: int | None
-    ) -> None:
+    def __init__(self, cell: Cell, job: Job, store: Store, watcher: Watcher, device: str, max_steps: int | None) -> None:
         self.cell, self.job, self.store, self.watcher = cell, job, store, watcher
         self.device, self.max_steps = device, max_steps
         self.seeds = list(job.seeds)

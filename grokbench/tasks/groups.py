@@ -49,4 +49,5 @@ def numbers_of(x: Ints) -> Ints:
     """The lexicographic number of each permutation in `x`, shape (N, n) → (N,), by its Lehmer code."""
     n = x.shape[1]
     smaller_later = [(x[:, i + 1 :] < x[:, i : i + 1]).sum(axis=1) * factorial(n - 1 - i) for i in range(n)]
-    return np.sum(smaller_later, axis=0, dtype=np.int64)
+    numbers: Ints = np.sum(smaller_later, axis=0, dtype=np.int64)
+    return numbers

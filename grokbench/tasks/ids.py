@@ -139,9 +139,7 @@ def _check_operation(operation: str, structure: str, size: int, task_id: str) ->
     where = "a modulus" if structure == "mod" else "a permutation group"
     near = get_close_matches(operation, known, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}_{structure}{size}'?" if near else ""
-    raise ValueError(
-        f"unknown operation {operation!r} on {where} in {task_id!r}: expected one of {', '.join(known)}{hint}"
-    )
+    raise ValueError(f"unknown operation {operation!r} on {where} in {task_id!r}: expected one of {', '.join(known)}{hint}")
 
 
 def _canonical_ratio(text: str, task_id: str) -> str:

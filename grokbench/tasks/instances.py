@@ -89,7 +89,7 @@ def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
     seen = np.zeros(n, dtype=np.bool_)
     seen[np.argsort(_draw(task, seed, salt, "split", n), kind="stable")[: task.seen_cells]] = True
     answers = _answers(task, inputs, seed, salt)
-    return Instance(task, seed, salt, *map(_frozen, (inputs, answers, seen, symbols)))
+    return Instance(task, seed, salt, _frozen(inputs), _frozen(answers), _frozen(seen), _frozen(symbols))
 
 
 def _answers(task: Task, inputs: Ints, seed: int, salt: str) -> Ints:
