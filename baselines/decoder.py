@@ -97,9 +97,8 @@ class Decoder(Network):
         keys, values = zip(*(heads(kv, 2 * self.heads).chunk(2, dim=-2) for kv in keys_values), strict=True)
         queries = heads(query, self.heads)  # (S, r, H, d/H)
         scores = [(queries * key).sum(-1) / sqrt(key.shape[-1]) for key in keys]  # (S, r, H)
-        weights = (
-            torch.stack([score.expand_as(queries[..., 0]) for score in scores]).softmax(dim=0).unsqueeze(-1)
-        )  # (positions, S, r, H, 1)
+        rows = max(score.shape[1] for score in scores)
+        weights = torch.stack([score.expand(-1, rows, -1) for score in scores]).softmax(dim=0).unsqueeze(-1)
         mixed: Tensor = weights[0] * values[0]
         for weight, value in zip(weights[1:], values[1:], strict=True):
             mixed = torch.addcmul(mixed, weight, value)

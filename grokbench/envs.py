@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from grokbench.exams import Action, Examiner, Observation, checked_feature_dims, to_numpy
-from grokbench.protocol import Exam, Outcome
+from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.tasks import Instance, Task, make_instance, parse_id
 
 FEATURE_BOUND = 1e6  # nominal: ranks don't depend on scale
@@ -67,8 +67,8 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Start the instance of `seed`, or of one drawn at random, which `info["seed"]` reports."""
-        super().reset(seed=seed)
-        drawn = int(self.np_random.integers(2**31)) if seed is None else seed
+        super().reset(seed=None if seed is None else int(seed))
+        drawn = int(self.np_random.integers(2**31)) if seed is None else int(seed)
         self._examiner = Examiner([make_instance(self.task, drawn, self.salt)], self.feature_dims)
         self._frame = _Frame()
         return self._examiner.observation(0), {"seed": drawn, "step": 0}
@@ -218,7 +218,7 @@ def observation_space(task: Task) -> Space[Any]:
     return Dict(
         inputs=MultiDiscrete(np.full((n, 2), q)),
         targets=MultiDiscrete(np.full(n, q + 1)),
-        updates=Discrete(task.budget + 1),
+        updates=Discrete(max(task.budget, PROTOCOL.smallest_gap) + 1),
     )
 
 
@@ -307,10 +307,9 @@ def _rows(actions: Action, live: list[int], members: int) -> Action:
     """The rows of the live members; a wrong leading axis is left for the examiner to name."""
     if not isinstance(actions, dict):
         return actions
-    fits = all(hasattr(value, "ndim") and value.ndim and len(value) == members for value in actions.values())
-    if len(live) == members or not fits:
-        return actions
-    return {name: value[live] for name, value in actions.items()}
+    rows = {name: value if hasattr(value, "ndim") else np.asarray(value) for name, value in actions.items()}
+    fits = all(value.ndim and len(value) == members for value in rows.values())
+    return {name: value[live] for name, value in rows.items()} if fits and len(live) < members else rows
 
 
 def _checked_render_mode(mode: str | None) -> str | None:

@@ -134,9 +134,11 @@ def checked_feature_dims(dims: Sequence[int]) -> tuple[int, ...]:
 
 
 def to_numpy(array: Any) -> NDArray[Any]:
-    """`array` as a numpy array on the host, whatever library or device it comes from."""
+    """`array` as a numpy array on the host, whatever library or device it comes from; nested lists too."""
+    if not arrays.is_array_api_obj(array):
+        return np.asarray(array)
     if arrays.is_torch_array(array):
-        return np.asarray(array.detach().cpu())
+        return np.asarray(array.detach().cpu().numpy())
     return np.asarray(arrays.to_device(array, "cpu"))
 
 

@@ -106,13 +106,15 @@ class Protocol:
         """The outcome after one exam more.
 
         Raises:
-            ValueError: the run had ended, or the exam isn't the next on the grid.
+            ValueError: the run had ended, the exam isn't the next on the grid, or its counts don't fit the task.
         """
         if outcome.end:
             raise ValueError(f"the run had ended ({outcome.end}) at step {outcome.step}: no exam belongs at {exam.step}")
         due = self.next_exam(outcome.step, task.budget)
         if exam.step != due:
             raise ValueError(f"the exam after step {outcome.step} belongs at step {due}, got one at {exam.step}")
+        if not (0 <= exam.seen <= task.seen_cells and 0 <= exam.held_out <= task.held_out_cells):
+            raise ValueError(f"step {exam.step}: {exam.seen} and {exam.held_out} right answers don't fit {task.id}")
         if exam.ranks is None:
             return replace(outcome, step=exam.step, candidate=None, standing=0, end="diverged", final_rank=None)
         return self._end(self._read(outcome, exam, task), task)
@@ -124,8 +126,7 @@ class Protocol:
     def _read(self, outcome: Outcome, exam: Exam, task: Task) -> Outcome:
         memorized = exam.seen / task.seen_cells >= self.memorized
         passed = exam.held_out / task.held_out_cells >= task.threshold
-        # A crossing after the budget comes too late to count; one that stands at the budget is followed beyond it.
-        standing = outcome.standing + 1 if passed and (outcome.standing or exam.step <= task.budget) else 0
+        standing = outcome.standing + 1 if passed else 0
         assert exam.ranks is not None
         return replace(
             outcome,

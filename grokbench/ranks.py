@@ -34,9 +34,10 @@ def covariance(features: Array, center: bool = True) -> Array:
     if features.ndim < 2:
         raise ValueError(f"features have shape (…, n, d), got {tuple(features.shape)}")
     x = xp.astype(features, xp.float64)
-    if center:
-        x = x - xp.mean(x, axis=-2, keepdims=True)
-    return xp.matmul(xp.matrix_transpose(x), x) / max(x.shape[-2] - 1, 1)
+    with np.errstate(invalid="ignore", over="ignore"):  # what isn't finite shows in the result
+        if center:
+            x = x - xp.mean(x, axis=-2, keepdims=True)
+        return xp.matmul(xp.matrix_transpose(x), x) / max(x.shape[-2] - 1, 1)
 
 
 class Measure(Protocol):

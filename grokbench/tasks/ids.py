@@ -18,9 +18,9 @@ MOST_CELLS = 2**24
 DEFAULT_BUDGET = 100_000
 DEFAULT_THRESHOLD = 0.99
 
-_SHAPE = re.compile(r"(?P<operation>[a-z0-9_]+)_(?P<structure>mod|s)(?P<size>\d{1,9})-(?P<ratio>.+)")
-_RATIO = re.compile(r"(\d{1,3}(\.\d{0,12})?|\.\d{1,12})")
-_VERSION = re.compile(r"(?P<name>.+)-v(?P<version>\d{1,6})")
+_SHAPE = re.compile(r"(?P<operation>[a-z0-9_]+)_(?P<structure>mod|s)(?P<size>0|[1-9][0-9]{0,29})-(?P<ratio>.+)")
+_RATIO = re.compile(r"([0-9]{1,3}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
+_VERSION = re.compile(r"(?P<name>.+)-v(?P<version>[0-9]{1,6})")
 _EXPECTED = "{operation}_mod{p}-{ratio} or {operation}_s{3..6}-{ratio}, with or without -v1"
 
 

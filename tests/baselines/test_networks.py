@@ -1,0 +1,71 @@
+"""Every network's fast forward against its plain one, gradients too, over random shapes, seeds and subsets of cells."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator
+
+from baselines.decoder import Decoder
+from baselines.mlp import MLP
+from baselines.networks import Network, Parameters
+from baselines.questions import Questions
+from baselines.transformer import Transformer
+
+NETWORKS: list[Network] = [
+    MLP((32,), "quadratic", 1.0),
+    MLP((24, 16), "relu", 0.5),
+    Transformer(16, 4, 32),
+    Decoder(16, 2, 1),
+    Decoder(16, 2, 2),
+    Decoder(8, 1, 3),
+]
+
+
+def draw(network: Network, symbols: int, seeds: range) -> Parameters:
+    """Float64 parameters of several seeds, with a leading axis."""
+    drawn = [network.draw(symbols, Generator().manual_seed(seed)) for seed in seeds]
+    return {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+@settings(max_examples=8, deadline=None)
+@given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_fast_forward_equals_plain(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> None:
+    """Logits, features and all gradients agree to rounding."""
+    parameters = draw(network, symbols, range(seeds))
+    generator = Generator().manual_seed(seed)
+    inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
+    weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
+    results = []
+    for logits, features in (
+        network.forward(parameters, Questions.of(inputs, symbols, torch.float64)),
+        network.plain(parameters, inputs),
+    ):
+        loss = (logits * weight).sum() + features.square().sum()
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        results.append((logits.detach(), features.detach(), *gradients))
+    for fast, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_shapes_and_feature_dims(network: Network) -> None:
+    """Features are as wide as the network says, logits have a column for every symbol."""
+    logits, features = network.forward(draw(network, 7, range(2)), Questions.of(torch.zeros(2, 5, 2, dtype=torch.int64), 7))
+    assert logits.shape == (2, 5, 7)
+    assert features.shape == (2, 5, sum(network.feature_dims))
+
+
+def test_power_decoder_has_the_published_number_of_parameters() -> None:
+    """Power et al.: about 4·10⁵ parameters without embeddings."""
+    parameters = Decoder(128, 4, 2).draw(97, Generator().manual_seed(0))
+    count = sum(p.numel() for name, p in parameters.items() if name not in ("embed", "unembed"))
+    assert 3.9e5 < count < 4.0e5
+
+
+@pytest.mark.parametrize(("kind", "values"), [(MLP, ((), "relu", 1.0)), (MLP, ((4,), "gelu", 1.0)), (Transformer, (10, 3, 4))])
+def test_bad_hyperparameters_are_refused(kind: type, values: tuple[object, ...]) -> None:
+    """A network that can't be is refused with a message."""
+    with pytest.raises(ValueError, match=r"hidden|activation|width"):
+        kind(*values)

@@ -1,0 +1,189 @@
+"""Task ids: published sizes, canonical forms, errors that name what is wrong, and a fuzz of the parser."""
+
+import re
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import grokbench
+from grokbench.tasks import Task, list_tasks, parse_id
+from grokbench.tasks.groups import GROUP_OPERATIONS
+from grokbench.tasks.operations import OPERATIONS
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "held_out", "cells"),
+    [
+        ("add_mod97-0.3", 2822, 6587, 9409),
+        ("add_mod113-0.3", 3830, 8939, 12769),
+        ("div_mod97-0.5", 4656, 4656, 9312),
+        ("div_or_sub_mod97-0.5", 4704, 4705, 9409),
+        ("compose_s5-0.5", 7200, 7200, 14400),
+        ("random_mod97-0.5", 4704, 4705, 9409),
+        ("add_mod5-0.56", 14, 11, 25),  # 0.56 · 25 in floating point is 14.000000000000002
+        ("add_mod97-0.29", 2728, 6681, 9409),
+        ("compose_s3-0.25", 9, 27, 36),
+    ],
+)
+def test_published_sizes(name: str, seen: int, held_out: int, cells: int) -> None:
+    """Seen and held-out cells of tables that papers use."""
+    task = parse_id(name)
+    assert (task.seen_cells, task.held_out_cells, task.cells) == (seen, held_out, cells)
+
+
+@pytest.mark.parametrize("hundredths", range(1, 100))
+def test_seen_cells_are_exact(hundredths: int) -> None:
+    """⌊ratio × N⌋ in integers, whatever the ratio is in floating point (0.29 × 100 is 28.999…)."""
+    task = parse_id(f"div_mod11-0.{hundredths:02}")
+    assert task.seen_cells == hundredths * 110 // 100
+    assert Fraction(task.ratio) == Fraction(hundredths, 100)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "add_mod97-0.3",
+        "add_mod97-0.30",
+        "add_mod97-.3",
+        "add_mod97-0.3-v1",
+        "add_mod97-.300-v1",
+        "grokbench/add_mod97-0.3",
+        "grokbench/add_mod97-0.30-v1",
+    ],
+)
+def test_one_task_whatever_the_spelling(written: str) -> None:
+    """Ratio, namespace and version have one canonical form."""
+    task = parse_id(written)
+    assert task == parse_id("add_mod97-0.3")
+    assert task.id == "add_mod97-0.3-v1"
+    assert task.gym_id == "grokbench/add_mod97-0.3-v1"
+
+
+BAD = [
+    ("ad_mod97-0.3", r"unknown operation 'ad'.*did you mean 'add_mod97'"),
+    ("compos_s5-0.5", r"unknown operation 'compos'.*permutation group.*did you mean 'compose_s5'"),
+    ("add_s5-0.5", r"unknown operation 'add' on a permutation group"),
+    ("compose_mod97-0.5", r"unknown operation 'compose' on a modulus"),
+    ("random_s5-0.5", r"unknown operation 'random' on a permutation group"),
+    ("add_mod96-0.3", r"modulus must be prime, got 96.*nearest prime is 97"),
+    ("add_mod1-0.3", r"modulus must be prime, got 1 "),
+    ("add_mod0-0.3", r"modulus must be prime, got 0 "),
+    ("add_mod97-1.3", r"train ratio must lie in \(0, 1\), got 1\.3 in 'add_mod97-1\.3'"),
+    ("add_mod97-1", r"train ratio must lie in \(0, 1\), got 1 "),
+    ("add_mod97-1.0", r"train ratio must lie in \(0, 1\)"),
+    ("add_mod97-0", r"train ratio must lie in \(0, 1\), got 0 "),
+    ("add_mod97-0.0", r"train ratio must lie in \(0, 1\)"),
+    ("add_mod97--0.3", r"train ratio must be a decimal number.*'-0\.3'"),
+    ("add_mod97-3e-1", r"train ratio must be a decimal number.*'3e-1'"),
+    ("add_mod97-nan", r"train ratio must be a decimal number.*'nan'"),
+    ("add_mod5-0.01", r"leaves 0 training"),
+    ("add_mod2-0.2", r"leaves 0 training and 4 held-out cells of 4"),
+    ("add_mod97-0.3-v1.2", r"version.*-v1"),
+    ("add_mod97-0.3-V1", r"version.*-v1"),
+    ("add_mod97-0.3-v1-v1", r"version.*-v1"),
+    ("add_mod97-0.3-v2", r"unknown version -v2.*-v1"),
+    ("add_mod97-0.3-v0", r"unknown version -v0"),
+    ("add_mod97-0.3-v01", r"unknown version -v01"),
+    ("compose_s7-0.5", r"groups are S3 to S6, got S7"),
+    ("compose_s2-0.5", r"groups are S3 to S6, got S2"),
+    ("add_mod99991-0.3", r"modulus must be at most 4096, got 99991"),
+    ("add_mod999999937-0.3", r"modulus must be at most 4096, got 999999937"),
+    ("add_mod97", r"no task is called 'add_mod97'.*expected.*did you mean 'add_mod"),
+    ("add-0.3", r"no task is called"),
+    ("", r"no task is called ''"),
+    ("add_mod97-0.3\n", r"no task is called"),
+    (" add_mod97-0.3", r"no task is called"),
+    ("Add_mod97-0.3", r"no task is called"),
+    ("grokbench/grokbench/add_mod97-0.3", r"no task is called"),
+]
+
+
+@pytest.mark.parametrize(("name", "message"), BAD)
+def test_a_bad_id_says_what_is_wrong(name: str, message: str) -> None:
+    """The message names the fault and quotes the id."""
+    with pytest.raises(ValueError, match=message) as caught:
+        parse_id(name)
+    assert repr(name) in str(caught.value)
+
+
+def test_make_says_the_same() -> None:
+    """The public door gives the parser's errors."""
+    with pytest.raises(ValueError, match="modulus must be prime"):
+        grokbench.make("add_mod96-0.3")
+
+
+def test_an_id_must_be_text() -> None:
+    """Not a number, not None."""
+    with pytest.raises(ValueError, match="a task id is text"):
+        parse_id(97)  # type: ignore[arg-type]
+
+
+def test_no_held_out_cell() -> None:
+    """A ratio below 1 always leaves a cell over, by rounding down: 0.999999999999 of 4 cells are 3."""
+    task = parse_id("add_mod2-0.999999999999")
+    assert (task.seen_cells, task.held_out_cells) == (3, 1)
+
+
+@pytest.mark.parametrize("budget", [0, -5, 1.5, True, "10"])
+def test_a_bad_budget_is_an_error(budget: object) -> None:
+    """A budget is a positive whole number of steps."""
+    with pytest.raises(ValueError, match="budget is a positive whole number"):
+        parse_id("add_mod5-0.5", budget=budget)  # type: ignore[arg-type]
+
+
+def test_a_budget_of_ones_own() -> None:
+    """The given budget replaces the standard one and nothing else."""
+    task = parse_id("add_mod97-0.3", budget=77)
+    assert task.budget == 77
+    assert task.id == parse_id("add_mod97-0.3").id
+
+
+def test_formula_and_source_of_every_operation() -> None:
+    """Every operation can be shown to a reader, with the structure it lives on."""
+    for name in OPERATIONS:
+        task = parse_id(f"{name}_mod7-0.5")
+        assert task.formula.endswith("mod 7")
+        assert "Power" in task.source
+    for name in GROUP_OPERATIONS:
+        assert parse_id(f"{name}_s3-0.5").formula.endswith("in S3")
+    assert parse_id("random_mod7-0.5").source == "control"
+
+
+def test_standard_ids_are_canonical_and_distinct() -> None:
+    """No suite names a task in a way that its id doesn't."""
+    tasks = list_tasks()
+    assert len({task.id for task in tasks}) == len(tasks)
+    assert all(parse_id(task.id) == task for task in tasks)
+
+
+def _parsed(text: str) -> Task | None:
+    try:
+        return parse_id(text)
+    except ValueError:
+        return None
+
+
+PIECES = st.sampled_from(
+    ["grokbench/", "add", "div", "compose", "random", "_", "mod", "s", "5", "7", "97", "-", "0", ".", "3", "-v", "1", "²", "٣"]
+)
+LIKELY = st.from_regex(r"(grokbench/)?[a-z0-9_]{1,8}_(mod|s)\d{1,4}-\d?\.?\d{0,4}(-[vV]\d{1,2})?", fullmatch=True)
+NEAR = st.builds(
+    "{}_{}{}-{}".format,
+    st.sampled_from([*OPERATIONS, *GROUP_OPERATIONS, "random"]),
+    st.sampled_from(["mod", "s"]),
+    st.integers(0, 5000),
+    st.decimals(-1, 2, places=3).map(str),
+)
+
+
+@given(st.one_of(st.text(), st.lists(PIECES).map("".join), LIKELY, NEAR))
+def test_any_text_is_a_task_or_a_value_error(text: str) -> None:
+    """Whatever is written, the parser returns a sound task with a canonical id, or raises ValueError alone."""
+    task = _parsed(text)
+    if task is not None:
+        assert parse_id(task.id) == task
+        assert re.fullmatch(r"[a-z0-9_]+_(mod|s)[1-9][0-9]*-0\.[0-9]*[1-9]-v1", task.id)
+        assert 0 < task.seen_cells < task.cells
+        assert task.budget > 0

@@ -1,0 +1,161 @@
+"""Instances: what a seed draws, and that published ones never change."""
+
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from grokbench.tasks import Task, list_tasks, make_instance, parse_id
+
+PINNED: dict[str, list[str]] = json.loads(files("grokbench").joinpath("data/fingerprints.json").read_text())
+TASKS = ["add_mod7-0.3", "div_mod7-0.5", "compose_s3-0.4", "random_mod5-0.5", "add_mod2-0.5", "x3_xy2_y_mod31-0.8"]
+
+
+def test_the_pins_are_those_of_the_standard_tasks() -> None:
+    """No standard task goes unpinned, and no pin outlives its task."""
+    assert sorted(PINNED) == sorted(task.id for task in list_tasks())
+
+
+@pytest.mark.parametrize("task", list_tasks(), ids=lambda task: task.id)
+def test_published_instances_never_change(task: Task) -> None:
+    """The official seeds' fingerprints are the pinned ones, bit for bit."""
+    assert [make_instance(task, seed).fingerprint for seed in range(10)] == PINNED[task.id]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_seed_and_salt_name_one_instance(name: str) -> None:
+    """The same seed gives the same instance; another seed or salt gives another."""
+    task = parse_id(name)
+    assert make_instance(task, 3).fingerprint == make_instance(task, 3).fingerprint
+    if task.cells > 20:
+        drawn = [make_instance(task, seed, salt) for seed in range(20) for salt in ("", "a", "b")]
+        assert len({instance.fingerprint for instance in drawn}) == len(drawn)
+        assert len({instance.agent_seed for instance in drawn}) == len(drawn)
+
+
+def test_tasks_share_no_draws() -> None:
+    """Seed 0 of one ratio or operation tells nothing about seed 0 of another."""
+    names = ["add_mod31-0.3", "add_mod31-0.4", "sub_mod31-0.3"]
+    symbols = {tuple(make_instance(parse_id(name), 0).symbols.tolist()) for name in names}
+    assert len(symbols) == 3
+
+
+def test_the_budget_draws_nothing() -> None:
+    """A shorter run is the same instance."""
+    short, standard = (make_instance(parse_id("add_mod7-0.3", budget=budget), 0) for budget in (10, None))
+    assert short.fingerprint == standard.fingerprint
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_arrays_are_read_only(name: str) -> None:
+    """No array that an instance hands out can be written to."""
+    instance = make_instance(parse_id(name), 0)
+    for field in ("inputs", "answers", "seen", "symbols", "shown_inputs", "shown_answers", "targets"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(instance, field)[0] = 0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_an_instance_holds(name: str) -> None:
+    """Every question once, sorted as shown; as many blanks as held-out cells; one permutation applied to all."""
+    task = parse_id(name)
+    for seed in range(5):
+        instance = make_instance(task, seed)
+        q = task.symbols
+        assert sorted(instance.symbols.tolist()) == list(range(q))
+        shown = instance.shown_inputs.tolist()
+        assert shown == sorted(shown)
+        questions = {(a, b) for a in range(q) for b in range(task.second_from, q)}
+        assert {(a, b) for a, b in instance.inputs.tolist()} == questions
+        assert len(instance.inputs) == task.cells
+        assert shown == [[instance.symbols[a], instance.symbols[b]] for a, b in instance.inputs]
+        assert instance.shown_answers.tolist() == [instance.symbols[c] for c in instance.answers]
+        assert instance.seen.sum() == task.seen_cells
+        assert instance.targets.tolist() == [
+            answer if seen else q for answer, seen in zip(instance.shown_answers, instance.seen, strict=True)
+        ]
+
+
+def test_answers_belong_to_their_row() -> None:
+    """After sorting and shuffling, a row's answer is still its own question's."""
+    for seed in range(5):
+        instance = make_instance(parse_id("sub_mod31-0.5"), seed)
+        assert instance.answers.tolist() == [(a - b) % 31 for a, b in instance.inputs.tolist()]
+
+
+def test_the_split_is_a_fair_draw() -> None:
+    """Over many seeds every cell, by its true symbols and by its row, is seen about as often as any other."""
+    task, seeds = parse_id("add_mod5-0.4"), 400
+    by_cell, by_row = np.zeros((5, 5)), np.zeros(25)
+    for seed in range(seeds):
+        instance = make_instance(task, seed)
+        by_cell[tuple(instance.inputs.T)] += instance.seen
+        by_row += instance.seen
+    spread = 5 * np.sqrt(0.4 * 0.6 / seeds)  # five standard deviations
+    assert np.abs(by_cell / seeds - 0.4).max() < spread
+    assert np.abs(by_row / seeds - 0.4).max() < spread
+
+
+def test_the_symbols_are_a_fair_draw() -> None:
+    """Over many seeds every true symbol is shown as every other about equally often."""
+    counts = np.zeros((5, 5))
+    for seed in range(400):
+        counts[np.arange(5), make_instance(parse_id("add_mod5-0.4"), seed).symbols] += 1
+    assert np.abs(counts / 400 - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 400)
+
+
+def test_split_and_symbols_are_independent() -> None:
+    """Which cells are seen doesn't follow from the symbols: 0+0 is seen as often whatever 0 is shown as."""
+    seen, count = np.zeros(5), np.zeros(5)
+    for seed in range(1000):
+        instance = make_instance(parse_id("add_mod5-0.4"), seed)
+        shown = instance.symbols[0]
+        count[shown] += 1
+        seen[shown] += instance.seen[(instance.inputs == 0).all(axis=1)][0]
+    assert np.abs(seen / count - 0.4).max() < 5 * np.sqrt(0.4 * 0.6 / count.min())
+
+
+def test_the_control_is_a_new_table_for_every_seed() -> None:
+    """The random table's answers change with the seed and take every value; a real operation's don't change."""
+    tables: dict[str, list[NDArray[np.int64]]] = {}
+    for name in ("random_mod23-0.5", "mul_mod23-0.5"):
+        tables[name] = []
+        for seed in range(5):
+            instance = make_instance(parse_id(name), seed)
+            table = np.zeros((23, 23), dtype=np.int64)
+            table[tuple(instance.inputs.T)] = instance.answers
+            tables[name].append(table)
+    first, *others = tables["random_mod23-0.5"]
+    assert set(first.ravel().tolist()) == set(range(23))
+    assert all((first == other).mean() < 0.15 for other in others)
+    first, *others = tables["mul_mod23-0.5"]
+    assert all((first == other).all() for other in others)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.0, True, "0", None, np.float64(2)])
+def test_a_bad_seed_is_an_error(seed: object) -> None:
+    """A seed is a whole number, 0 or more."""
+    with pytest.raises(ValueError, match="a seed is a whole number"):
+        make_instance(parse_id("add_mod5-0.5"), seed)  # type: ignore[arg-type]
+
+
+def test_a_bad_salt_is_an_error() -> None:
+    """A salt is text."""
+    with pytest.raises(ValueError, match="a salt is text"):
+        make_instance(parse_id("add_mod5-0.5"), 0, salt=1)  # type: ignore[arg-type]
+
+
+def test_numpy_and_huge_seeds() -> None:
+    """A numpy integer is the Python one; a seed may be larger than any of numpy's."""
+    task = parse_id("add_mod5-0.5")
+    assert make_instance(task, np.int64(4)).fingerprint == make_instance(task, 4).fingerprint  # type: ignore[arg-type]
+    assert make_instance(task, 2**80).fingerprint != make_instance(task, 0).fingerprint
+
+
+def test_the_agent_seed_fits_a_generator() -> None:
+    """In [0, 2⁶³), what both numpy's and torch's generators accept."""
+    seeds = [make_instance(parse_id("add_mod5-0.5"), seed).agent_seed for seed in range(50)]
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**60
