@@ -11,7 +11,7 @@ run: $(VENV)/.ready
 	$(BIN)/grokbench plot runs
 
 test: $(VENV)/.ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 from typing_extensions import override
@@ -149,15 +148,10 @@ class TableAgent(Agent):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        state = self.optimizer.state
-        moments = {
-            name: {key: state[parameter][key] for key in ("exp_avg", "exp_avg_sq")} if parameter in state else {}
-            for name, parameter in self.parameters.items()
-        }
         return {
             "steps": self.steps,
             "parameters": {name: parameter.detach() for name, parameter in self.parameters.items()},
-            "moments": moments,
+            "optimizer": self.optimizer.state_dict(),
             "order": self.order,
             "generators": torch.stack([generator.get_state() for generator in self.generators]),
         }
@@ -165,15 +159,12 @@ class TableAgent(Agent):
     @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
-        self.order = torch.from_numpy(state["order"]).to(self.device)
+        self.order = state["order"].to(self.device)
         for generator, saved in zip(self.generators, state["generators"], strict=True):
-            generator.set_state(torch.from_numpy(np.array(saved)))
+            generator.set_state(saved.clone())
         for name, parameter in self.parameters.items():
-            parameter.data.copy_(torch.from_numpy(state["parameters"][name]))
-            if state["moments"].get(name):
-                moments = {key: torch.from_numpy(value).to(self.device) for key, value in state["moments"][name].items()}
-                step = torch.tensor(float(self.steps), device=self.device if self.device.type == "cuda" else "cpu")
-                self.optimizer.state[parameter] = {"step": step, **moments}
+            parameter.data.copy_(state["parameters"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def _take(tensor: Tensor, index: Tensor) -> Tensor:

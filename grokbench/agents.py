@@ -63,7 +63,7 @@ class Agent(Protocol):
         """A tree of arrays and JSON scalars, random state included: a killed run resumes where it was."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, arrays now numpy; called after `reset`."""
+        """Go on from what `state_dict` gave, tensors now on the CPU and tuples now lists; called after `reset`."""
 
 
 @dataclass(frozen=True)

@@ -271,7 +271,9 @@ def test_a_wrong_action_changes_nothing(action: Any, message: str) -> None:
     assert reward == pytest.approx(-10 / 300)
 
 
-@pytest.mark.parametrize(("bad", "tensors"), [(np.nan, False), (np.nan, True), (np.inf, True), (-np.inf, True), (np.inf, False)])
+@pytest.mark.parametrize(
+    ("bad", "tensors"), [(np.nan, False), (np.nan, True), (np.inf, True), (-np.inf, True), (np.inf, False)]
+)
 def test_features_that_are_not_finite_end_the_run(bad: float, tensors: bool) -> None:
     """Diverged: terminated, the rest of the budget charged, and the counts still marked."""
     env = _started()

@@ -1,4 +1,7 @@
-"""Checkpoints: a tree of arrays and JSON scalars in one safetensors file, never a pickle."""
+"""Checkpoints: a tree of arrays and JSON scalars in one safetensors file, never a pickle.
+
+What goes in as a torch tensor comes back as one, on the CPU; other arrays come back as numpy's. Tuples come back as lists.
+"""
 
 import hashlib
 import json
@@ -13,7 +16,7 @@ from safetensors.numpy import save
 
 from grokbench.exams import to_numpy
 
-_ARRAY = "__array__"
+_ARRAY, _TENSOR, _ITEMS = "__array__", "__tensor__", "__items__"
 
 
 class CheckpointError(ValueError):
@@ -51,12 +54,14 @@ def read(path: Path) -> dict[str, Any]:
 
 def _take_arrays(node: Any, path: str, found: dict[str, NDArray[Any]]) -> Any:
     if isinstance(node, dict):
-        return {key: _take_arrays(value, f"{path}/{key}", found) for key, value in node.items()}
+        taken = {key: _take_arrays(value, f"{path}/{key}", found) for key, value in node.items()}
+        # JSON's keys are text; an optimiser's, say, are numbers.
+        return taken if all(isinstance(key, str) for key in taken) else {_ITEMS: [list(item) for item in taken.items()]}
     if isinstance(node, list | tuple):
         return [_take_arrays(value, f"{path}/{i}", found) for i, value in enumerate(node)]
     if arrays.is_array_api_obj(node) and not isinstance(node, np.generic):
         found[path] = np.ascontiguousarray(to_numpy(node))
-        return {_ARRAY: path}
+        return {_TENSOR if arrays.is_torch_array(node) else _ARRAY: path}
     if isinstance(node, np.generic):
         return node.item()
     if node is None or isinstance(node, bool | int | float | str):
@@ -68,6 +73,13 @@ def _put_arrays(node: Any, found: dict[str, NDArray[Any]]) -> Any:
     if isinstance(node, dict):
         if set(node) == {_ARRAY}:
             return found[node[_ARRAY]]
+        if set(node) == {_TENSOR}:
+            import torch
+
+            # The file's own memory may be unaligned, which torch's generators don't survive.
+            return torch.from_numpy(found[node[_TENSOR]]).clone()
+        if set(node) == {_ITEMS}:
+            return {key: _put_arrays(value, found) for key, value in node[_ITEMS]}
         return {key: _put_arrays(value, found) for key, value in node.items()}
     return [_put_arrays(value, found) for value in node] if isinstance(node, list) else node
 

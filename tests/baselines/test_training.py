@@ -1,5 +1,6 @@
 """The training loop: S seeds together learn what each learns alone, minibatches, keep, state."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from baselines.losses import LOSSES
 from baselines.training import TableAgent
 from grokbench.agents import Spec, find_recipe
 from grokbench.exams import Examiner
+from grokbench.runs import checkpoints
 from grokbench.tasks import make_instance, parse_id
 
 TASK = parse_id("add_mod11-0.5")
@@ -47,23 +49,16 @@ def test_seeds_together_learn_what_each_learns_alone(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_state_restores_bit_for_bit(recipe: str) -> None:
+def test_state_restores_bit_for_bit(recipe: str, tmp_path: Path) -> None:
     """An agent restored from its state goes on exactly as the one that gave it, in the middle of a pass over the cells."""
     agent = started(recipe, [0, 3], batch_size=16)
     agent.learn(5)
-    state = as_numpy(agent.state_dict())
+    (tmp_path / "checkpoint").write_bytes(checkpoints.pack(agent.state_dict()))
     agent.learn(9)
     restored = started(recipe, [0, 3], batch_size=16)
-    restored.load_state_dict(state)
+    restored.load_state_dict(checkpoints.read(tmp_path / "checkpoint"))
     restored.learn(9)
     assert torch.equal(agent.act()["features"], restored.act()["features"])
-
-
-def as_numpy(tree: Any) -> Any:
-    """The tree with tensors as copied numpy arrays, as a checkpoint would give it back."""
-    if isinstance(tree, dict):
-        return {key: as_numpy(value) for key, value in tree.items()}
-    return tree.numpy().copy() if isinstance(tree, torch.Tensor) else tree
 
 
 def test_a_step_takes_each_training_cell_at_most_once() -> None:
@@ -86,7 +81,7 @@ def test_losses_against_torch(name: str) -> None:
         "cross_entropy": torch.nn.functional.cross_entropy,
         "mse": lambda x, y: torch.nn.functional.mse_loss(x, torch.nn.functional.one_hot(y, 5).double()),
     }[name]
-    expected = torch.stack([oracle(x, y) for x, y in zip(logits, answers, strict=True)])
+    expected = torch.stack([oracle(x, y) for x, y in zip(logits, answers, strict=True)])  # type: ignore[no-untyped-call]
     torch.testing.assert_close(LOSSES[name](logits, answers), expected)
 
 

@@ -69,7 +69,7 @@ def shell(*arguments: str, every_exam: bool = True) -> subprocess.Popen[str]:
     plain = "from grokbench.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code if every_exam else plain, *arguments],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_max_steps_pauses_and_a_later_run_goes_on(tmp_path: Path) -> None:
 def test_a_killed_run_ends_as_one_never_interrupted(tmp_path: Path, agent: str) -> None:
     """SIGKILL again and again, at any moment; the exams are the same to the last bit."""
     arguments = ("--agents", agent, "--tasks", "add_mod7-0.6", "--seeds", "0", "1", "2", "--device", "cpu")
-    command = ("run", *arguments, "--max-steps", "400", "--out")
+    command = ("run", *arguments, "--max-steps", "200", "--out")
     whole = shell(*command, str(tmp_path / "whole"), every_exam=False)
     errors = whole.communicate()[1]
     assert whole.returncode == 1, errors
