@@ -1,6 +1,5 @@
 """The training loop of the baselines: S seeds of one task at once, each exactly as it would train alone, to rounding."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,10 +127,11 @@ class TableAgent(Agent):
     def keep(self, indices: list[int]) -> None:
         """Go on with these seeds of the batch alone."""
         index = torch.tensor(indices, device=self.device)
-        self._replace(lambda tensor: tensor.index_select(0, index))
-        self.generators = [self.generators[i] for i in indices]
 
-    def _replace(self, select: Callable[[Tensor], Tensor]) -> None:
+        def select(tensor: Tensor) -> Tensor:
+            return tensor.index_select(0, index)
+
+        self.generators = [self.generators[i] for i in indices]
         self.table, self.questions = (questions.select(select) for questions in (self.table, self.questions))
         self.answers, self.order = select(self.answers), select(self.order)
         for parameter in self.parameters.values():

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from grokbench.exams import Action, Examiner, Observation, checked_feature_dims, to_numpy
+from grokbench.exams import Action, Examiner, Observation, batch_of_one, checked_feature_dims, to_numpy
 from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.tasks import Instance, Task, make_instance, parse_id
 
@@ -84,7 +84,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         before = examiner.outcomes[0]
         if before.end:
             raise gymnasium.error.ResetNeeded(f"this run has ended ({before.end} at step {before.step}): call reset()")
-        exam = examiner.mark(_with_axis(action), [0])[0]
+        exam = examiner.mark(batch_of_one(action), [0])[0]
         after = examiner.outcomes[0]
         if self.render_mode:
             self._frame = _Frame(exam, np.array(to_numpy(action["answers"])))
@@ -293,14 +293,6 @@ class _Frame:
 
 def _flags(outcome: Outcome) -> tuple[bool, bool]:
     return outcome.end in ("generalized", "diverged"), outcome.end == "censored"
-
-
-def _with_axis(action: Action) -> Action:
-    return (
-        {name: value[None] if hasattr(value, "ndim") else [value] for name, value in action.items()}
-        if isinstance(action, dict)
-        else action
-    )
 
 
 def _rows(actions: Action, live: list[int], members: int) -> Action:

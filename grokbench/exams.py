@@ -133,6 +133,13 @@ def checked_feature_dims(dims: Sequence[int]) -> tuple[int, ...]:
     return widths
 
 
+def batch_of_one(action: Action) -> Action:
+    """The action of a single agent as that of a batch with one member; what is no dict is left for `mark` to refuse."""
+    if not isinstance(action, dict):
+        return action
+    return {name: value[None] if hasattr(value, "ndim") else [value] for name, value in action.items()}
+
+
 def to_numpy(array: Any) -> NDArray[Any]:
     """`array` as a numpy array on the host, whatever library or device it comes from; nested lists too."""
     if not arrays.is_array_api_obj(array):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from grokbench.agents import Recipe, Spec
-from grokbench.exams import Examiner, to_numpy
+from grokbench.exams import Examiner, batch_of_one, to_numpy
 from grokbench.protocol import PROTOCOL, Exam
 from grokbench.runs import checkpoints
 from grokbench.runs.progress import Watcher
@@ -93,7 +93,7 @@ def _jobs(cell: Cell, seeds: Sequence[int], store: Store, watcher: Watcher) -> l
     pending = [seed for seed in seeds if not store.finished(cell, seed)]
     jobs = []
     for path in store.checkpoint_paths(cell):
-        live = _live_seeds(path, cell, store, watcher, pending)
+        live = _live_seeds(path, cell, store, watcher)
         unfinished = [seed for seed in live if not store.finished(cell, seed)]
         if unfinished and set(unfinished) <= set(pending):
             jobs.append(Job(tuple(live), path))
@@ -102,12 +102,14 @@ def _jobs(cell: Cell, seeds: Sequence[int], store: Store, watcher: Watcher) -> l
     return jobs + [Job(tuple(pending[i : i + size])) for i in range(0, len(pending), size)]
 
 
-def _live_seeds(path: Path, cell: Cell, store: Store, watcher: Watcher, pending: Sequence[int]) -> list[int]:
+def _live_seeds(path: Path, cell: Cell, store: Store, watcher: Watcher) -> list[int]:
     """The seeds that a checkpoint of this cell holds; one that can't be read is set aside."""
     try:
         tree = checkpoints.read(path)
         return list(tree["live"]) if (tree["salt"], tree["recipe"]) == (cell.salt, cell.recipe.hash) else []
     except checkpoints.CheckpointError as error:
+        if not path.exists():
+            return []  # another process has just finished that batch
         aside = store.set_aside(path)
         watcher.noted(f"{error}; moved to {aside.name}, its runs start over")
         return []
@@ -201,9 +203,7 @@ class Batch:
         return False
 
     def _sit(self, steps: int, report: dict[str, Any]) -> None:
-        action = self.agent.act()
-        if not self.batched and isinstance(action, dict):
-            action = {name: value[None] if hasattr(value, "ndim") else [value] for name, value in action.items()}
+        action = self.agent.act() if self.batched else batch_of_one(self.agent.act())
         losses = _losses(report.get("loss"), len(self.live))
         exams = self.examiner.mark(action, self.live, losses)
         self.step += steps

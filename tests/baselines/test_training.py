@@ -20,9 +20,9 @@ RECIPES = ("mlp", "transformer", "transformer2")
 
 def started(recipe: str, seeds: list[int], **training: Any) -> TableAgent:
     """An agent of the recipe, in float64 and changed as told, reset on these seeds."""
-    hyperparameters = find_recipe(recipe).hyperparameters
-    hyperparameters["training"] |= {"dtype": "float64", **training}
-    agent = type(find_recipe(recipe))(recipe, find_recipe(recipe).target, hyperparameters).make()
+    chosen = find_recipe(recipe)
+    chosen.hyperparameters["training"] |= {"dtype": "float64", **training}
+    agent = chosen.make()
     assert isinstance(agent, TableAgent)
     instances = [make_instance(TASK, seed) for seed in seeds]
     examiner = Examiner(instances, agent.feature_dims)
