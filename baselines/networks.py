@@ -23,6 +23,10 @@ class Network(Protocol):
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
         """Logits (S, n, q) and features (S, n, Σd), each distinct prefix computed once."""
 
+    def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
+        """The logits of `forward`, to rounding, for training, which needs no features."""
+        return self.forward(parameters, questions)[0]
+
     def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The same from `inputs` (S, n, 2), every position of every question computed: the reference for `forward`."""
 

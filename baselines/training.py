@@ -1,16 +1,25 @@
 """The training loop of the baselines: S seeds of one task at once, each exactly as it would train alone, to rounding."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import prod
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
+from baselines.adamw import AdamW
 from baselines.losses import LOSSES
+from baselines.memory import keep_freed_memory
 from baselines.networks import Network, Parameters
 from baselines.questions import Questions
 from grokbench.agents import Agent, Spec
+
+DTYPES = {"float32": torch.float32, "tf32": torch.float32, "float64": torch.float64}
+CPU_CELLS = 1_024  # about as many training cells at once keep a CPU busy from its cache; more members would only spill it
+ALIGNMENT = 16  # numbers; where a parameter may start in its row
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Training:
         warmup: updates over which the learning rate rises linearly.
         batch_size: most training cells per step; 0 takes all. At most half of the training cells (Power et al.).
         loss: `cross_entropy` or `mse` (against one-hot answers).
-        dtype: `float32` or `float64`.
+        dtype: `float32`, `float64`, or `tf32`: float32 whose matrix products CUDA may round to TF32.
         seeds_together: most seeds trained as one batch.
     """
 
@@ -40,8 +49,12 @@ class Training:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+
+    def batch(self, cells: int) -> int:
+        """Training cells per step, of `cells` in all."""
+        return cells if not self.batch_size else max(1, min(self.batch_size, cells // 2))
 
 
 class TableAgent(Agent):
@@ -51,6 +64,7 @@ class TableAgent(Agent):
         feature_dims: the layers that it shows.
         dtype: what it computes in.
         seeds_together: most seeds that it takes as one batch.
+        cohorts: the members of the batch, in order, by those that take their steps together.
     """
 
     batched = True
@@ -65,108 +79,201 @@ class TableAgent(Agent):
     @override
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
         self.spec = spec
-        self.device = torch.device(spec.device)
-        dtype = getattr(torch, self.dtype)
-        inputs = torch.from_numpy(observation["inputs"]).to(self.device)  # (S, N, 2)
-        targets = torch.from_numpy(observation["targets"]).to(self.device)  # (S, N)
-        seeds, cells = len(inputs), int((observation["targets"][0] != spec.symbols).sum())
-        seen = (targets != spec.symbols).nonzero()[:, 1].view(seeds, cells)
-        self.table = Questions.of(inputs, spec.symbols)
-        self.questions = Questions.of(_take(inputs, seen), spec.symbols, dtype)  # n questions per seed
-        self.answers = _take(targets, seen)  # (S, n)
-        self.batch = cells if not self.training.batch_size else max(1, min(self.training.batch_size, cells // 2))
-        self.steps = 0
-        self.generators = [Generator().manual_seed(seed) for seed in spec.seeds]
-        self.order = torch.empty(seeds, 0, dtype=torch.int64, device=self.device)  # (S, cells left in this pass)
-        drawn = [self.network.draw(spec.symbols, generator) for generator in self.generators]
-        self.parameters: Parameters = {
-            name: torch.stack([one[name] for one in drawn]).to(self.device, dtype).requires_grad_() for name in drawn[0]
-        }
-        self.optimizer = torch.optim.AdamW(
-            list(self.parameters.values()),
-            lr=self.training.learning_rate,
-            betas=self.training.betas,
-            weight_decay=self.training.weight_decay,
-            fused=True,
-        )
+        on_cpu = spec.device == "cpu"
+        if on_cpu:
+            keep_freed_memory()
+        self.dtype = "float32" if self.training.dtype == "tf32" and on_cpu else self.training.dtype
+        torch.backends.cuda.matmul.allow_tf32 = self.dtype == "tf32"
+        self.inputs = torch.from_numpy(observation["inputs"]).to(spec.device)  # (S, N, 2)
+        self.targets = torch.from_numpy(observation["targets"]).to(spec.device)  # (S, N)
+        cells = int((observation["targets"][0] != spec.symbols).sum())
+        members = len(spec.seeds)
+        size = max(1, CPU_CELLS // self.training.batch(cells)) if on_cpu else members
+        self._gather([min(size, members - start) for start in range(0, members, size)])
+
+    def _gather(self, sizes: list[int]) -> None:
+        """Start anew with cohorts of these sizes."""
+        edges = pairwise(accumulate(sizes, initial=0))
+        rows = [slice(start, stop) for start, stop in edges]
+        self.cohorts = [
+            Cohort(self.network, self.training, self.inputs[r], self.targets[r], self.spec.symbols, self.spec.seeds[r])
+            for r in rows
+        ]
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
+        return {"loss": torch.cat([cohort.learn(steps) for cohort in self.cohorts]).cpu().numpy()}
+
+    @override
+    def act(self) -> dict[str, Tensor]:
+        answers, features = zip(*(cohort.show() for cohort in self.cohorts), strict=True)
+        return {"answers": torch.cat(answers), "features": torch.cat(features)}
+
+    def keep(self, indices: list[int]) -> None:
+        """Go on with these members of the batch alone."""
+        staying, start = [], 0
+        for cohort in self.cohorts:
+            mine = [i - start for i in indices if start <= i < start + cohort.size]
+            start += cohort.size
+            if mine:
+                cohort.keep(mine)
+                staying.append(cohort)
+        self.cohorts = staying
+
+    def cost(self) -> dict[str, int]:
+        """Per seed: parameters, and the FLOPs (backward counted as two forwards) and examples of one step."""
+        cohort = self.cohorts[0]
+        parameters = sum(parameter[0].numel() for parameter in cohort.parameters.values())
+        flops = 3 * self.network.flops(self.spec.symbols, cohort.batch)
+        return {"parameters": parameters, "flops_per_step": flops, "examples_per_step": cohort.batch}
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"cohorts": [cohort.state_dict() for cohort in self.cohorts]}
+
+    @override
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._gather([one["size"] for one in state["cohorts"]])
+        for cohort, one in zip(self.cohorts, state["cohorts"], strict=True):
+            cohort.load_state_dict(one)
+
+
+class Cohort:
+    """S members that take their steps together, as one batched computation.
+
+    On CUDA a step is captured once as a CUDA graph and replayed: all that it reads and writes stays where it is, and nothing in
+    it waits for the host.
+
+    Attributes:
+        batch: training cells per step and member.
+        parameters: name → (S, …), views of the rows of the optimiser.
+    """
+
+    def __init__(
+        self, network: Network, training: Training, inputs: Tensor, targets: Tensor, symbols: int, seeds: tuple[int, ...]
+    ) -> None:
+        self.network, self.device = network, inputs.device
+        self.loss_of = LOSSES[training.loss]
+        dtype = DTYPES[training.dtype]
+        seen = (targets != symbols).nonzero()[:, 1].view(len(seeds), -1)  # (S, cells)
+        self.table = Questions.of(inputs, symbols)
+        one_hot = dtype if self.device.type == "cuda" else None
+        self.questions = Questions.of(inputs.gather(1, seen.unsqueeze(-1).expand(-1, -1, 2)), symbols, one_hot)
+        self.answers = targets.gather(1, seen)  # (S, cells)
+        self.batch = training.batch(seen.shape[1])
+        self.generators = [Generator().manual_seed(seed) for seed in seeds]
+        self.order = torch.empty(len(seeds), 0, dtype=torch.int64, device=self.device)  # (S, cells left in this pass)
+        drawn = [network.draw(symbols, generator) for generator in self.generators]
+        self.shapes = {name: parameter.shape for name, parameter in drawn[0].items()}
+        values = torch.zeros(len(seeds), sum(map(_room, self.shapes.values())), dtype=dtype, device=self.device)
+        for name, view in self._views(values).items():
+            view.copy_(torch.stack([one[name] for one in drawn]))
+        self.optimizer = AdamW(values, training.learning_rate, training.weight_decay, training.betas, training.warmup)
+        self._settle()
+
+    @property
+    def size(self) -> int:
+        """The number S of members."""
+        return len(self.generators)
+
+    def _views(self, rows: Tensor) -> Parameters:
+        """The parameters that lie in `rows` (S, P): name → (S, …)."""
+        starts = accumulate(map(_room, self.shapes.values()), initial=0)
+        return {
+            name: rows[:, start : start + prod(shape)].view(len(rows), *shape)
+            for (name, shape), start in zip(self.shapes.items(), starts, strict=False)
+        }
+
+    def _settle(self) -> None:
+        """Make what a step reads and writes besides the optimiser's state, and on CUDA capture the step."""
+        self.gradients = torch.zeros_like(self.optimizer.values)
+        self.parameters = {name: view.requires_grad_() for name, view in self._views(self.optimizer.values).items()}
+        self.loss = torch.zeros(self.size, dtype=self.gradients.dtype, device=self.device)
+        self.index = torch.zeros(self.size, self.batch, dtype=torch.int64, device=self.device)
+        changes = [*self.optimizer.state().values(), self.gradients, self.loss]
+        self._take_step = captured(self._step, changes) if self.device.type == "cuda" else self._step
+
+    def learn(self, steps: int) -> Tensor:
+        """Take so many steps; the last one's loss for every member, (S,)."""
         for _ in range(steps):
-            loss = self._step()
-        return {"loss": loss.detach().cpu().numpy()}
+            if self.batch < self.answers.shape[1]:
+                self.index.copy_(self._next_batch())
+            self._take_step()
+        return self.loss
 
-    def _step(self) -> Tensor:
-        """One forward and backward pass and one update; the loss of every seed, (S,)."""
-        questions, answers = self._next_batch()
-        self.steps += 1
-        self.optimizer.param_groups[0]["lr"] = self.training.learning_rate * min(1.0, self.steps / max(self.training.warmup, 1))
-        self.optimizer.zero_grad(set_to_none=True)
-        logits, _ = self.network.forward(self.parameters, questions)
-        loss = LOSSES[self.training.loss](logits, answers)
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss
+    def _step(self) -> None:
+        """One forward and backward pass and one update."""
+        questions, answers = self.questions, self.answers
+        if self.batch < answers.shape[1]:
+            questions, answers = questions.pick(self.index), answers.gather(1, self.index)
+        loss = self.loss_of(self.network.logits(self.parameters, questions), answers)
+        gradients = torch.autograd.grad(loss.sum(), list(self.parameters.values()))
+        for row, gradient in zip(self._views(self.gradients).values(), gradients, strict=True):
+            row.copy_(gradient)
+        self.optimizer.step(self.gradients)
+        self.loss.copy_(loss.detach())
 
-    def _next_batch(self) -> tuple[Questions, Tensor]:
-        """The next part of the shuffled cells; what is left of a pass when too few remain for a batch is dropped."""
-        if self.batch == self.answers.shape[1]:
-            return self.questions, self.answers
+    def _next_batch(self) -> Tensor:
+        """The next part of the shuffled cells, (S, batch); what is left when too few remain for a batch is dropped."""
         if self.order.shape[1] < self.batch:
             orders = [torch.randperm(self.answers.shape[1], generator=generator) for generator in self.generators]
             self.order = torch.stack(orders).to(self.device)
         index, self.order = self.order[:, : self.batch], self.order[:, self.batch :]
-        return self.questions.pick(index), self.answers.gather(1, index)
+        return index
 
-    @override
     @torch.no_grad()
-    def act(self) -> dict[str, Tensor]:
+    def show(self) -> tuple[Tensor, Tensor]:
+        """Answers (S, N) to the whole table and features (S, N, Σd)."""
         logits, features = self.network.forward(self.parameters, self.table)
-        return {"answers": logits.argmax(-1), "features": features}
+        return logits.argmax(-1), features
 
     def keep(self, indices: list[int]) -> None:
-        """Go on with these seeds of the batch alone."""
+        """Go on with these members alone."""
+        if len(indices) == self.size:
+            return
         index = torch.tensor(indices, device=self.device)
 
         def select(tensor: Tensor) -> Tensor:
             return tensor.index_select(0, index)
 
         self.generators = [self.generators[i] for i in indices]
-        self.table, self.questions = (questions.select(select) for questions in (self.table, self.questions))
+        self.table, self.questions = self.table.select(select), self.questions.select(select)
         self.answers, self.order = select(self.answers), select(self.order)
-        for parameter in self.parameters.values():
-            parameter.data = select(parameter.data)
-            for name, value in self.optimizer.state[parameter].items():
-                if value.ndim:
-                    self.optimizer.state[parameter][name] = select(value)
+        self.optimizer.select(select)
+        self._settle()
 
-    def cost(self) -> dict[str, int]:
-        """Per seed: parameters, and the FLOPs (backward counted as two forwards) and examples of one step."""
-        parameters = sum(parameter[0].numel() for parameter in self.parameters.values())
-        flops = 3 * self.network.flops(self.spec.symbols, self.batch)
-        return {"parameters": parameters, "flops_per_step": flops, "examples_per_step": self.batch}
-
-    @override
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "steps": self.steps,
-            "parameters": {name: parameter.detach() for name, parameter in self.parameters.items()},
-            "optimizer": self.optimizer.state_dict(),
-            "order": self.order,
-            "generators": torch.stack([generator.get_state() for generator in self.generators]),
-        }
+        """Everything that changes."""
+        generators = torch.stack([generator.get_state() for generator in self.generators])
+        return {"size": self.size, "optimizer": self.optimizer.state(), "order": self.order, "generators": generators}
 
-    @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.steps = state["steps"]
+        """Go on from what `state_dict` gave."""
         self.order = state["order"].to(self.device)
         for generator, saved in zip(self.generators, state["generators"], strict=True):
             generator.set_state(saved.clone())
-        for name, parameter in self.parameters.items():
-            parameter.data.copy_(state["parameters"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, tensor in self.optimizer.state().items():
+            tensor.copy_(state["optimizer"][name])
 
 
-def _take(tensor: Tensor, index: Tensor) -> Tensor:
-    """`tensor[s, index[s]]` for every seed s."""
-    return torch.stack([row[i] for row, i in zip(tensor, index, strict=True)])
+def captured(step: Callable[[], None], changes: list[Tensor]) -> Callable[[], None]:
+    """`step` as a CUDA graph to replay; the trial steps that capture needs leave `changes` as they were."""
+    before = [tensor.clone() for tensor in changes]
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+        for tensor, saved in zip(changes, before, strict=True):
+            tensor.copy_(saved)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    replay: Callable[[], None] = graph.replay
+    return replay
+
+
+def _room(shape: torch.Size) -> int:
+    """The numbers that a parameter takes up in a row, so that the next one starts aligned."""
+    return -(-prod(shape) // ALIGNMENT) * ALIGNMENT

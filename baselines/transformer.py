@@ -55,26 +55,41 @@ class Transformer(Network):
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        p, count = parameters, self.heads
+        mixed, end = self._attend(parameters, questions)
+        return self._head(parameters, end + mixed @ parameters["output"])
+
+    @override
+    def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
+        p, d, m = parameters, self.width, self.mlp_width
+        if p["embed"].shape[1] - 1 >= d * (d + m) / m:  # so many symbols that folding would cost more than it saves
+            return self.forward(parameters, questions)[0]
+        mixed, end = self._attend(p, questions)
+        # Without layer norm the stream meets only matrices, so those in a row are multiplied with each other first.
+        before = torch.baddbmm(end @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2), mixed, p["output"] @ p["mlp_in"])
+        constant = (end + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
+        direct = torch.baddbmm(constant, mixed, p["output"] @ p["unembed"])  # (S, n, q)
+        return torch.baddbmm(direct, torch.relu_(before), p["mlp_out"] @ p["unembed"])
+
+    def _attend(self, p: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
+        """What the last position's heads gather, (S, n, d), and its own stream, the same for every question, (S, 1, d)."""
         symbols, equals = p["embed"][:, :-1], p["embed"][:, -1:]  # (S, q, d), (S, 1, d)
         end = equals + p["position"][:, 2:]  # (S, 1, d)
-        query = heads(end @ p["query"], count)  # (S, 1, H, d/H)
-        # Score and value of every symbol at either place, (S, q, H) and (S, q, d), looked up side by side.
+        query = heads(end @ p["query"], self.heads)  # (S, 1, H, d/H)
         score_a, value_a = self._score_and_value(p, symbols + p["position"][:, 0:1], query, questions.first.look_up)
         score_b, value_b = self._score_and_value(p, symbols + p["position"][:, 1:2], query, questions.second.look_up)
         score_end, value_end = self._score_and_value(p, end, query, lambda rows: rows)
         scores = torch.stack([score_a, score_b, score_end.expand_as(score_a)])  # (3, S, n, H)
         to_a, to_b, to_end = scores.softmax(dim=0).unsqueeze(-1)  # (S, n, H, 1) each
-        mixed = to_a * heads(value_a, count) + to_b * heads(value_b, count) + to_end * heads(value_end, count)
-        return self._head(p, end + mixed.flatten(2) @ p["output"])
+        mixed = torch.addcmul(to_a * value_a, to_b, value_b)
+        return torch.addcmul(mixed, to_end, value_end).flatten(2), end
 
     def _score_and_value(
         self, p: Parameters, x: Tensor, query: Tensor, look_up: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
+        """Score (S, n, H) and value (S, n, H, d/H) of every question's symbol, looked up among those of `x` (S, q, d)."""
         key = heads(x @ p["key"], self.heads)  # (S, q, H, d/H)
         score = (key * query).sum(-1) / sqrt(key.shape[-1])  # (S, q, H)
-        both = look_up(torch.cat([score, x @ p["value"]], dim=-1))  # (S, n, H + d)
-        return both[..., : self.heads], both[..., self.heads :]
+        return look_up(score), heads(look_up(x @ p["value"]), self.heads)
 
     @override
     def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:

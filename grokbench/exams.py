@@ -107,11 +107,13 @@ class Examiner:
     def _ranks(self, features: Any) -> list[dict[str, list[float]] | None]:
         """Per member every measure for every layer, or None where its features aren't finite."""
         edges = pairwise(accumulate(self.feature_dims, initial=0))
-        layers = [to_numpy(covariance(features[..., start:stop])) for start, stop in edges]
-        finite = np.all([np.isfinite(layer).all(axis=(-2, -1)) for layer in layers], axis=0)
+        # On the host in the library they came in: two libraries' threads in turn would keep each other waiting.
+        layers = [arrays.to_device(covariance(features[..., start:stop]), "cpu") for start, stop in edges]
+        xp = arrays.array_namespace(*layers)
+        finite = np.all([to_numpy(xp.all(xp.isfinite(layer), axis=(-2, -1))) for layer in layers], axis=0)
         if not finite.all():
-            layers = [np.where(finite[:, None, None], layer, 0.0) for layer in layers]
-        ranks = [all_ranks(layer, self.task.cells) for layer in layers]
+            layers = [xp.where(xp.asarray(finite)[:, None, None], layer, xp.zeros_like(layer)) for layer in layers]
+        ranks = [{name: to_numpy(rank) for name, rank in all_ranks(layer, self.task.cells).items()} for layer in layers]
         return [
             {name: [float(layer[name][i]) for layer in ranks] for name in ranks[0]} if finite[i] else None
             for i in range(len(finite))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Generator
+from torch import Generator, Tensor
 
 from baselines.decoder import Decoder
 from baselines.mlp import MLP
@@ -37,14 +37,31 @@ def test_fast_forward_equals_plain(network: Network, symbols: int, seeds: int, c
     generator = Generator().manual_seed(seed)
     inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
     weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
-    results = []
-    for logits, features in (
-        network.forward(parameters, Questions.of(inputs, symbols, torch.float64)),
-        network.plain(parameters, inputs),
-    ):
+
+    def results(logits: Tensor, features: Tensor) -> list[Tensor]:
         loss = (logits * weight).sum() + features.square().sum()
-        gradients = torch.autograd.grad(loss, list(parameters.values()))
-        results.append((logits.detach(), features.detach(), *gradients))
+        return [logits, features, *torch.autograd.grad(loss, list(parameters.values()))]
+
+    expected = results(*network.plain(parameters, inputs))
+    for one_hot in (None, torch.float64):
+        questions = Questions.of(inputs, symbols, one_hot)
+        for fast, plain in zip(results(*network.forward(parameters, questions)), expected, strict=True):
+            torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, Transformer(4, 2, 64)], ids=str)
+@settings(max_examples=8, deadline=None)
+@given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_logits_for_training_equal_plain(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> None:
+    """What training differentiates has the plain forward's values and gradients."""
+    parameters = draw(network, symbols, range(seeds))
+    generator = Generator().manual_seed(seed)
+    inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
+    weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
+    results = [
+        [logits, *torch.autograd.grad((logits * weight).sum(), list(parameters.values()))]
+        for logits in (network.logits(parameters, Questions.of(inputs, symbols)), network.plain(parameters, inputs)[0])
+    ]
     for fast, plain in zip(*results, strict=True):
         torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from baselines.adamw import AdamW
 from baselines.losses import LOSSES
 from baselines.training import TableAgent
 from grokbench.agents import Spec, find_recipe
@@ -18,18 +20,19 @@ TASK = parse_id("add_mod11-0.5")
 RECIPES = ("mlp", "transformer", "transformer2")
 
 
-def started(recipe: str, seeds: list[int], **training: Any) -> TableAgent:
+def started(recipe: str, seeds: list[int], task: str = TASK.id, **training: Any) -> TableAgent:
     """An agent of the recipe, in float64 and changed as told, reset on these seeds."""
+    spec = parse_id(task)
     chosen = find_recipe(recipe)
     chosen.hyperparameters["training"] |= {"dtype": "float64", **training}
     agent = chosen.make()
     assert isinstance(agent, TableAgent)
-    instances = [make_instance(TASK, seed) for seed in seeds]
+    instances = [make_instance(spec, seed) for seed in seeds]
     examiner = Examiner(instances, agent.feature_dims)
     observations = [examiner.observation(i) for i in range(len(seeds))]
     observation = {name: np.stack([one[name] for one in observations]) for name in observations[0]}
     own = tuple(instance.agent_seed for instance in instances)
-    agent.reset(observation, Spec(TASK.symbols, TASK.cells, TASK.budget, agent.feature_dims, "cpu", own))
+    agent.reset(observation, Spec(spec.symbols, spec.cells, spec.budget, agent.feature_dims, "cpu", own))
     return agent
 
 
@@ -64,12 +67,9 @@ def test_state_restores_bit_for_bit(recipe: str, tmp_path: Path) -> None:
 def test_a_step_takes_each_training_cell_at_most_once() -> None:
     """Minibatches of one pass don't overlap, and a batch is at most half of the training cells."""
     agent = started("transformer2", [0], batch_size=16)
-    batches = [agent._next_batch()[0] for _ in range(3)]
-    pairs = [
-        (int(a), int(b)) for batch in batches for a, b in zip(batch.first.symbols[0], batch.second.symbols[0], strict=True)
-    ]
-    assert len(pairs) == len(set(pairs)) == 48
-    assert started("transformer2", [0], batch_size=512).batch == TASK.seen_cells // 2
+    batches = [agent.cohorts[0]._next_batch() for _ in range(3)]
+    assert len(set(torch.cat(batches, dim=1).flatten().tolist())) == 48
+    assert started("transformer2", [0], batch_size=512).cohorts[0].batch == TASK.seen_cells // 2
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
@@ -92,3 +92,45 @@ def test_a_recipe_needs_every_hyperparameter() -> None:
     recipe.hyperparameters["training"]["wramup"] = 10
     with pytest.raises(ValueError, match=r"lacks warmup and doesn't know wramup"):
         recipe.make()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_can_be_captured(recipe: str) -> None:
+    """A step asks the host for nothing (a fake tensor has no values to ask for) and leaves every buffer where it is."""
+    cohort = started(recipe, [0, 1], batch_size=16).cohorts[0]
+    buffers = [*cohort.optimizer.state().values(), cohort.gradients, cohort.loss, cohort.index, *cohort.parameters.values()]
+    places = [buffer.data_ptr() for buffer in buffers]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        cohort._step()
+    cohort.learn(3)
+    assert [buffer.data_ptr() for buffer in buffers] == places
+
+
+def test_cohorts_are_batches_that_fit_a_cpu_cache(tmp_path: Path) -> None:
+    """Small tables share a computation, a large batch gets one member each; keep and state work across cohorts."""
+    assert [cohort.size for cohort in started("transformer", list(range(5))).cohorts] == [5]
+    assert [cohort.size for cohort in started("transformer", list(range(5)), task="add_mod23-0.9").cohorts] == [2, 2, 1]
+    agent = started("mlp", [0, 1, 2, 3, 4], task="add_mod23-0.9")
+    agent.learn(3)
+    agent.keep([1, 4])
+    assert [cohort.size for cohort in agent.cohorts] == [1, 1]
+    (tmp_path / "checkpoint").write_bytes(checkpoints.pack(agent.state_dict()))
+    restored = started("mlp", [1, 4], task="add_mod23-0.9")
+    restored.load_state_dict(checkpoints.read(tmp_path / "checkpoint"))
+    assert [cohort.size for cohort in restored.cohorts] == [1, 1]
+    np.testing.assert_array_equal(agent.learn(4)["loss"], restored.learn(4)["loss"])
+
+
+def test_adamw_is_torchs() -> None:
+    """Member by member, warm-up included, to rounding."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3, 50, dtype=torch.float64, generator=generator)
+    ours = AdamW(values.clone(), 1e-2, 0.3, (0.9, 0.98), warmup=4)
+    theirs = values.clone().requires_grad_()
+    optimizer = torch.optim.AdamW([theirs], lr=1e-2, betas=(0.9, 0.98), weight_decay=0.3)
+    for update in range(1, 12):
+        theirs.grad = torch.randn(3, 50, dtype=torch.float64, generator=generator)
+        optimizer.param_groups[0]["lr"] = 1e-2 * min(1.0, update / 4)
+        optimizer.step()
+        ours.step(theirs.grad)
+        torch.testing.assert_close(ours.values, theirs.detach(), rtol=1e-12, atol=1e-12)
