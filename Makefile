@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint format clean
+.PHONY: run test bench lint format clean
 
 run: $(VENV)/.ready
 	$(BIN)/grokbench run --suite mini --agents mlp transformer --seeds 0 1 2 --out runs
@@ -12,6 +12,9 @@ run: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(BIN)/pytest -n 2
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.speed
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from math import sqrt
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import embedding
 from typing_extensions import override
 
 from baselines.networks import Network, Parameters, heads, normal, uniform
@@ -63,34 +64,30 @@ class Decoder(Network):
         streams = [x + place[i] for i, x in enumerate((eos, symbols, operation, symbols, equals))]
         depends: tuple[str, ...] = (NOTHING, FIRST, NOTHING, SECOND, NOTHING)
         for layer in range(self.layers):
-            read = range(LENGTH) if layer < self.layers - 1 else [LENGTH - 1]
+            read = range(LENGTH) if layer < self.layers - 1 else range(LENGTH - 1, LENGTH)
             streams = self._layer(p, layer, streams, depends, questions, read)
             depends = PREFIXES
         return streams[-1] @ p["unembed"], streams[-1]
 
     def _layer(
-        self,
-        p: Parameters,
-        layer: int,
-        streams: list[Tensor],
-        depends: tuple[str, ...],
-        questions: Questions,
-        read: range | list[int],
+        self, p: Parameters, layer: int, streams: list[Tensor], depends: tuple[str, ...], questions: Questions, read: range
     ) -> list[Tensor]:
-        """The streams (S, r, d) at the positions in `read`, one row per distinct prefix."""
-        weights = torch.cat([p[f"key{layer}"], p[f"value{layer}"]], dim=-1)  # (S, d, 2d)
-        keys_values = [x @ weights for x in streams]  # (S, r, 2d)
-        looked_up: dict[tuple[int, str], Tensor] = {}
-        after = []
-        for i in read:
+        """The streams (S, r, d) at the positions in `read`, one row per distinct prefix; products of all positions at once."""
+        keys_values = _together(streams, torch.cat([p[f"key{layer}"], p[f"value{layer}"]], dim=-1))  # (S, r, 2d) each
+        queries = _together([streams[i] for i in read], p[f"query{layer}"])  # (S, r, d) each
+        looked_up = {
+            (j, prefix): _expand(keys_values[j], depends[j], prefix, questions)
+            for prefix, last in {PREFIXES[i]: i for i in read}.items()
+            for j in range(last + 1)
+        }
+        mixed, before = [], []
+        for i, query in zip(read, queries, strict=True):
             prefix = PREFIXES[i]
-            for j in range(i + 1):
-                if (j, prefix) not in looked_up:
-                    looked_up[j, prefix] = _expand(keys_values[j], depends[j], prefix, questions)
-            query = _expand(streams[i] @ p[f"query{layer}"], depends[i], prefix, questions)
-            mixed = self._attend(query, [looked_up[j, prefix] for j in range(i + 1)])
-            after.append(self._block(p, layer, _expand(streams[i], depends[i], prefix, questions), mixed))
-        return after
+            expanded = _expand(query, depends[i], prefix, questions)
+            mixed.append(self._attend(expanded, [looked_up[j, prefix] for j in range(i + 1)]))
+            before.append(_expand(streams[i], depends[i], prefix, questions).expand_as(mixed[-1]))
+        after = self._block(p, layer, torch.cat(before, dim=1), torch.cat(mixed, dim=1))
+        return list(after.split([x.shape[1] for x in mixed], dim=1))  # type: ignore[no-untyped-call]
 
     def _attend(self, query: Tensor, keys_values: list[Tensor]) -> Tensor:
         """Attention of one position to all up to it: (S, r, d) and (S, r or 1, 2d) each → (S, r, d)."""
@@ -105,23 +102,24 @@ class Decoder(Network):
         return mixed.flatten(2)
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         p = parameters
-        eos, operation, equals = (torch.full_like(inputs[..., 0], p["embed"].shape[1] - i) for i in (3, 2, 1))
-        tokens = torch.stack([eos, inputs[..., 0], operation, inputs[..., 1], equals], dim=-1)  # (S, n, 5)
-        x = torch.stack([e[t] for e, t in zip(p["embed"], tokens, strict=True)])  # (S, n, 5, d)
+        eos, operation, equals = (torch.full_like(inputs[:, 0], len(p["embed"]) - i) for i in (3, 2, 1))
+        tokens = torch.stack([eos, inputs[:, 0], operation, inputs[:, 1], equals], dim=1)  # (n, 5)
+        x = embedding(tokens, p["embed"])  # (n, 5, d)
         x = x + _positions(LENGTH, self.width, x)
         future = torch.ones(LENGTH, LENGTH, dtype=torch.bool, device=x.device).triu(1)
-        p = {name: weight[:, None] for name, weight in p.items()}
         for layer in range(self.layers):
             query, key, value = (
-                heads(x @ p[f"{name}{layer}"], self.heads).transpose(2, 3) for name in ("query", "key", "value")
+                heads(x @ p[f"{name}{layer}"], self.heads).transpose(1, 2) for name in ("query", "key", "value")
             )
-            scores = query @ key.mT / sqrt(key.shape[-1])  # (S, n, H, 5, 5)
-            mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (S, n, H, 5, d/H)
-            x = self._block(p, layer, x, mixed.transpose(2, 3).flatten(3))
-        x = x[:, :, -1]
-        return x @ parameters["unembed"], x
+            scores = query @ key.mT / sqrt(key.shape[-1])  # (n, H, 5, 5)
+            mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (n, H, 5, d/H)
+            mixed = mixed.transpose(1, 2).flatten(2)
+            if last_only and layer == self.layers - 1:
+                x, mixed = x[:, -1:], mixed[:, -1:]
+            x = self._block(p, layer, x, mixed)
+        return (x @ p["unembed"])[:, -1], x[:, -1]
 
     def _block(self, p: Parameters, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
         """What follows attention in a layer: (…, d) → (…, d)."""
@@ -141,6 +139,12 @@ class Decoder(Network):
             total += sum(rows[depends[i]] * d * d + rows[PREFIXES[i]] * 9 * d * d for i in read)
             depends = PREFIXES
         return 2 * total
+
+
+def _together(streams: list[Tensor], weights: Tensor) -> list[Tensor]:
+    """Each stream's product with the same weights, (S, r, d) → (S, r, f), in one."""
+    products = torch.cat(streams, dim=1) @ weights
+    return list(products.split([x.shape[1] for x in streams], dim=1))  # type: ignore[no-untyped-call]
 
 
 def _expand(rows: Tensor, depends: str, prefix: str, questions: Questions) -> Tensor:

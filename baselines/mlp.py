@@ -63,9 +63,9 @@ class MLP(Network):
         return self._deeper(parameters, a + b)
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        weights = torch.cat([parameters["first"], parameters["second"]], dim=1)  # (S, 2q, w)
-        one_hot = torch.nn.functional.one_hot(inputs, weights.shape[1] // 2).flatten(2)  # (S, n, 2q)
+    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+        weights = torch.cat([parameters["first"], parameters["second"]])  # (2q, w)
+        one_hot = torch.nn.functional.one_hot(inputs, len(weights) // 2).flatten(1)  # (n, 2q)
         return self._deeper(parameters, one_hot.to(weights.dtype) @ weights)
 
     def _deeper(self, parameters: Parameters, preactivation: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,11 +27,15 @@ class Network(Protocol):
         """The logits of `forward`, to rounding, for training, which needs no features."""
         return self.forward(parameters, questions)[0]
 
-    def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The same from `inputs` (S, n, 2), every position of every question computed: the reference for `forward`."""
+    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+        """The reference for `forward`: one seed, without the leading axis, as anyone would write it.
+
+        Logits (n, q) and features (n, Σd) from `inputs` (n, 2), every position of every question computed; with `last_only`
+        the last layer's hidden units and the output at the last position alone.
+        """
 
     def flops(self, symbols: int, questions: int) -> int:
-        """Multiply-adds times two in the matrix products of one `forward` over n questions, for one seed."""
+        """Multiply-adds times two in the matrix products of `logits` over n questions, for one seed."""
 
 
 def normal(generator: Generator, *shape: int, scale: float) -> Tensor:

@@ -15,10 +15,12 @@ from baselines.losses import LOSSES
 from baselines.memory import keep_freed_memory
 from baselines.networks import Network, Parameters
 from baselines.questions import Questions
+from baselines.threads import side_by_side
 from grokbench.agents import Agent, Spec
 
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "float64": torch.float64}
 CPU_CELLS = 1_024  # about as many training cells at once keep a CPU busy from its cache; more members would only spill it
+INTERRUPTIBLE = 50  # steps that threads take before Ctrl-C is heard
 ALIGNMENT = 16  # numbers; where a parameter may start in its row
 
 
@@ -102,11 +104,14 @@ class TableAgent(Agent):
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
-        return {"loss": torch.cat([cohort.learn(steps) for cohort in self.cohorts]).cpu().numpy()}
+        for start in range(0, steps, INTERRUPTIBLE):
+            block = min(INTERRUPTIBLE, steps - start)
+            losses = side_by_side(lambda cohort: cohort.learn(block), self.cohorts)  # noqa: B023
+        return {"loss": torch.cat(losses).cpu().numpy()}
 
     @override
     def act(self) -> dict[str, Tensor]:
-        answers, features = zip(*(cohort.show() for cohort in self.cohorts), strict=True)
+        answers, features = zip(*side_by_side(Cohort.show, self.cohorts), strict=True)
         return {"answers": torch.cat(answers), "features": torch.cat(features)}
 
     def keep(self, indices: list[int]) -> None:

@@ -13,6 +13,7 @@ from math import sqrt
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import embedding
 from typing_extensions import override
 
 from baselines.networks import Network, Parameters, heads, normal
@@ -60,8 +61,8 @@ class Transformer(Network):
 
     @override
     def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
-        p, d, m = parameters, self.width, self.mlp_width
-        if p["embed"].shape[1] - 1 >= d * (d + m) / m:  # so many symbols that folding would cost more than it saves
+        p = parameters
+        if not self._folds(p["unembed"].shape[-1]):
             return self.forward(parameters, questions)[0]
         mixed, end = self._attend(p, questions)
         # Without layer norm the stream meets only matrices, so those in a row are multiplied with each other first.
@@ -92,27 +93,32 @@ class Transformer(Network):
         return look_up(score), heads(look_up(x @ p["value"]), self.heads)
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        p, count = parameters, self.heads
-        equals = torch.full_like(inputs[..., :1], p["embed"].shape[1] - 1)
-        tokens = torch.cat([inputs, equals], dim=-1)  # (S, n, 3)
-        x = torch.stack([e[t] for e, t in zip(p["embed"], tokens, strict=True)])  # (S, n, 3, d)
-        x = x + p["position"][:, None]
-        query, key, value = (heads(x @ p[name][:, None], count).transpose(2, 3) for name in ("query", "key", "value"))
-        scores = query @ key.mT / sqrt(key.shape[-1])  # (S, n, H, 3, 3)
+    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+        p = parameters
+        equals = torch.full_like(inputs[:, :1], len(p["embed"]) - 1)
+        x = embedding(torch.cat([inputs, equals], dim=1), p["embed"]) + p["position"]  # (n, 3, d)
+        query, key, value = (heads(x @ p[name], self.heads).transpose(1, 2) for name in ("query", "key", "value"))
+        scores = query @ key.mT / sqrt(key.shape[-1])  # (n, H, 3, 3)
         future = torch.ones(3, 3, dtype=torch.bool, device=x.device).triu(1)
-        mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (S, n, H, 3, d/H)
-        x = x + mixed.transpose(2, 3).flatten(3) @ p["output"][:, None]  # (S, n, 3, d)
-        logits, features = self._head({name: weight[:, None] for name, weight in p.items()}, x)
-        return logits[:, :, -1], features[:, :, -1]
+        mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (n, H, 3, d/H)
+        x = x + mixed.transpose(1, 2).flatten(2) @ p["output"]  # (n, 3, d)
+        logits, features = self._head(p, x[:, -1:] if last_only else x)
+        return logits[:, -1], features[:, -1]
 
     def _head(self, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden = torch.relu(x @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2))  # (S, n, m)
         x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"].unsqueeze(-2)  # (S, n, d)
         return x @ p["unembed"], x
 
+    def _folds(self, symbols: int) -> bool:
+        """Whether folding saves products; with very many symbols, wide logits make it cost some."""
+        d, m = self.width, self.mlp_width
+        return m * symbols < d * (d + m)
+
     @override
     def flops(self, symbols: int, questions: int) -> int:
-        d, m = self.width, self.mlp_width
-        per_symbol = 2 * (2 * symbols + 1) * 2 * d * d
-        return per_symbol + 2 * questions * (d * d + 2 * d * m + d * symbols)
+        d, m, q = self.width, self.mlp_width, symbols
+        per_symbol = 2 * (2 * q + 1) * 2 * d * d
+        if self._folds(q):
+            return per_symbol + 2 * (d * d * m + d * d * q + m * d * q) + 2 * questions * (d * m + (d + m) * q)
+        return per_symbol + 2 * questions * (d * d + 2 * d * m + d * q)

@@ -28,6 +28,12 @@ def draw(network: Network, symbols: int, seeds: range) -> Parameters:
     return {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
 
 
+def plain(network: Network, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> list[Tensor]:
+    """Logits and features of the plain forward, seed by seed, put together."""
+    each = [network.plain({k: v[s] for k, v in parameters.items()}, one, last_only) for s, one in enumerate(inputs)]
+    return [torch.stack(part) for part in zip(*each, strict=True)]
+
+
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 @settings(max_examples=8, deadline=None)
 @given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
@@ -42,11 +48,13 @@ def test_fast_forward_equals_plain(network: Network, symbols: int, seeds: int, c
         loss = (logits * weight).sum() + features.square().sum()
         return [logits, features, *torch.autograd.grad(loss, list(parameters.values()))]
 
-    expected = results(*network.plain(parameters, inputs))
+    expected = results(*plain(network, parameters, inputs))
     for one_hot in (None, torch.float64):
         questions = Questions.of(inputs, symbols, one_hot)
-        for fast, plain in zip(results(*network.forward(parameters, questions)), expected, strict=True):
-            torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
+        for fast, right in zip(results(*network.forward(parameters, questions)), expected, strict=True):
+            torch.testing.assert_close(fast, right, rtol=1e-9, atol=1e-9)
+    for last, right in zip(results(*plain(network, parameters, inputs, last_only=True)), expected, strict=True):
+        torch.testing.assert_close(last, right, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("network", [*NETWORKS, Transformer(4, 2, 64)], ids=str)
@@ -60,10 +68,10 @@ def test_logits_for_training_equal_plain(network: Network, symbols: int, seeds: 
     weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
     results = [
         [logits, *torch.autograd.grad((logits * weight).sum(), list(parameters.values()))]
-        for logits in (network.logits(parameters, Questions.of(inputs, symbols)), network.plain(parameters, inputs)[0])
+        for logits in (network.logits(parameters, Questions.of(inputs, symbols)), plain(network, parameters, inputs)[0])
     ]
-    for fast, plain in zip(*results, strict=True):
-        torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
+    for fast, right in zip(*results, strict=True):
+        torch.testing.assert_close(fast, right, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)

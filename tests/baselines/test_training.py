@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from baselines.adamw import AdamW
 from baselines.losses import LOSSES
+from baselines.threads import side_by_side
 from baselines.training import TableAgent
 from grokbench.agents import Spec, find_recipe
 from grokbench.exams import Examiner
@@ -134,3 +135,29 @@ def test_adamw_is_torchs() -> None:
         optimizer.step()
         ours.step(theirs.grad)
         torch.testing.assert_close(ours.values, theirs.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_cohorts_side_by_side_learn_what_they_learn_in_turn() -> None:
+    """Two cohorts with a thread each end bit for bit where they end one after the other on one thread."""
+    losses = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            agent = started("transformer", [0, 1], task="add_mod31-0.9")
+            losses.append(agent.learn(60)["loss"])
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    np.testing.assert_array_equal(*losses)
+
+
+def test_a_failure_side_by_side_is_raised() -> None:
+    """What goes wrong in a thread reaches the caller, and the thread count comes back."""
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            side_by_side(lambda x: 1 // x, [1, 0, 1])
+        assert torch.get_num_threads() == 2
+        assert side_by_side(lambda x: -x, [3, 1, 2]) == [-3, -1, -2]
+    finally:
+        torch.set_num_threads(1)
