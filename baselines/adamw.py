@@ -35,12 +35,11 @@ class AdamW:
         self.mean.lerp_(gradients, 1 - beta1)
         self.square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
         # values ← (1 − rate · decay) values − rate · (mean / (1 − β₁ᵗ)) / (√(square / (1 − β₂ᵗ)) + ε), the corrections moved
-        # into two numbers.
+        # into one number.
         root = (1 - beta2**updates).sqrt()
         move = (rate * root / (1 - beta1**updates)).to(self.values.dtype)
-        denominator = self.square.sqrt().add_((EPSILON * root).to(self.values.dtype))
-        self.values.mul_((1 - rate * self.weight_decay).to(self.values.dtype))
-        self.values.sub_(denominator.reciprocal_().mul_(self.mean).mul_(move))
+        denominator = self.square.sqrt().add_((EPSILON * root).to(self.values.dtype)).div_(move)
+        self.values.mul_((1 - rate * self.weight_decay).to(self.values.dtype)).addcdiv_(self.mean, denominator, value=-1)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes, the parameters too, as the buffers themselves."""

@@ -1,22 +1,33 @@
-"""Losses: logits (S, n, q) and answers (S, n) → one number per seed, (S,)."""
+"""Losses: logits (S, n, q) and answers (S, n) → one number per seed, (S,), and its gradient with respect to the logits.
+
+The gradients are written down, not differentiated: they take two passes over what the loss has made already.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-
-def cross_entropy(logits: Tensor, answers: Tensor) -> Tensor:
-    """Mean cross-entropy of each seed's answers, (S,)."""
-    each = torch.nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
-    return each.view_as(answers).mean(-1)
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def mse(logits: Tensor, answers: Tensor) -> Tensor:
-    """Mean squared distance to the one-hot answers, over n and q, (S,)."""
+def cross_entropy(logits: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of each seed's answers; its gradient is (p − one-hot)/n."""
     index = answers.unsqueeze(-1)
-    minus_one = torch.full_like(index, -1, dtype=logits.dtype)
-    return logits.scatter_add(-1, index, minus_one).square().mean((-2, -1))
+    log_p = logits.log_softmax(-1)
+    loss = -log_p.gather(-1, index).squeeze(-1).mean(-1)
+    return loss, _minus_one_hot(log_p.exp_(), index).div_(logits.shape[-2])
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cross_entropy, "mse": mse}
+def mse(logits: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared distance to the one-hot answers, over n and q; its gradient is 2 (logits − one-hot)/(n q)."""
+    n, q = logits.shape[-2:]
+    difference = _minus_one_hot(logits.clone(), answers.unsqueeze(-1))
+    return difference.square().mean((-2, -1)), difference.mul_(2 / (n * q))
+
+
+def _minus_one_hot(x: Tensor, index: Tensor) -> Tensor:
+    return x.scatter_add_(-1, index, torch.full_like(index, -1, dtype=x.dtype))
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mse}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -19,6 +20,21 @@ from baselines.networks import Network, Parameters, normal
 from baselines.questions import Questions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "quadratic": torch.square}
+
+
+class _SquareProduct(torch.autograd.Function):
+    """x² @ weight, whose backward pass makes one array as large as x instead of three."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        square = x.square()  # (S, n, w)
+        ctx.save_for_backward(x, square, weight)
+        return square @ weight
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, square, weight = ctx.saved_tensors
+        return (gradient @ (2 * weight).mT).mul_(x), square.mT @ gradient
 
 
 @dataclass(frozen=True)
@@ -58,9 +74,20 @@ class MLP(Network):
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        a = questions.first.look_up(parameters["first"])  # (S, n, w)
-        b = questions.second.look_up(parameters["second"])  # (S, n, w)
-        return self._deeper(parameters, a + b)
+        return self._deeper(parameters, self._first(parameters, questions))
+
+    @override
+    def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
+        if self.activation != "quadratic":
+            return self.forward(parameters, questions)[0]
+        x = self._first(parameters, questions)
+        for layer in range(1, len(self.hidden) + 1):
+            x = _SquareProduct.apply(x, parameters[f"layer{layer}"])  # type: ignore[no-untyped-call]
+        return x
+
+    def _first(self, parameters: Parameters, questions: Questions) -> Tensor:
+        """The first layer's preactivation, (S, n, w)."""
+        return questions.first.look_up(parameters["first"]) + questions.second.look_up(parameters["second"])
 
     @override
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:

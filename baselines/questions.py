@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Operand:
-    """One operand of every question: the symbols (S, n), and on CUDA, where gradients are wanted, the same as one-hot rows."""
+    """One operand of every question: the symbols, and on CUDA, where gradients are wanted, the same as one-hot rows."""
 
     symbols: Tensor  # (S, n) int64
     one_hot: Tensor | None  # (S, n, q)
@@ -83,6 +83,6 @@ def _select(operand: Operand, select: Callable[[Tensor], Tensor]) -> Operand:
 def _rows(table: Tensor, index: Tensor) -> Tensor:
     """`table[s, index[s]]` for every seed s: (S, r, f), (S, n) → (S, n, f)."""
     seeds, rows, features = table.shape
-    offsets = torch.arange(seeds, device=index.device)[:, None] * rows
-    picked = table.reshape(seeds * rows, features).index_select(0, (index + offsets).reshape(-1))
-    return picked.view(seeds, -1, features)
+    if seeds > 1:
+        index = index + torch.arange(0, seeds * rows, rows, device=index.device)[:, None]
+    return table.reshape(seeds * rows, features).index_select(0, index.reshape(-1)).view(seeds, -1, features)

@@ -192,7 +192,9 @@ class Cohort:
     def _settle(self) -> None:
         """Make what a step reads and writes besides the optimiser's state, and on CUDA capture the step."""
         self.gradients = torch.zeros_like(self.optimizer.values)
+        self._gradient_views = self._views(self.gradients)
         self.parameters = {name: view.requires_grad_() for name, view in self._views(self.optimizer.values).items()}
+        self._leaves = list(self.parameters.values())
         self.loss = torch.zeros(self.size, dtype=self.gradients.dtype, device=self.device)
         self.index = torch.zeros(self.size, self.batch, dtype=torch.int64, device=self.device)
         changes = [*self.optimizer.state().values(), self.gradients, self.loss]
@@ -211,12 +213,12 @@ class Cohort:
         questions, answers = self.questions, self.answers
         if self.batch < answers.shape[1]:
             questions, answers = questions.pick(self.index), answers.gather(1, self.index)
-        loss = self.loss_of(self.network.logits(self.parameters, questions), answers)
-        gradients = torch.autograd.grad(loss.sum(), list(self.parameters.values()))
-        for row, gradient in zip(self._views(self.gradients).values(), gradients, strict=True):
-            row.copy_(gradient)
+        logits = self.network.logits(self.parameters, questions)
+        loss, gradient = self.loss_of(logits.detach(), answers)
+        for name, found in zip(self.parameters, torch.autograd.grad(logits, self._leaves, gradient), strict=True):
+            self._gradient_views[name].copy_(found)
         self.optimizer.step(self.gradients)
-        self.loss.copy_(loss.detach())
+        self.loss.copy_(loss)
 
     def _next_batch(self) -> Tensor:
         """The next part of the shuffled cells, (S, batch); what is left when too few remain for a batch is dropped."""

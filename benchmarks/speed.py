@@ -7,7 +7,6 @@ import json
 import math
 import multiprocessing
 import platform
-import resource
 import statistics
 import tempfile
 import time
@@ -19,7 +18,6 @@ from typing import Any, cast
 import torch
 from tabulate import tabulate
 
-from baselines.losses import LOSSES
 from baselines.mlp import ACTIVATIONS, MLP
 from baselines.networks import Network
 from baselines.training import TableAgent
@@ -71,6 +69,7 @@ def trainer(recipe: str, variant: str, seeds: int = 1, task_id: str = TASK) -> T
         return plain_trainer(recipe, task_id, last_only=variant != "plain")
     agent = agent_on(recipe, instances_of(task_id, seeds))
     if variant == "fast, compiled":
+        torch._inductor.config.force_disable_caches = True  # so that the first step shows what compiling takes
         for cohort in agent.cohorts:
             cohort.network = cast(Network, Compiled(cohort.network))
             cohort._settle()
@@ -90,8 +89,9 @@ def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
     cohort, settings, network = agent.cohorts[0], agent.training, agent.network
     parameters = {name: p[0].detach().clone().requires_grad_() for name, p in cohort.parameters.items()}
     inputs = torch.stack([cohort.questions.first.symbols[0], cohort.questions.second.symbols[0]], dim=1)
-    answers, loss = cohort.answers[0], LOSSES[settings.loss]
-    one_hot = torch.nn.functional.one_hot(inputs, agent.spec.symbols).flatten(1).float()
+    answers, symbols = cohort.answers[0], agent.spec.symbols
+    one_hot, right = (torch.nn.functional.one_hot(x, symbols).float() for x in (inputs, answers))
+    one_hot = one_hot.flatten(1)
     optimizer = torch.optim.AdamW(
         list(parameters.values()), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay
     )
@@ -108,7 +108,11 @@ def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
             if cohort.batch < len(inputs):
                 index = torch.randperm(len(inputs), device=DEVICE)[: cohort.batch]
             optimizer.zero_grad()
-            loss(forward(index)[None], answers[index][None]).sum().backward()  # type: ignore[no-untyped-call]
+            if settings.loss == "mse":
+                loss = torch.nn.functional.mse_loss(forward(index), right[index])
+            else:
+                loss = torch.nn.functional.cross_entropy(forward(index), answers[index])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return learn
@@ -150,7 +154,9 @@ def _serve(pipe: Connection, make: Callable[..., Trainer], arguments: tuple[Any,
 
 
 def _peak_bytes() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
+    """The most memory that this process has held; 0 where the system doesn't tell (getrusage would give its parent's)."""
+    lines = [line.split() for line in _lines("/proc/self/status") if line.startswith("VmHWM:")]
+    return 1024 * int(lines[0][1]) if lines else 0
 
 
 def rates(runners: dict[Any, Runner]) -> dict[Any, list[float]]:

@@ -15,6 +15,7 @@ from baselines.transformer import Transformer
 NETWORKS: list[Network] = [
     MLP((32,), "quadratic", 1.0),
     MLP((24, 16), "relu", 0.5),
+    MLP((8, 8, 8), "quadratic", 1.0),
     Transformer(16, 4, 32),
     Decoder(16, 2, 1),
     Decoder(16, 2, 2),

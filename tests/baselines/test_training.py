@@ -74,16 +74,18 @@ def test_a_step_takes_each_training_cell_at_most_once() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_losses_against_torch(name: str) -> None:
-    """The batched losses are torch's, seed by seed."""
-    logits = torch.randn(3, 8, 5, dtype=torch.float64)
+def test_losses_and_their_gradients_against_torch(name: str) -> None:
+    """The batched losses are torch's, seed by seed, and their gradients are autograd's."""
+    logits = torch.randn(3, 8, 5, dtype=torch.float64, requires_grad=True)
     answers = torch.randint(0, 5, (3, 8))
     oracle = {
         "cross_entropy": torch.nn.functional.cross_entropy,
         "mse": lambda x, y: torch.nn.functional.mse_loss(x, torch.nn.functional.one_hot(y, 5).double()),
     }[name]
     expected = torch.stack([oracle(x, y) for x, y in zip(logits, answers, strict=True)])  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(LOSSES[name](logits, answers), expected)
+    loss, gradient = LOSSES[name](logits.detach(), answers)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, *torch.autograd.grad(expected.sum(), logits))
 
 
 def test_a_recipe_needs_every_hyperparameter() -> None:
