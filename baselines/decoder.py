@@ -10,6 +10,7 @@ Shapes: S seeds, n questions, q symbols, d residual width, H heads, r distinct r
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import torch
@@ -59,7 +60,7 @@ class Decoder(Network):
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
         p = parameters
-        embed, place = p["embed"], _positions(LENGTH, self.width, p["embed"])
+        embed, place = p["embed"], _positions(LENGTH, self.width, p["embed"].dtype, p["embed"].device)
         symbols, (eos, operation, equals) = embed[:, :-3], embed[:, -3:, None].unbind(1)  # (S, q, d), (S, 1, d) each
         streams = [x + place[i] for i, x in enumerate((eos, symbols, operation, symbols, equals))]
         depends: tuple[str, ...] = (NOTHING, FIRST, NOTHING, SECOND, NOTHING)
@@ -91,6 +92,8 @@ class Decoder(Network):
 
     def _attend(self, query: Tensor, keys_values: list[Tensor]) -> Tensor:
         """Attention of one position to all up to it: (S, r, d) and (S, r or 1, 2d) each → (S, r, d)."""
+        if len(keys_values) == 1:
+            return keys_values[0][..., self.width :]
         keys, values = zip(*(heads(kv, 2 * self.heads).chunk(2, dim=-2) for kv in keys_values), strict=True)
         queries = heads(query, self.heads)  # (S, r, H, d/H)
         scores = [(queries * key).sum(-1) / sqrt(key.shape[-1]) for key in keys]  # (S, r, H)
@@ -98,7 +101,7 @@ class Decoder(Network):
         weights = torch.stack([score.expand(-1, rows, -1) for score in scores]).softmax(dim=0).unsqueeze(-1)
         mixed: Tensor = weights[0] * values[0]
         for weight, value in zip(weights[1:], values[1:], strict=True):
-            mixed = torch.addcmul(mixed, weight, value)
+            mixed = mixed + weight * value  # addcmul's gradient would take two passes more
         return mixed.flatten(2)
 
     @override
@@ -107,7 +110,7 @@ class Decoder(Network):
         eos, operation, equals = (torch.full_like(inputs[:, 0], len(p["embed"]) - i) for i in (3, 2, 1))
         tokens = torch.stack([eos, inputs[:, 0], operation, inputs[:, 1], equals], dim=1)  # (n, 5)
         x = embedding(tokens, p["embed"])  # (n, 5, d)
-        x = x + _positions(LENGTH, self.width, x)
+        x = x + _positions(LENGTH, self.width, x.dtype, x.device)
         future = torch.ones(LENGTH, LENGTH, dtype=torch.bool, device=x.device).triu(1)
         for layer in range(self.layers):
             query, key, value = (
@@ -160,9 +163,10 @@ def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addcmul(bias.unsqueeze(-2), normal, weight.unsqueeze(-2))
 
 
-def _positions(length: int, width: int, like: Tensor) -> Tensor:
+@lru_cache(maxsize=8)
+def _positions(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Sinusoidal positions, (length, d): sine on even dimensions, cosine on odd ones."""
-    even = torch.arange(width, device=like.device) // 2 * 2
-    angle = torch.arange(length, device=like.device)[:, None] / 10_000 ** (even / width)
-    odd = torch.arange(width, device=like.device) % 2 == 1
-    return torch.where(odd, angle.cos(), angle.sin()).to(like.dtype)
+    even = torch.arange(width, device=device) // 2 * 2
+    angle = torch.arange(length, device=device)[:, None] / 10_000 ** (even / width)
+    odd = torch.arange(width, device=device) % 2 == 1
+    return torch.where(odd, angle.cos(), angle.sin()).to(dtype)

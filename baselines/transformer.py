@@ -81,8 +81,7 @@ class Transformer(Network):
         score_end, value_end = self._score_and_value(p, end, query, lambda rows: rows)
         scores = torch.stack([score_a, score_b, score_end.expand_as(score_a)])  # (3, S, n, H)
         to_a, to_b, to_end = scores.softmax(dim=0).unsqueeze(-1)  # (S, n, H, 1) each
-        mixed = torch.addcmul(to_a * value_a, to_b, value_b)
-        return torch.addcmul(mixed, to_end, value_end).flatten(2), end
+        return (to_a * value_a + to_b * value_b + to_end * value_end).flatten(2), end
 
     def _score_and_value(
         self, p: Parameters, x: Tensor, query: Tensor, look_up: Callable[[Tensor], Tensor]

@@ -101,6 +101,7 @@ def test_a_recipe_needs_every_hyperparameter() -> None:
 def test_a_step_can_be_captured(recipe: str) -> None:
     """A step asks the host for nothing (a fake tensor has no values to ask for) and leaves every buffer where it is."""
     cohort = started(recipe, [0, 1], batch_size=16).cohorts[0]
+    cohort.learn(1)
     buffers = [*cohort.optimizer.state().values(), cohort.gradients, cohort.loss, cohort.index, *cohort.parameters.values()]
     places = [buffer.data_ptr() for buffer in buffers]
     with FakeTensorMode(allow_non_fake_inputs=True):
