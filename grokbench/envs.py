@@ -192,15 +192,19 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
 
     def _to_reset(self, options: dict[str, Any] | None) -> list[int]:
         mask = (options or {}).get("reset_mask")
-        if mask is None or self._examiner is None:
+        if mask is None:
             return list(range(self.num_envs))
         if np.shape(mask) != (self.num_envs,):
             raise ValueError(f"reset_mask must have shape ({self.num_envs},), got {np.shape(mask)}")
+        if self._examiner is None and not np.all(mask):
+            raise ValueError("the first reset starts every member: leave out reset_mask")
         return [i for i in range(self.num_envs) if mask[i]]
 
     def _draw(self, seed: int | Sequence[int | None] | None) -> list[int]:
         if isinstance(seed, int | np.integer):
             return [int(seed) + i for i in range(self.num_envs)]
+        if not isinstance(seed, Sequence | np.ndarray | None) or isinstance(seed, str):
+            raise ValueError(f"a seed is a whole number, or one for each member, got {seed!r}")
         given = [None] * self.num_envs if seed is None else list(seed)
         if len(given) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds, one for each member, got {len(given)}")

@@ -85,7 +85,10 @@ class Examiner:
             raise ValueError(f"answers are whole numbers in [0, {q}), got dtype {answers.dtype}")
         if not _is_dtype(features, "real floating"):
             raise ValueError(f"features are floating-point numbers, got dtype {features.dtype}")
-        low, high = int(answers.min()), int(answers.max())
+        try:
+            low, high = int(answers.min()), int(answers.max())
+        except NotImplementedError:  # torch can hold unsigned numbers, but not compare them
+            raise ValueError(f"answers of dtype {answers.dtype} can't be compared by their library; use int64") from None
         if low < 0 or high >= q:
             raise ValueError(f"answers lie in [0, {q}), got {low if low < 0 else high}; blanks must be filled in")
         return answers, features

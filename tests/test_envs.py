@@ -250,6 +250,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"answers": GOOD_ANSWERS.astype(bool), "features": GOOD_FEATURES}, "whole numbers.*bool"),
     ({"answers": torch.zeros(49, dtype=torch.bool), "features": GOOD_FEATURES}, "whole numbers.*bool"),
     ({"answers": torch.zeros(49), "features": GOOD_FEATURES}, "whole numbers.*float32"),
+    ({"answers": torch.zeros(49, dtype=torch.uint64), "features": GOOD_FEATURES}, "uint64 can't be compared"),
     ({"answers": ["a"] * 49, "features": GOOD_FEATURES}, "whole numbers"),
     ({"answers": GOOD_ANSWERS.astype(object), "features": GOOD_FEATURES}, "whole numbers.*object"),
     ({"answers": GOOD_ANSWERS, "features": GOOD_FEATURES.astype(int)}, "floating-point numbers.*int64"),
@@ -388,11 +389,16 @@ def test_vector_seeds() -> None:
     assert len(set(envs.reset()[1]["seed"].tolist())) == 3
     with pytest.raises(ValueError, match="expected 3 seeds"):
         envs.reset(seed=[1, 2])
+    for seed in (2**63, 2**63 - 2, [0, 0, 2**64], "abc", 1.5):
+        with pytest.raises(ValueError, match="a seed is a whole number"):
+            envs.reset(seed=seed)  # type: ignore[arg-type]
 
 
 def test_reset_mask_restarts_some() -> None:
     """The others go on where they were, on the clock they had."""
     envs = _vector()
+    with pytest.raises(ValueError, match="the first reset starts every member"):
+        envs.reset(seed=0, options={"reset_mask": np.array([True, False, True])})
     envs.reset(seed=0)
     for exam in range(5):
         envs.step(_stacked(envs, [25, 0, 0], exam))

@@ -74,10 +74,10 @@ def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
     """Draw the instance of `task` that `seed` and `salt` name; the salt is empty for the published ones.
 
     Raises:
-        ValueError: the seed is not a whole number ≥ 0, or the salt isn't text.
+        ValueError: the seed is not a whole number in [0, 2⁶³), or the salt isn't text.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"a seed is a whole number, 0 or more, got {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ValueError(f"a seed is a whole number in [0, 2**63), got {seed!r}")
     if not isinstance(salt, str):
         raise ValueError(f"a salt is text, got {salt!r}")
     seed = int(seed)
