@@ -1,10 +1,17 @@
 """Grokking for real, in seconds: the baselines generalise late on a small prime, and never on a random table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Generator, Tensor
+from typing_extensions import override
 
-from grokbench.agents import find_recipe
+from baselines.networks import Network, Parameters
+from baselines.questions import Questions
+from baselines.training import TableAgent
+from grokbench.agents import Recipe, find_recipe
 from grokbench.plots import draw_curves
 from grokbench.report import report, task_table
 from grokbench.runs import runner
@@ -27,6 +34,66 @@ def test_baselines_grok(tmp_path: Path, agent: str, task: str) -> None:
     assert "1/1" in report([record])
     for path in draw_curves([record], tmp_path / "figure"):
         assert path.stat().st_size > 10_000
+
+
+class Plain(Network):
+    """A network that computes everything by its plain forward, seed by seed."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    @property
+    @override
+    def feature_dims(self) -> tuple[int, ...]:
+        return self.network.feature_dims
+
+    @override
+    def draw(self, symbols: int, generator: Generator) -> Parameters:
+        return self.network.draw(symbols, generator)
+
+    @override
+    def flops(self, symbols: int, questions: int) -> int:
+        return self.network.flops(symbols, questions)
+
+    @override
+    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+        return self.network.plain(parameters, inputs, last_only)
+
+    @override
+    def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
+        inputs = torch.stack([questions.first.symbols, questions.second.symbols], dim=-1)  # (S, n, 2)
+        each = [self.plain({k: v[s] for k, v in parameters.items()}, one) for s, one in enumerate(inputs)]
+        logits, features = zip(*each, strict=True)
+        return torch.stack(logits), torch.stack(features)
+
+
+class PlainAgent(TableAgent):
+    """The recipe's agent on plain forwards."""
+
+    def __init__(self, recipe: str) -> None:
+        agent = find_recipe(recipe).make()
+        assert isinstance(agent, TableAgent)
+        super().__init__(Plain(agent.network), replace(agent.training, dtype="float64"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "task"), [("mlp", "add_mod23-0.8"), ("transformer", "add_mod13-0.9"), ("transformer2", "add_mod7-0.8")]
+)
+def test_outcomes_are_those_of_the_plain_forward(tmp_path: Path, recipe: str, task: str) -> None:
+    """In float64 every exam of a whole run counts the same answers, whichever way the networks compute."""
+    fast = find_recipe(recipe)
+    fast.hyperparameters["training"]["dtype"] = "float64"
+    plain = Recipe("plain", "tests.test_grokking:PlainAgent", {"recipe": recipe})
+    runner.run(runner.plan([task], None, [fast, plain], [0]), Store(tmp_path), Silent(), "cpu", 300)
+    (one, other), errors = find_records([tmp_path])
+    assert not errors
+    assert {one.agent.name, other.agent.name} == {recipe, "plain"}
+    assert one.outcome.steps_to_memorize == other.outcome.steps_to_memorize is not None
+    assert one.outcome.steps_to_generalize == other.outcome.steps_to_generalize
+    assert len(one.exams) > 20
+    assert [(e.step, e.seen, e.held_out) for e in one.exams] == [(e.step, e.seen, e.held_out) for e in other.exams]
+    ranks = [[exam.ranks["effective_rank"][-1] for exam in run.exams if exam.ranks] for run in (one, other)]
+    assert ranks[0] == pytest.approx(ranks[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("agent", ["mlp", "transformer", "transformer2"])
