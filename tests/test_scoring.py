@@ -1,11 +1,15 @@
 """Scores against closed forms, scipy and brute force."""
 
 from math import isclose
+from statistics import mean
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lifelines import KaplanMeierFitter
+from lifelines.utils import restricted_mean_survival_time
 from scipy import stats
 
 from grokbench import scoring
@@ -21,6 +25,15 @@ def test_rmst_is_the_area_under_the_survival_curve(times: list[int | None], budg
     finite = np.array([np.inf if t is None else t for t in times])
     area = sum(float((finite > step).mean()) for step in range(budget))
     assert isclose(scoring.rmst(times, budget), area, abs_tol=1e-9)
+
+
+@given(times=TIMES, budget=st.integers(100, 400))
+def test_rmst_is_lifelines(times: list[int | None], budget: int) -> None:
+    """The library fits the curve to censored durations and integrates it."""
+    durations = list(scoring.restricted(dict(enumerate(times)), budget).values())
+    solved = [t is not None and t <= budget for t in times]
+    curve = KaplanMeierFitter().fit(durations, solved)
+    assert isclose(scoring.rmst(times, budget), float(restricted_mean_survival_time(curve, budget)), rel_tol=1e-9)
 
 
 def test_rmst_of_nothing_is_refused() -> None:
@@ -82,3 +95,67 @@ def test_the_reference_is_the_recipe_that_ships() -> None:
     from grokbench.agents import find_recipe
 
     assert find_recipe(scoring.reference().agent).hash == scoring.reference().recipe_hash
+
+
+SAMPLES = st.lists(st.integers(1, 50), min_size=3, max_size=3)
+TWO_TASKS = st.lists(SAMPLES, min_size=2, max_size=2)
+
+
+@given(ours=TWO_TASKS, theirs=TWO_TASKS)
+def test_paired_p_is_scipys(ours: list[list[int]], theirs: list[list[int]]) -> None:
+    """All 2⁶ exchanges, against scipy's permutation test of paired samples."""
+
+    def statistic(x: Any, y: Any, axis: int) -> Any:
+        x, y = (np.moveaxis(v, axis, -1).reshape(*np.moveaxis(v, axis, -1).shape[:-1], 2, 3) for v in (x, y))
+        return np.abs(np.log(y.mean(-1) / x.mean(-1)).mean(-1)).round(9)
+
+    flat = [np.array(samples).ravel() for samples in (ours, theirs)]
+    oracle = stats.permutation_test(  # type: ignore[call-overload]
+        flat, statistic, permutation_type="samples", alternative="greater", n_resamples=np.inf, vectorized=True
+    )
+    assert scoring.paired_p(ours, theirs) == pytest.approx(oracle.pvalue, abs=1e-9)
+
+
+def test_paired_p_drawn() -> None:
+    """With too many pairs to try them all: 1 for the same runs, the smallest there is for runs that are always sooner."""
+    slow = [[100 + seed for seed in range(10)] for _ in range(8)]
+    assert scoring.paired_p(slow, slow) == 1
+    fast = [[t // 2 for t in task] for task in slow]
+    assert scoring.paired_p(fast, slow) == scoring.paired_p(slow, fast) <= 2 / 10_000
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_rejects_as_the_step_down_does(p_values: list[float]) -> None:
+    """At any level: the smallest p's in turn, as long as each is at most level/(how many are left)."""
+    adjusted = scoring.holm(p_values)
+    for level in (0.01, 0.05, 0.3):
+        rejected = set()
+        for left, i in zip(range(len(p_values), 0, -1), np.argsort(p_values), strict=True):
+            if p_values[i] * left > level:
+                break
+            rejected.add(int(i))
+        assert rejected == {i for i, p in enumerate(adjusted) if p <= level}
+
+
+@given(ours=TWO_TASKS, theirs=TWO_TASKS)
+def test_improvement_probability_is_mann_whitneys(ours: list[list[int]], theirs: list[list[int]]) -> None:
+    """U/(n m), task by task."""
+    expected = mean(stats.mannwhitneyu(b, a).statistic / 9 for a, b in zip(ours, theirs, strict=True))
+    assert scoring.improvement_probability(ours, theirs) == pytest.approx(expected)
+
+
+def test_bootstrap_interval_of_two_points() -> None:
+    """One task with two seeds has three resampled means; the quantiles are among them."""
+    assert scoring.bootstrap_interval([[10, 40]], [20]) == pytest.approx((0.5, 2.0))
+    low, high = scoring.bootstrap_interval([[10, 12, 9, 11] * 3, [100, 90, 130, 80] * 3], [20, 200])
+    assert low < scoring.score([20 / 10.5, 200 / 100]) < high
+    assert scoring.bootstrap_interval([[5] * 10], [10]) == pytest.approx((2, 2))
+
+
+def test_rows_that_cannot_be_told_apart_share_a_rank() -> None:
+    """A method twice as fast on every seed is first; two that differ by luck alone share the second place."""
+    random = np.random.default_rng(0)
+    base = random.lognormal(6, 0.3, (3, 10))
+    other = base * random.choice([0.9, 1 / 0.9], base.shape)
+    samples = [m.tolist() for m in (base, other, base / 3)]
+    assert scoring.tied_ranks(samples) == [2, 2, 1]

@@ -1,4 +1,6 @@
-"""The suites, named lists of tasks, and the budgets of the standard tasks. Plain data, chosen from the calibration in benchmarks/README.md.
+"""The suites, named lists of tasks, and the budgets of the standard tasks.
+
+Plain data, chosen from the calibration in benchmarks/README.md.
 
 A budget is at least four times the reference's median steps-to-generalize (a test holds this).
 """
