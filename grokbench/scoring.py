@@ -15,6 +15,7 @@ from scipy import stats
 from grokbench.protocol import PROTOCOL, Exam
 from grokbench.tasks import Task
 
+ROUNDING = 1e-12  # of a log ratio; what differs by less is a tie
 Times = Mapping[int, int | None]  # seed → steps-to-generalize, None where censored
 
 
@@ -68,7 +69,7 @@ def paired_p(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]],
         exchanges[0] = False  # what was seen is one of the possibilities
     means = [np.where(exchanges, x, y).mean(axis=-1) for x, y in ((a, b), (b, a))]  # (exchanges, tasks) each
     statistics = np.log(means[0] / means[1]).mean(axis=-1)
-    return float((np.abs(statistics) >= np.abs(statistics[0]) * (1 - 1e-9)).mean())
+    return float((np.abs(statistics) >= np.abs(statistics[0]) - ROUNDING).mean())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

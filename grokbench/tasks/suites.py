@@ -1,8 +1,7 @@
 """The suites, named lists of tasks, and the budgets of the standard tasks.
 
-Plain data, chosen from the calibration in benchmarks/README.md.
-
-A budget is at least four times the reference's median steps-to-generalize (a test holds this).
+Plain data, chosen from the calibration in benchmarks/README.md. A budget is at least four times the reference's median
+steps-to-generalize (a test holds this).
 """
 
 from dataclasses import dataclass
