@@ -1,4 +1,4 @@
-"""The command line: grokbench list | run | score | plot | calibrate."""
+"""The command line: grokbench list | run | score | plot | calibrate | submit | check | board."""
 
 import sys
 from collections.abc import Callable
@@ -125,7 +125,141 @@ def calibrate(
     return 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"list": list_, "run": run, "score": score, "plot": plot, "calibrate": calibrate}
+def submit(
+    folders: Positional[tuple[Path, ...]] = (Path("runs"),),
+    *,
+    name: str,
+    title: str,
+    authors: Names,
+    link: str,
+    description: str,
+    settings_tried: int,
+    tuned_on: Names = (),
+    suite: str = "core",
+    division: Literal["closed", "open"] = "closed",
+    agent: str | None = None,
+    licence: str = "MIT",
+    reproduces: str | None = None,
+    leaderboard: Path = Path("leaderboard"),
+    open_pr: bool = False,
+) -> int:
+    """Pack an entry for the leaderboard out of finished runs, check it, and say what to do next.
+
+    Args:
+        folders: where the runs are.
+        name: the entry's folder: small letters, digits, hyphens.
+        title: what the table calls it.
+        authors: who made it.
+        link: where to read about it.
+        description: what was done, in a few sentences.
+        settings_tried: how many settings were tried before this one.
+        tuned_on: the tasks they were tried on.
+        suite: the suite whose runs it brings.
+        division: closed (a baseline's network, unchanged) or open.
+        agent: which agent's runs, where the folders hold several.
+        licence: of the recipe and code.
+        reproduces: the entry that it reproduces independently.
+        leaderboard: the checkout's leaderboard folder.
+        open_pr: push a branch and open the pull request, with `gh` where it is installed.
+    """
+    from shlex import join
+
+    from pydantic import ValidationError
+
+    from grokbench.board.check import check_entry
+    from grokbench.board.entries import RECIPE, Form, Tuning
+    from grokbench.board.submit import open_pull_request, pull_request, runs_to_submit, write_entry
+    from grokbench.runs.store import find_records
+
+    records, errors = find_records(_existing(folders))
+    for error in errors:
+        print(f"left out: {error}", file=sys.stderr)
+    try:
+        form = Form(
+            title=title,
+            authors=list(authors),
+            link=link,
+            description=description,
+            licence=licence,
+            protocol=1,
+            suite=suite,
+            agent=RECIPE,
+            division=division,
+            tuning=Tuning(settings=settings_tried, tasks=list(tuned_on)),
+            reproduces=reproduces,
+        )
+    except ValidationError as error:
+        raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
+    folder = leaderboard / "entries" / name
+    write_entry(folder, form, runs_to_submit(records, suite, agent))
+    checked = check_entry(folder)
+    for finding in checked.findings:
+        print(finding)
+    if checked.refused:
+        print(f"{folder} is written, but it wouldn't be taken so")
+        return 1
+    commands = pull_request(folder, title)
+    if open_pr and open_pull_request(commands):
+        return 0
+    print(f"{folder} is ready. Bring it as a pull request:\n" + "\n".join(f"  {join(command)}" for command in commands))
+    return 0
+
+
+def check(entries: Positional[tuple[str, ...]] = (), leaderboard: Path = Path("leaderboard")) -> int:
+    """Check entries of the leaderboard by name or folder, or all of them: every number recomputed, all findings at once.
+
+    Args:
+        entries: names or folders; none: all, and whether the table says what they amount to.
+        leaderboard: the checkout's leaderboard folder.
+    """
+    from grokbench.board.check import check_all, check_entry
+    from grokbench.board.table import drift
+
+    root = leaderboard / "entries"
+    if entries:
+        folders = [Path(entry) if Path(entry).is_dir() else root / entry for entry in entries]
+        checked = [check_entry(folder) for folder in folders]
+    elif not root.is_dir():
+        raise ValueError(f"there is no folder {root}: run this in a checkout, or name the leaderboard's folder")
+    else:
+        checked = check_all(root)
+    for one in checked:
+        print(f"{one.name}: {'refused' if one.refused else 'stands'}, {len(one.sound)} sound runs")
+        for finding in one.findings:
+            print(f"  {finding}")
+    stale = [] if entries else drift(checked, leaderboard)
+    for path in stale:
+        print(f"{path} doesn't say what the entries amount to: run `grokbench board`")
+    return 1 if stale or any(one.refused for one in checked) else 0
+
+
+def board(leaderboard: Path = Path("leaderboard")) -> int:
+    """Write the leaderboard's tables and pages from its entries.
+
+    Args:
+        leaderboard: the checkout's leaderboard folder.
+    """
+    from grokbench.board.check import check_all
+    from grokbench.board.table import write_board
+
+    checked = check_all(leaderboard / "entries")
+    for one in checked:
+        if one.refused:
+            print(f"left out: {one.name}, which `grokbench check {one.name}` refuses", file=sys.stderr)
+    write_board(checked, leaderboard)
+    return 1 if any(one.refused for one in checked) else 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "list": list_,
+    "run": run,
+    "score": score,
+    "plot": plot,
+    "calibrate": calibrate,
+    "submit": submit,
+    "check": check,
+    "board": board,
+}
 
 
 def main() -> None:

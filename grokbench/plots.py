@@ -13,7 +13,7 @@ from grokbench.runs.records import RunRecord
 COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#444444")
 
 
-def draw_curves(records: Sequence[RunRecord], out: Path) -> list[Path]:
+def draw_curves(records: Sequence[RunRecord], out: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Draw a column for each task, seeds as thin lines; writes `<out>.png` and `<out>.svg` and returns their paths.
 
     Raises:
@@ -34,7 +34,7 @@ def draw_curves(records: Sequence[RunRecord], out: Path) -> list[Path]:
                     _draw_run(axes[0][column], axes[1][column], record, colours[one.agent])
         _label(axes[0][column], axes[1][column], task, first=column == 0)
     _legend(figure, colours)
-    paths = [out.with_name(f"{out.name}.{ending}") for ending in ("png", "svg")]
+    paths = [out.with_name(f"{out.name}.{ending}") for ending in endings]
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in paths:
         figure.savefig(path, dpi=150)

@@ -1,0 +1,208 @@
+"""What an entry must hold: every number in it recomputed from its exams, all findings at once.
+
+The same program runs at home and in CI. It reads data only.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from grokbench.agents import RECIPES, find_recipe, recipe_names
+from grokbench.board.entries import RUNS, Entry, Finding, official_cells, place, read_entry
+from grokbench.ranks import SPECTRAL
+from grokbench.runs.records import OutcomeRecord, RunRecord
+from grokbench.scoring import beats_chance, reference
+from grokbench.tasks import make_instance, parse_id
+from grokbench.tasks.ids import RANDOM
+
+RERUN = "run it again with `grokbench run` and pack the entry with `grokbench submit`"
+IMPLAUSIBLE = 10  # times sooner than the reference on a task: worth a look
+INITIALISATION = {"init_scale"}  # what of a [network] table the closed division may change
+ROUNDING = 1e-6
+AGENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An entry and what was found.
+
+    Attributes:
+        entry: None where its files couldn't be read.
+        sound: the runs without a finding of their own.
+    """
+
+    name: str
+    entry: Entry | None
+    findings: tuple[Finding, ...]
+    sound: tuple[RunRecord, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether anything was found that refuses it."""
+        return any(finding.refused for finding in self.findings)
+
+
+def check_entry(folder: Path) -> Checked:
+    """Everything about the entry in `folder`.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise ValueError(f"there is no entry {folder}: name one below leaderboard/entries, or its folder")
+    entry, findings = read_entry(folder)
+    if entry is None:
+        return Checked(folder.name, None, tuple(findings), ())
+    sound = []
+    for run in entry.runs:
+        found = list(_run_findings(run, entry))
+        findings += found
+        if not any(finding.refused for finding in found):
+            sound.append(run)
+    findings += [*_missing(entry), *_repeated(entry), *_division(entry)]
+    return Checked(folder.name, entry, tuple(findings), tuple(sound))
+
+
+def check_all(entries: Path) -> list[Checked]:
+    """Every entry below `entries`, and runs that stand in two of them."""
+    checked = [check_entry(folder) for folder in sorted(entries.iterdir()) if folder.is_dir() and not folder.is_symlink()]
+    owner: dict[Any, str] = {}
+    found: dict[str, list[Finding]] = {one.name: [] for one in checked}
+    for one in checked:
+        for run in one.sound:
+            first = owner.setdefault((place(run), _trajectory(run)), one.name)
+            if first != one.name and run.outcome.end != "diverged":
+                problem = f"has the same exams as in {first!r}"
+                found[one.name].append(Finding(RUNS, _name(run), problem, "say in the description why", refused=False))
+    return [Checked(one.name, one.entry, one.findings + tuple(found[one.name]), one.sound) for one in checked]
+
+
+def _name(run: RunRecord) -> str:
+    return f"{run.task} seed {run.seed}"
+
+
+def _run_findings(run: RunRecord, entry: Entry) -> Iterator[Finding]:
+    """What is wrong with one run by itself; one that isn't official is `_missing`'s to name."""
+    if place(run) not in official_cells(entry.form.suite):
+        return
+
+    def finding(problem: str, remedy: str = RERUN, refused: bool = True) -> Finding:
+        return Finding(RUNS, _name(run), problem, remedy, refused)
+
+    try:
+        recomputed = OutcomeRecord.of(run.recomputed())
+    except (ValueError, LookupError) as error:
+        yield finding(f"its exams don't follow the protocol ({str(error)[:200]})")
+        return
+    if recomputed != run.outcome:
+        yield finding("the outcome it states doesn't follow from its exams")
+    if run.incomplete is not None or recomputed.end is None:
+        yield finding("is incomplete", "let it run to its end")
+    if run.salt:
+        yield finding("ran on a salted instance", "official runs have no salt")
+    elif run.fingerprint != _fingerprint(run.task, run.seed):
+        yield finding("its fingerprint isn't that of the instance", "run it with an unchanged grokbench")
+    yield from _agent_findings(run, entry, finding)
+    yield from _number_findings(run, entry, finding)
+
+
+def _agent_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:
+    if not AGENT_NAME.fullmatch(run.agent.name):
+        yield finding("its agent has a name that can't be shown", "use letters, digits, points, hyphens, 60 at most")
+    target = entry.target if run.agent.target.split(":")[0].startswith(RECIPES) else f"agent:{run.agent.target.split(':')[-1]}"
+    if (target, run.agent.hyperparameters, run.agent.source) != (entry.target, entry.hyperparameters, entry.source):
+        yield finding("was made by another recipe or code than the entry's", "bring the recipe and code that made the runs")
+
+
+def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:
+    task = run.parsed_task()
+    if run.cost.steps != (run.exams[-1].step if run.exams else 0) or run.cost.seconds < 0:
+        yield finding("its cost doesn't fit its exams")
+    if run.seed not in run.batch or len(set(run.batch)) < len(run.batch):
+        yield finding("its batch isn't one that it could have been in")
+    most = min(task.cells - 1, _width(entry) or task.cells)
+    layers = {tuple(sorted((name, len(values)) for name, values in exam.ranks.items())) for exam in run.exams if exam.ranks}
+    if len(layers) > 1 or any({name for name, _ in one} != set(SPECTRAL) or len({n for _, n in one}) > 1 for one in layers):
+        yield finding("its exams don't all have every measure of rank for the same layers")
+    elif any(not 0 <= rank <= most + ROUNDING for exam in run.exams for ranks in (exam.ranks or {}).values() for rank in ranks):
+        yield finding(f"a rank is outside [0, {most}], what the features' width and number allow")
+    if task.operation == RANDOM and beats_chance(task, [exam.exam() for exam in run.exams]):
+        yield finding("answers held-out cells of the random control", "nothing that learns honestly can: find the leak")
+    pinned = reference().tasks.get(run.task, {})
+    typical = [t for t in pinned.values() if t is not None]
+    if typical and (run.outcome.steps_to_generalize or task.budget) * IMPLAUSIBLE < min(typical):
+        yield finding(f"generalises {IMPLAUSIBLE} times sooner than the reference ever did", "expect questions", refused=False)
+
+
+def _width(entry: Entry) -> int | None:
+    """The widest layer of a baseline's network, None for one of the entry's own."""
+    network = entry.hyperparameters.get("network")
+    if entry.architecture == "own" or not isinstance(network, dict):
+        return None
+    widths = [network.get("width", 0), *(network.get("hidden") or [])]
+    return max(widths) if all(isinstance(w, int) for w in widths) and any(widths) else None
+
+
+def _missing(entry: Entry) -> Iterator[Finding]:
+    """Runs that are missing, stand twice, or don't belong to the suite."""
+    there = Counter(place(run) for run in entry.runs)
+    wanted = official_cells(entry.form.suite)
+    for task, seed in wanted:
+        if not there[task, seed]:
+            remedy = f"`grokbench run --suite {entry.form.suite}` makes all of them"
+            yield Finding(RUNS, f"{task} seed {seed}", "is missing or can't be read", remedy)
+    for (task, seed), count in there.items():
+        if count > 1:
+            yield Finding(RUNS, f"{task} seed {seed}", f"stands there {count} times", "bring every run once")
+        if (task, seed) not in wanted:
+            yield Finding(RUNS, f"{task} seed {seed}", f"doesn't belong to the suite {entry.form.suite!r}", "leave it out")
+
+
+def _repeated(entry: Entry) -> Iterator[Finding]:
+    """Two seeds never see the same exams, unless they diverge at once."""
+    first: dict[Any, str] = {}
+    for run in entry.runs:
+        if run.outcome.end == "diverged" or not run.exams:
+            continue
+        other = first.setdefault((run.task, _trajectory(run)), _name(run))
+        if other != _name(run):
+            yield Finding(RUNS, _name(run), f"has the same exams as {other}", RERUN)
+
+
+def _trajectory(run: RunRecord) -> tuple[Any, ...]:
+    """What two different runs don't share."""
+    return tuple((exam.seen, exam.held_out, exam.ranks and tuple(exam.ranks.get("effective_rank", ()))) for exam in run.exams)
+
+
+def _division(entry: Entry) -> Iterator[Finding]:
+    """The closed division trains the network of a baseline, unchanged."""
+    if entry.form.division != "closed":
+        return
+    networks = _baseline_networks()
+    network = entry.hyperparameters.get("network")
+    if entry.target not in networks:
+        yield Finding("entry.toml", "", "a closed entry trains a baseline's network", 'name a baseline, or division = "open"')
+    elif not isinstance(network, dict) or _architecture(network) not in networks[entry.target]:
+        remedy = 'take [network] from a baseline\'s recipe, or division = "open"'
+        yield Finding("recipe.toml", "", "its [network] isn't a baseline's", remedy)
+
+
+@cache
+def _baseline_networks() -> dict[str, list[str]]:
+    networks: dict[str, list[str]] = {}
+    for recipe in map(find_recipe, recipe_names()):
+        networks.setdefault(recipe.target, []).append(_architecture(recipe.hyperparameters["network"]))
+    return networks
+
+
+def _architecture(network: dict[str, Any]) -> str:
+    return repr(sorted((name, value) for name, value in network.items() if name not in INITIALISATION))
+
+
+@cache
+def _fingerprint(task: str, seed: int) -> str:
+    return make_instance(parse_id(task), seed).fingerprint

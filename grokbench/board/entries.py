@@ -1,0 +1,274 @@
+"""An entry: a folder with `entry.toml`, the recipe (or `agent.py`) and `runs.jsonl`, as a pull request brings it.
+
+Whatever stands in the folder is taken for hostile: sizes are looked at before contents, links aren't followed, and text is
+data until `table.py` has escaped it.
+"""
+
+import hashlib
+import json
+import re
+import stat
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from grokbench.agents import RECIPES
+from grokbench.protocol import PROTOCOL
+from grokbench.runs.records import RunRecord
+from grokbench.tasks import get_suite, parse_id
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
+AGENT = re.compile(r"recipe\.toml|agent:[A-Za-z_][A-Za-z0-9_]*")
+FORM, RUNS, RECIPE, CODE = "entry.toml", "runs.jsonl", "recipe.toml", "agent.py"
+LARGEST = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20}  # bytes
+LONGEST_LINE = 2 << 20  # bytes of one run
+MOST_RUNS = 1_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about an entry: what, in which file, at which run, and what to do about it.
+
+    Attributes:
+        refused: whether the entry can't stand so; otherwise it is only worth a look.
+    """
+
+    file: str
+    run: str
+    problem: str
+    remedy: str
+    refused: bool = True
+
+    def __str__(self) -> str:
+        place = f"{self.file}: {self.run}" if self.run else self.file
+        return f"{'error' if self.refused else 'note'}: {place}: {self.problem}; {self.remedy}"
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("must be one line of visible characters")
+    return text
+
+
+def _known_suite(name: str) -> str:
+    return get_suite(name).name
+
+
+def _web_address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s<>\"'`()|\\]+", text):
+        raise ValueError("must be a web address that starts with https:// or http://")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Tuning(_Strict):
+    """How the recipe was found: how many settings were tried, on which tasks."""
+
+    settings: Annotated[int, Field(ge=0, le=10**9)]
+    tasks: Annotated[list[Line], Field(max_length=100)]
+
+
+class Form(_Strict):
+    """`entry.toml`: what an entry says of itself."""
+
+    title: Line
+    authors: Annotated[list[Line], Field(min_length=1, max_length=50)]
+    link: Annotated[str, Field(max_length=300), AfterValidator(_web_address)]
+    description: Annotated[str, Field(min_length=1, max_length=2_000)]
+    licence: Line
+    protocol: Literal[1]
+    suite: Annotated[str, AfterValidator(_known_suite)]
+    agent: Annotated[str, Field(pattern=rf"^({AGENT.pattern})$")]
+    division: Literal["closed", "open"]
+    tuning: Tuning
+    reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry that could be read.
+
+    Attributes:
+        name: the folder's.
+        target: what makes the agent, as `module:Class`; `agent:Class` is `agent.py` in the folder.
+        hyperparameters: the recipe's.
+        source: SHA-256 of `agent.py`, empty without one.
+        runs: the records, in the file's order; those that can't be read are missing.
+    """
+
+    name: str
+    form: Form
+    target: str
+    hyperparameters: dict[str, Any]
+    source: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def architecture(self) -> str:
+        """The baseline whose network it trains, or what it calls its own."""
+        module, _, name = self.target.partition(":")
+        return name if module.split(".")[0] == RECIPES else "own"
+
+
+class Unreadable(ValueError):
+    """A file that can't be taken; its argument is the finding."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+def read_entry(folder: Path) -> tuple[Entry | None, list[Finding]]:
+    """The entry in `folder`, as far as it can be read, and everything about its files that is wrong."""
+    findings = list(_stray(folder))
+    try:
+        form = _form(folder)
+        target, hyperparameters, source = _recipe(folder, form)
+        runs, unreadable = _runs(folder)
+    except Unreadable as error:
+        return None, [*findings, error.finding]
+    return Entry(folder.name, form, target, hyperparameters, source, tuple(runs)), findings + unreadable
+
+
+def canonical(record: RunRecord) -> str:
+    """The record as the one line that `runs.jsonl` has for it."""
+    return json.dumps(
+        record.model_dump(by_alias=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def place(record: RunRecord) -> tuple[str, int]:
+    """Where the record stands among the others."""
+    return record.task, record.seed
+
+
+def _stray(folder: Path) -> Iterator[Finding]:
+    if not NAME.fullmatch(folder.name):
+        yield Finding(".", "", "the folder's name isn't one", "use small letters, digits and hyphens, 2 to 41 in all")
+    for path in sorted(folder.iterdir()):
+        shown = ascii(path.name)[1:-1][:80]
+        if path.is_symlink():
+            yield Finding(shown, "", "is a link", "put the file itself there")
+        elif path.name not in LARGEST:
+            yield Finding(shown, "", "doesn't belong to an entry", f"leave only {', '.join(LARGEST)}")
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    """The contents of a plain file within its size limit."""
+    path, limit = folder / name, LARGEST[name]
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise Unreadable(Finding(name, "", "isn't a plain file", "put the file itself there"))
+        if found.st_size > limit:
+            raise Unreadable(Finding(name, "", f"has {found.st_size:,} bytes, more than {limit:,}", "bring no more than that"))
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(Finding(name, "", f"can't be read ({error.strerror})", "every entry needs it")) from None
+
+
+def _toml(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_bytes(folder, name).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Unreadable(Finding(name, "", "isn't UTF-8 text", "save it as UTF-8")) from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(Finding(name, "", f"isn't valid TOML ({error})", "see an entry that stands")) from None
+
+
+def _form(folder: Path) -> Form:
+    content = _toml(folder, FORM)
+    try:
+        return Form.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
+        raise Unreadable(Finding(FORM, "", problems[:1_000], "leaderboard/entry.schema.json says what it may hold")) from None
+
+
+def _recipe(folder: Path, form: Form) -> tuple[str, dict[str, Any], str]:
+    """Target, hyperparameters and the source's hash, from the files alone."""
+    has_code = (folder / CODE).exists()
+    source = hashlib.sha256(_bytes(folder, CODE)).hexdigest() if has_code else ""
+    if form.agent != RECIPE:
+        if not has_code:
+            raise Unreadable(Finding(CODE, "", "is missing", f"{form.agent} has to stand in it"))
+        return form.agent, {}, source
+    content = _toml(folder, RECIPE)
+    target = content.pop("agent", None)
+    if not isinstance(target, str) or target.split(":")[0] not in ("agent", f"{RECIPES}.agents"):
+        remedy = f'name a baseline ("{RECIPES}.agents:transformer") or the code beside it ("agent:MyAgent")'
+        raise Unreadable(Finding(RECIPE, "", "has no agent that could be run from here", remedy))
+    if target.startswith("agent:") != has_code:
+        remedy = f'bring {CODE} just where the recipe says agent = "agent:…"'
+        raise Unreadable(Finding(RECIPE, "", f"names {target[:80]}, and {CODE} is {'' if has_code else 'not '}there", remedy))
+    return target, content, source
+
+
+def _runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:
+    """The records that can be read, and what is wrong with the other lines and with their order."""
+    runs: list[RunRecord] = []
+    findings = []
+    lines = _bytes(folder, RUNS).split(b"\n")
+    remedy = "write the file with `grokbench submit`"
+    if lines.pop() != b"":
+        findings.append(Finding(RUNS, "", "doesn't end with a line break: it may be cut short", remedy))
+    if len(lines) > MOST_RUNS:
+        raise Unreadable(Finding(RUNS, "", f"has {len(lines):,} lines, more than {MOST_RUNS:,}", remedy))
+    for number, line in enumerate(lines, start=1):
+        try:
+            runs.append(_run(line))
+        except ValueError as error:
+            findings.append(Finding(RUNS, f"line {number}", str(error)[:500], remedy))
+    if [place(run) for run in runs] != sorted(place(run) for run in runs):
+        findings.append(Finding(RUNS, "", "isn't sorted by task and seed", remedy))
+    return runs, findings
+
+
+def _run(line: bytes) -> RunRecord:
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"has {len(line):,} bytes, more than {LONGEST_LINE:,}")
+    try:
+        content = json.loads(line.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        record = RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg']}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("isn't UTF-8 text") from None
+    if canonical(record).encode() != line:
+        raise ValueError("isn't in canonical form")
+    return record
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number that a record may hold")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key stands twice")
+    return content
+
+
+@cache
+def official_cells(suite_name: str) -> list[tuple[str, int]]:
+    """Task id and seed of every run that an entry to the suite has, the control's too, in the file's order."""
+    suite = get_suite(suite_name)
+    cells = [(parse_id(task).id, seed) for task in suite.tasks for seed in PROTOCOL.official_seeds]
+    return sorted(cells + [(parse_id(suite.control).id, seed) for seed in suite.control_seeds])
