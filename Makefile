@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test bench lint format clean
+.PHONY: run test bench board check pull verify lint format clean
 
 run: $(VENV)/.ready
 	$(BIN)/grokbench run --suite mini --agents mlp transformer --seeds 0 1 2 --out runs
@@ -15,6 +15,20 @@ test: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.speed
+
+board: $(VENV)/.ready
+	$(BIN)/grokbench board
+
+check: $(VENV)/.ready
+	$(BIN)/grokbench check
+
+# What CI does with a pull request that brings an entry: make pull BASE=… HEAD=…
+pull: $(VENV)/.ready
+	$(BIN)/grokbench pull --base $(BASE) --head $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(TAKE),--take $(TAKE))
+
+# Some of an entry's cells again: make verify ENTRY=… SALT=… CELLS=1
+verify: $(VENV)/.ready
+	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) --cells $(or $(CELLS),1) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(TRUSTED),--no-sandbox)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -1,29 +1,47 @@
-"""The baseline agents that recipes name: a network and its training, made from the recipe's two tables."""
+"""The baseline agents that recipes name, made from the recipe's tables.
+
+`[network]` and `[training]` are always there; `[gradient]` (a filter) and `[muon]` where the recipe uses them.
+"""
 
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from baselines.decoder import Decoder
+from baselines.filters import FILTERS
 from baselines.mlp import MLP
+from baselines.muon import MuonSettings
+from baselines.networks import Network
 from baselines.training import TableAgent, Training
 from baselines.transformer import Transformer
 
 Settings = TypeVar("Settings")
+Table = dict[str, Any]
 
 
-def mlp(network: dict[str, Any], training: dict[str, Any]) -> TableAgent:
+def mlp(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> TableAgent:
     """The MLP of `mlp.py`."""
-    return TableAgent(_settings(MLP, network), _settings(Training, training))
+    return _agent(_settings(MLP, network), training, gradient, muon)
 
 
-def transformer(network: dict[str, Any], training: dict[str, Any]) -> TableAgent:
+def transformer(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> TableAgent:
     """The one-layer transformer of `transformer.py`."""
-    return TableAgent(_settings(Transformer, network), _settings(Training, training))
+    return _agent(_settings(Transformer, network), training, gradient, muon)
 
 
-def decoder(network: dict[str, Any], training: dict[str, Any]) -> TableAgent:
+def decoder(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> TableAgent:
     """The deeper causal transformer of `decoder.py`."""
-    return TableAgent(_settings(Decoder, network), _settings(Training, training))
+    return _agent(_settings(Decoder, network), training, gradient, muon)
+
+
+def _agent(network: Network, training: Table, gradient: Table | None, muon: Table | None) -> TableAgent:
+    gradient_filter = None
+    if gradient is not None:
+        name = gradient.get("filter")
+        if name not in FILTERS:
+            raise ValueError(f"[gradient] needs filter = one of {', '.join(FILTERS)}, got {name!r}")
+        gradient_filter = _settings(FILTERS[name], {key: value for key, value in gradient.items() if key != "filter"})
+    chosen = None if muon is None else _settings(MuonSettings, muon)
+    return TableAgent(network, _settings(Training, training), gradient_filter, chosen)
 
 
 def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:

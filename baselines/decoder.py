@@ -43,6 +43,12 @@ class Decoder(Network):
     def feature_dims(self) -> tuple[int, ...]:
         return (self.width,)
 
+    @property
+    @override
+    def matrices(self) -> tuple[str, ...]:
+        names = ("query", "key", "value", "output", "mlp_in", "mlp_out")
+        return tuple(f"{name}{layer}" for layer in range(self.layers) for name in names)
+
     @override
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         d, bound = self.width, 1 / sqrt(self.width)

@@ -62,6 +62,11 @@ class MLP(Network):
     def feature_dims(self) -> tuple[int, ...]:
         return tuple(self.hidden)
 
+    @property
+    @override
+    def matrices(self) -> tuple[str, ...]:
+        return tuple(f"layer{layer}" for layer in range(1, len(self.hidden)))
+
     @override
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         widths = [*self.hidden, symbols]

@@ -17,6 +17,11 @@ class Network(Protocol):
     def feature_dims(self) -> tuple[int, ...]:
         """The widths of the layers whose features it shows, the one that feeds the output last."""
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The parameters that are hidden layers' matrices, neither embedding nor output."""
+        return ()
+
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         """One seed's initial parameters, in float32 on the CPU, without the leading axis."""
 

@@ -11,8 +11,10 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from baselines.adamw import AdamW
+from baselines.filters import Filter
 from baselines.losses import LOSSES
 from baselines.memory import keep_freed_memory
+from baselines.muon import Muon, MuonSettings
 from baselines.networks import Network, Parameters
 from baselines.questions import Questions
 from baselines.threads import side_by_side
@@ -34,7 +36,7 @@ class Training:
         betas: AdamW's two averaging rates.
         warmup: updates over which the learning rate rises linearly.
         batch_size: most training cells per step; 0 takes all. At most half of the training cells (Power et al.).
-        loss: `cross_entropy` or `mse` (against one-hot answers).
+        loss: `cross_entropy`, `mse` (against one-hot answers) or `stablemax`.
         dtype: `float32`, `float64`, or `tf32`: float32 whose matrix products CUDA may round to TF32.
         seeds_together: most seeds trained as one batch.
     """
@@ -60,7 +62,9 @@ class Training:
 
 
 class TableAgent(Agent):
-    """An agent that trains a network on the seen cells, by AdamW; batched over seeds.
+    """An agent that trains a network on the seen cells; batched over seeds.
+
+    AdamW, unless Muon is chosen for the matrices; a filter may change the gradients first.
 
     Attributes:
         feature_dims: the layers that it shows.
@@ -71,9 +75,15 @@ class TableAgent(Agent):
 
     batched = True
 
-    def __init__(self, network: Network, training: Training) -> None:
+    def __init__(
+        self, network: Network, training: Training, gradient_filter: Filter | None = None, muon: MuonSettings | None = None
+    ) -> None:
+        if muon and not network.matrices:
+            raise ValueError(f"Muon updates hidden layers' matrices, and {type(network).__name__} has none")
         self.network = network
         self.training = training
+        self.gradient_filter = gradient_filter
+        self.muon = muon
         self.feature_dims = network.feature_dims
         self.dtype = training.dtype
         self.seeds_together = training.seeds_together
@@ -97,10 +107,7 @@ class TableAgent(Agent):
         """Start anew with cohorts of these sizes."""
         edges = pairwise(accumulate(sizes, initial=0))
         rows = [slice(start, stop) for start, stop in edges]
-        self.cohorts = [
-            Cohort(self.network, self.training, self.inputs[r], self.targets[r], self.spec.symbols, self.spec.seeds[r])
-            for r in rows
-        ]
+        self.cohorts = [Cohort(self, self.inputs[r], self.targets[r], self.spec.seeds[r]) for r in rows]
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
@@ -154,10 +161,9 @@ class Cohort:
         parameters: name → (S, …), views of the rows of the optimiser.
     """
 
-    def __init__(
-        self, network: Network, training: Training, inputs: Tensor, targets: Tensor, symbols: int, seeds: tuple[int, ...]
-    ) -> None:
-        self.network, self.device = network, inputs.device
+    def __init__(self, agent: TableAgent, inputs: Tensor, targets: Tensor, seeds: tuple[int, ...]) -> None:
+        network, training, symbols = agent.network, agent.training, agent.spec.symbols
+        self.network, self.filter, self.device = network, agent.gradient_filter, inputs.device
         self.loss_of = LOSSES[training.loss]
         dtype = DTYPES[training.dtype]
         seen = (targets != symbols).nonzero()[:, 1].view(len(seeds), -1)  # (S, cells)
@@ -169,25 +175,37 @@ class Cohort:
         self.generators = [Generator().manual_seed(seed) for seed in seeds]
         self.order = torch.empty(len(seeds), 0, dtype=torch.int64, device=self.device)  # (S, cells left in this pass)
         drawn = [network.draw(symbols, generator) for generator in self.generators]
-        self.shapes = {name: parameter.shape for name, parameter in drawn[0].items()}
+        ordered = [*network.matrices, *(name for name in drawn[0] if name not in network.matrices)]
+        self.shapes = {name: drawn[0][name].shape for name in ordered}
         values = torch.zeros(len(seeds), sum(map(_room, self.shapes.values())), dtype=dtype, device=self.device)
         for name, view in self._views(values).items():
             view.copy_(torch.stack([one[name] for one in drawn]))
-        self.optimizer = AdamW(values, training.learning_rate, training.weight_decay, training.betas, training.warmup)
+        self.optimizer = self._optimizer(values, training, agent.muon)
+        self.memory = self.filter.start(values) if self.filter else {}
         self._settle()
+
+    def _optimizer(self, values: Tensor, training: Training, muon: MuonSettings | None) -> AdamW | Muon:
+        """AdamW for all of `values` (S, P), or for those that aren't Muon's."""
+        columns = self._columns()
+        start = columns[self.network.matrices[-1]].stop if muon else 0
+        adamw = AdamW(values[:, start:], training.learning_rate, training.weight_decay, training.betas, training.warmup)
+        if not muon:
+            return adamw
+        return Muon(values, [(columns[name], self.shapes[name]) for name in self.network.matrices], muon, adamw)
 
     @property
     def size(self) -> int:
         """The number S of members."""
         return len(self.generators)
 
+    def _columns(self) -> dict[str, slice]:
+        """Where each parameter lies in a row, its padding left out."""
+        starts = accumulate(map(_room, self.shapes.values()), initial=0)
+        return {n: slice(start, start + prod(s)) for (n, s), start in zip(self.shapes.items(), starts, strict=False)}
+
     def _views(self, rows: Tensor) -> Parameters:
         """The parameters that lie in `rows` (S, P): name → (S, …)."""
-        starts = accumulate(map(_room, self.shapes.values()), initial=0)
-        return {
-            name: rows[:, start : start + prod(shape)].view(len(rows), *shape)
-            for (name, shape), start in zip(self.shapes.items(), starts, strict=False)
-        }
+        return {name: rows[:, c].view(len(rows), *self.shapes[name]) for name, c in self._columns().items()}
 
     def _settle(self) -> None:
         """Make what a step reads and writes besides the optimiser's state, and on CUDA capture the step."""
@@ -197,7 +215,7 @@ class Cohort:
         self._leaves = list(self.parameters.values())
         self.loss = torch.zeros(self.size, dtype=self.gradients.dtype, device=self.device)
         self.index = torch.zeros(self.size, self.batch, dtype=torch.int64, device=self.device)
-        changes = [*self.optimizer.state().values(), self.gradients, self.loss]
+        changes = [*self.optimizer.state().values(), *self.memory.values(), self.gradients, self.loss]
         self._take_step = captured(self._step, changes) if self.device.type == "cuda" else self._step
 
     def learn(self, steps: int) -> Tensor:
@@ -217,6 +235,9 @@ class Cohort:
         loss, gradient = self.loss_of(logits.detach(), answers)
         for name, found in zip(self.parameters, torch.autograd.grad(logits, self._leaves, gradient), strict=True):
             self._gradient_views[name].copy_(found)
+        if self.filter:
+            pairs = [(self._gradient_views[name], parameter) for name, parameter in self.parameters.items()]
+            self.filter.apply(self.gradients, pairs, self.memory)
         self.optimizer.step(self.gradients)
         self.loss.copy_(loss)
 
@@ -247,12 +268,14 @@ class Cohort:
         self.table, self.questions = self.table.select(select), self.questions.select(select)
         self.answers, self.order = select(self.answers), select(self.order)
         self.optimizer.select(select)
+        self.memory = {name: select(tensor) if tensor.ndim else tensor for name, tensor in self.memory.items()}
         self._settle()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes."""
         generators = torch.stack([generator.get_state() for generator in self.generators])
-        return {"size": self.size, "optimizer": self.optimizer.state(), "order": self.order, "generators": generators}
+        changing = {"optimizer": self.optimizer.state(), "filter": self.memory}
+        return {"size": self.size, **changing, "order": self.order, "generators": generators}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
@@ -261,6 +284,8 @@ class Cohort:
             generator.set_state(saved.clone())
         for name, tensor in self.optimizer.state().items():
             tensor.copy_(state["optimizer"][name])
+        for name, tensor in self.memory.items():
+            tensor.copy_(state["filter"][name])
 
 
 def captured(step: Callable[[], None], changes: list[Tensor]) -> Callable[[], None]:

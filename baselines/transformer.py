@@ -37,6 +37,11 @@ class Transformer(Network):
     def feature_dims(self) -> tuple[int, ...]:
         return (self.width,)
 
+    @property
+    @override
+    def matrices(self) -> tuple[str, ...]:
+        return ("query", "key", "value", "output", "mlp_in", "mlp_out")
+
     @override
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         d, m, scale = self.width, self.mlp_width, 1 / sqrt(self.width)

@@ -1,4 +1,4 @@
-"""The command line: grokbench list | run | score | plot | calibrate | submit | check | board."""
+"""The command line: grokbench list | run | score | plot | calibrate | submit | check | verify | pull | board."""
 
 import sys
 from collections.abc import Callable
@@ -233,6 +233,77 @@ def check(entries: Positional[tuple[str, ...]] = (), leaderboard: Path = Path("l
     return 1 if stale or any(one.refused for one in checked) else 0
 
 
+def verify(
+    entry: Positional[str],
+    *,
+    salt: str,
+    cells: int = 1,
+    sandbox: bool = True,
+    container: str | None = None,
+    seconds: float = 3_600,
+    leaderboard: Path = Path("leaderboard"),
+) -> int:
+    """Run some of an entry's cells again, and fresh instances of their tasks, its agent in a sandbox.
+
+    Args:
+        entry: name or folder.
+        salt: what chooses the cells and the fresh instances; it must not have been known when the entry was made.
+        cells: how many cells.
+        sandbox: keep the agent from network and secrets; --no-sandbox for code that you trust.
+        container: run it in a container of this image.
+        seconds: the longest that one batch may take.
+        leaderboard: the checkout's leaderboard folder.
+    """
+    from grokbench.board.check import check_entry
+    from grokbench.board.verify import verify as run_again
+    from grokbench.runs.progress import Progress
+
+    folder = Path(entry) if Path(entry).is_dir() else leaderboard / "entries" / entry
+    checked = check_entry(folder)
+    with Progress(0) as progress:
+        verdict = run_again(checked, folder, cells, salt, progress, sandbox, container, seconds)
+    print(verdict)
+    return 0 if verdict.passed else 1
+
+
+def pull(
+    base: str,
+    head: str,
+    leaderboard: Path = Path("leaderboard"),
+    out: Path | None = None,
+    take: Path | None = None,
+) -> int:
+    """Check the entry that one commit brings over another, as CI does: its files are taken out of git as data.
+
+    Args:
+        base: the commit that a pull request goes to.
+        head: the commit that it brings.
+        leaderboard: the checkout's leaderboard folder, with the entries that stand.
+        out: write the comment here; default: print it.
+        take: leave the entry's files in this folder.
+    """
+    from tempfile import TemporaryDirectory
+
+    from grokbench.board.check import check_all, check_entry
+    from grokbench.board.comment import comment
+    from grokbench.board.pulls import entry_of, take_entry
+
+    repository = leaderboard.resolve().parent
+    name = entry_of(base, head, repository)
+    if name is None:
+        print("it brings no entry")
+        return 0
+    with TemporaryDirectory() as folder:
+        checked = check_entry(take_entry(name, head, repository, take or Path(folder)))
+    others = [one for one in check_all(leaderboard / "entries") if one.name != name]
+    text = comment(checked, others)
+    if out:
+        out.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+    return 1 if checked.refused else 0
+
+
 def board(leaderboard: Path = Path("leaderboard")) -> int:
     """Write the leaderboard's tables and pages from its entries.
 
@@ -258,6 +329,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "calibrate": calibrate,
     "submit": submit,
     "check": check,
+    "verify": verify,
+    "pull": pull,
     "board": board,
 }
 

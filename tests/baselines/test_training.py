@@ -21,11 +21,14 @@ TASK = parse_id("add_mod11-0.5")
 RECIPES = ("mlp", "transformer", "transformer2")
 
 
-def started(recipe: str, seeds: list[int], task: str = TASK.id, **training: Any) -> TableAgent:
-    """An agent of the recipe, in float64 and changed as told, reset on these seeds."""
+def started(
+    recipe: str, seeds: list[int], task: str = TASK.id, tables: dict[str, Any] | None = None, **training: Any
+) -> TableAgent:
+    """An agent of the recipe, in float64, changed as told and with more tables, reset on these seeds."""
     spec = parse_id(task)
     chosen = find_recipe(recipe)
     chosen.hyperparameters["training"] |= {"dtype": "float64", **training}
+    chosen.hyperparameters.update(tables or {})
     agent = chosen.make()
     assert isinstance(agent, TableAgent)
     instances = [make_instance(spec, seed) for seed in seeds]

@@ -1,0 +1,226 @@
+"""An agent in a process of its own: observations go in over a pipe, answers and features come out. Never a pickle.
+
+`python -m grokbench.board.child` serves one agent on its standard streams; `RemoteAgent` is that agent to the runner.
+"""
+
+import contextlib
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import RawIOBase
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from grokbench.agents import Agent, Recipe, Spec
+from grokbench.runs import checkpoints
+
+LARGEST_MESSAGE = 1 << 30  # bytes
+ATTRIBUTES = ("feature_dims", "batched", "dtype", "seeds_together")
+METHODS = ("reset", "learn", "act", "keep", "cost", "state_dict", "load_state_dict")
+
+
+class RemoteError(RuntimeError):
+    """The child's agent failed, took too long, or sent nonsense."""
+
+
+def send(stream: RawIOBase, tree: dict[str, Any]) -> None:
+    """Write a tree of arrays and JSON scalars, its length before it."""
+    data = checkpoints.pack(tree)
+    rest = memoryview(struct.pack("<Q", len(data)) + data)
+    while rest:
+        rest = rest[os.write(stream.fileno(), rest) :]
+
+
+def receive(stream: RawIOBase, deadline: float | None = None) -> dict[str, Any] | None:
+    """The next tree, or None at the stream's end.
+
+    Raises:
+        RemoteError: it isn't one, or isn't there by the deadline (`time.monotonic`).
+    """
+    head = _read(stream, 8, deadline)
+    if not head:
+        return None
+    (length,) = struct.unpack("<Q", head)
+    if length > LARGEST_MESSAGE:
+        raise RemoteError(f"a message of {length:,} bytes, more than {LARGEST_MESSAGE:,}")
+    try:
+        return checkpoints.unpack(_read(stream, length, deadline))
+    except ValueError as error:
+        raise RemoteError(f"a message that can't be read ({error})") from None
+
+
+def _read(stream: RawIOBase, count: int, deadline: float | None) -> bytes:
+    """Exactly `count` bytes, or none at the stream's end."""
+    data = bytearray()
+    while len(data) < count:
+        if deadline is not None and not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise RemoteError("it took longer than it may")
+        chunk = os.read(stream.fileno(), min(count - len(data), 1 << 20))
+        if not chunk:
+            if data:
+                raise RemoteError("it ended in the middle of a message")
+            return b""
+        data += chunk
+    return bytes(data)
+
+
+@dataclass(frozen=True)
+class RemoteRecipe(Recipe):
+    """A recipe whose agent runs in a child process.
+
+    Attributes:
+        command: what starts the child.
+        folder: where it starts, with `agent.py` if the entry has one.
+        limits: seconds that all of it may take, and bytes of memory.
+    """
+
+    command: tuple[str, ...] = ()
+    folder: Path = field(default_factory=Path)
+    limits: tuple[float, int] = (3_600.0, 64 << 30)
+
+    @override
+    def make(self) -> Agent:
+        return RemoteAgent(self)
+
+
+class RemoteAgent(Agent):
+    """The agent at the other end of a pipe."""
+
+    def __init__(self, recipe: RemoteRecipe) -> None:
+        seconds, memory = recipe.limits
+        self._deadline = time.monotonic() + seconds
+        self._process = subprocess.Popen(
+            recipe.command,
+            cwd=recipe.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", ""), "HOME": "/nonexistent", "GROKBENCH_MEMORY": str(memory)},
+            start_new_session=True,
+            bufsize=0,
+        )
+        found = self._ask({"target": recipe.target, "hyperparameters": recipe.hyperparameters})
+        self.feature_dims = tuple(found.get("feature_dims", (128,)))
+        self.batched = bool(found.get("batched", False))
+        self.dtype = str(found["dtype"])[:20] if found.get("dtype") else None
+        self.seeds_together = int(found.get("seeds_together", 10))
+        self._methods = list(found["methods"])
+
+    def __getattr__(self, name: str) -> Any:
+        """`keep` and `cost`, where the agent has them."""
+        if name in ("keep", "cost") and name in self.__dict__.get("_methods", ()):
+            return lambda *arguments: self._call(name, *arguments)
+        raise AttributeError(name)
+
+    @override
+    def reset(self, observation: dict[str, Any], spec: Spec) -> None:
+        self._call("reset", observation, {**spec.__dict__})
+
+    @override
+    def learn(self, steps: int) -> dict[str, Any]:
+        return dict(self._call("learn", steps) or {})
+
+    @override
+    def act(self) -> dict[str, Any]:
+        return dict(self._call("act"))
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._call("state_dict"))
+
+    @override
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._call("load_state_dict", state)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        return self._ask({"method": name, "arguments": list(arguments)})["result"]
+
+    def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            send(self._process.stdin, message)  # type: ignore[arg-type]
+            answer = receive(self._process.stdout, self._deadline)  # type: ignore[arg-type]
+        except BrokenPipeError:
+            answer = None
+        except RemoteError:
+            self.close()
+            raise
+        if answer is None:
+            self.close()
+            raise RemoteError("the agent's process ended")
+        if "error" in answer:
+            raise RemoteError("".join(c if c.isprintable() else " " for c in str(answer["error"])[:300]))
+        return answer
+
+    def close(self) -> None:
+        """End the child and all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, 9)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_process"):
+            self.close()
+
+
+def serve(source: RawIOBase, target: RawIOBase) -> None:
+    """Answer calls until the stream ends."""
+    first = receive(source)
+    if first is None:
+        return
+    agent: Any = None
+    answer: dict[str, Any]
+    message: dict[str, Any] | None = first
+    while message is not None:
+        try:
+            if agent is None:
+                agent = Recipe("entry", message["target"], message["hyperparameters"]).make()
+                answer = {name: getattr(agent, name) for name in ATTRIBUTES if hasattr(agent, name)}
+                answer["methods"] = [name for name in METHODS if hasattr(agent, name)]
+            else:
+                arguments = message["arguments"]
+                if message["method"] == "reset":
+                    arguments[1] = _spec(arguments[1])
+                answer = {"result": getattr(agent, message["method"])(*arguments)}
+            send(target, answer)
+        except Exception as error:
+            send(target, {"error": f"{type(error).__name__}: {error}"})
+        message = receive(source)
+
+
+def _spec(content: dict[str, Any]) -> Spec:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+    return Spec(**values)
+
+
+def _limit_memory() -> None:
+    import resource
+
+    memory = int(os.environ.pop("GROKBENCH_MEMORY", "0"))
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(_: Sequence[str] = ()) -> None:
+    """Serve on the standard streams; what the agent prints goes to standard error."""
+    _limit_memory()
+    source, target = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    serve(source, target)
+
+
+if __name__ == "__main__":
+    main(sys.argv)

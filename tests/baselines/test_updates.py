@@ -1,0 +1,129 @@
+"""Filters, Muon and StableMax against independent implementations, and batched as everything is."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.adamw import AdamW
+from baselines.filters import GrokfastEMA, OrthogonalGradient
+from baselines.losses import stablemax
+from baselines.muon import Muon, MuonSettings, orthogonalized
+from grokbench.agents import find_recipe
+from grokbench.runs import checkpoints
+from tests.baselines.test_training import started
+
+GRADIENTS: dict[str, Any] = {
+    "grokfast": {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}},
+    "orthogonal": {"gradient": {"filter": "orthogonal"}},
+    "muon": {"muon": {"learning_rate": 0.02, "weight_decay": 1.0, "momentum": 0.95}},
+}
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Float64 numbers."""
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_grokfast_as_the_paper_writes_it() -> None:
+    """An average that starts from the first gradient, added λ times; step by step with plain numbers."""
+    filter_ = GrokfastEMA(decay=0.9, amplification=3.0)
+    memory = filter_.start(torch.zeros(2, 4, dtype=torch.float64))
+    average = None
+    for step in range(5):
+        gradient = random(2, 4, seed=step)
+        average = gradient.clone() if average is None else 0.9 * average + 0.1 * gradient
+        expected = gradient + 3 * average
+        filter_.apply(gradient, [], memory)
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_the_orthogonal_gradient() -> None:
+    """Member by member and tensor by tensor: orthogonal to the parameter, as long as before, in the plane of the two."""
+    parameter, gradient = random(3, 4, 5), random(3, 4, 5, seed=1)
+    before = gradient.clone()
+    OrthogonalGradient().apply(gradient, [(gradient, parameter)], {})
+    for w, old, new in zip(parameter, before, gradient, strict=True):
+        assert float((w * new).sum()) == pytest.approx(0, abs=1e-12)
+        torch.testing.assert_close(new.norm(), old.norm())
+        assert float((new * old).sum()) > 0
+        plane = torch.stack([w.flatten(), old.flatten(), new.flatten()])
+        assert float(torch.linalg.matrix_rank(plane, rtol=1e-9)) == 2
+
+
+def test_stablemax_and_its_gradient() -> None:
+    """Its definition, written out, and what autograd makes of it."""
+    logits = random(2, 6, 5).requires_grad_()
+    answers = torch.randint(0, 5, (2, 6), generator=torch.Generator().manual_seed(1))
+    s = torch.where(logits >= 0, logits + 1, 1 / (1 - logits))
+    expected = -(s / s.sum(-1, keepdim=True)).gather(-1, answers.unsqueeze(-1)).log().mean((-2, -1))
+    loss, gradient = stablemax(logits.detach(), answers)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, *torch.autograd.grad(expected.sum(), logits))
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
+def test_muon_is_torchs(shape: tuple[int, int]) -> None:
+    """Member by member, to the bfloat16 in which torch orthogonalises; the other columns are AdamW's."""
+    count = shape[0] * shape[1]
+    values = random(2, count + 3)
+    adamw = AdamW(values[:, count:], 1e-3, 0.1, (0.9, 0.98), warmup=1)
+    ours = Muon(values.clone(), [(slice(0, count), torch.Size(shape))], MuonSettings(0.02, 0.1, 0.95), adamw)
+    theirs = [values[member, :count].reshape(shape).clone().requires_grad_() for member in range(2)]
+    optimizer = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, momentum=0.95)
+    for step in range(4):
+        gradients = random(2, count + 3, seed=10 + step)
+        ours.step(gradients)
+        for member, parameter in enumerate(theirs):
+            parameter.grad = gradients[member, :count].reshape(shape).clone()
+        optimizer.step()  # type: ignore[no-untyped-call]
+    for member, parameter in enumerate(theirs):
+        moved = (parameter.detach().flatten() - values[member, :count]).norm()
+        difference = (ours.values[member, :count] - parameter.detach().flatten()).norm()
+        assert float(difference / moved) < 0.02
+
+
+def test_orthogonalized_is_nearly_so() -> None:
+    """Singular values near 1, as far as five steps bring them, and the directions kept."""
+    matrices = random(3, 20, 8)
+    found = orthogonalized(matrices)
+    sigma = torch.linalg.svdvals(found)
+    assert 0.5 < float(sigma.min()) < float(sigma.max()) < 1.3
+    u, _, vt = torch.linalg.svd(matrices, full_matrices=False)
+    assert float((found * (u @ vt)).sum() / 3 / 8) > 0.8
+
+
+@pytest.mark.parametrize("change", sorted(GRADIENTS))
+def test_members_are_independent_and_state_restores(change: str, tmp_path: Path) -> None:
+    """Together as alone, through keep and through a checkpoint, whatever changes the update."""
+    tables = GRADIENTS[change]
+    together = started("transformer", [0, 1, 2], tables=tables)
+    alone = started("transformer", [2], tables=tables)
+    together.learn(6)
+    together.keep([0, 2])
+    (tmp_path / "checkpoint").write_bytes(checkpoints.pack(together.state_dict()))
+    restored = started("transformer", [0, 2], tables=tables)
+    restored.load_state_dict(checkpoints.read(tmp_path / "checkpoint"))
+    losses = together.learn(6)["loss"]
+    np.testing.assert_array_equal(losses, restored.learn(6)["loss"])
+    assert losses[1] == pytest.approx(alone.learn(12)["loss"][0], rel=1e-9)
+    plain = started("transformer", [2])
+    assert losses[1] != pytest.approx(plain.learn(12)["loss"][0], rel=1e-6)
+
+
+def test_bad_tables_are_refused() -> None:
+    """An unknown filter, a missing number, Muon without matrices."""
+    recipe = find_recipe("mlp")
+    recipe.hyperparameters["muon"] = GRADIENTS["muon"]["muon"]
+    with pytest.raises(ValueError, match="MLP has none"):
+        recipe.make()
+    recipe = find_recipe("transformer")
+    recipe.hyperparameters["gradient"] = {"filter": "fast"}
+    with pytest.raises(ValueError, match="needs filter = one of grokfast_ema, orthogonal, got 'fast'"):
+        recipe.make()
+    recipe.hyperparameters["gradient"] = {"filter": "grokfast_ema", "decay": 0.9}
+    with pytest.raises(ValueError, match="lacks amplification"):
+        recipe.make()

@@ -1,0 +1,147 @@
+"""Re-execution: the agent in a child process, what a salt chooses, and the test that new runs are slower."""
+
+import re
+import socket
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grokbench.agents import Recipe, find_recipe
+from grokbench.board.check import check_entry
+from grokbench.board.child import RemoteError, RemoteRecipe
+from grokbench.board.verify import chosen_cells, sandbox, slower_p
+from grokbench.runs import runner
+from grokbench.runs.records import RunRecord
+from grokbench.runs.store import Store, find_records
+from tests.board.entry_for_tests import write
+from tests.runs.test_runner import Silent
+
+COMMAND = [sys.executable, "-m", "grokbench.board.child"]
+HOSTILE = """
+import os, socket, sys, time
+class Quiet:
+    feature_dims = (2,)
+    def reset(self, observation, spec):
+        print("to standard output", flush=True)
+        self.table, self.spec = observation, spec
+    def learn(self, steps):
+        return {}
+    def act(self):
+        import numpy as np
+        return {"answers": np.zeros(25, dtype=int), "features": np.ones((25, 2))}
+    def state_dict(self): return {}
+    def load_state_dict(self, state): pass
+class Spy(Quiet):
+    def learn(self, steps):
+        secrets = [name for name in os.environ if "TOKEN" in name]
+        if secrets: raise RuntimeError(f"secrets: {secrets}")
+        try: socket.create_connection(("127.0.0.1", PORT), timeout=2).close()
+        except OSError: return {}
+        raise RuntimeError("the network is there")
+class Sleeper(Quiet):
+    def learn(self, steps): time.sleep(60)
+class Quitter(Quiet):
+    def learn(self, steps): os._exit(3)
+class Talker(Quiet):
+    def learn(self, steps):
+        for fd in range(3, 20):
+            try: os.write(fd, b"x" * 100)
+            except OSError: pass
+        return {}
+class Eater(Quiet):
+    def learn(self, steps): self.food = bytearray(200 << 30)
+"""
+
+
+def remote(recipe: Recipe, folder: Path, command: list[str] | None = None, seconds: float = 60) -> RemoteRecipe:
+    """The recipe with its agent in a child process."""
+    line = tuple(command or COMMAND)
+    return RemoteRecipe(recipe.name, recipe.target, recipe.hyperparameters, recipe.source, line, folder, (seconds, 64 << 30))
+
+
+def run(recipe: Recipe, out: Path, task: str = "add_mod5-0.5", steps: int = 60) -> list[RunRecord]:
+    """Two seeds for a few steps."""
+    runner.run(runner.plan([task], None, [recipe], [0, 1]), Store(out), Silent(), "cpu", steps)
+    return sorted(find_records([out])[0], key=lambda record: record.seed)
+
+
+def test_a_remote_agent_is_the_agent(tmp_path: Path) -> None:
+    """A baseline in a child takes the same exams, to the bit."""
+    recipe = find_recipe("mlp")
+    here, there = run(recipe, tmp_path / "here"), run(remote(recipe, tmp_path), tmp_path / "there")
+    assert len(here) == 2
+    assert [record.exams for record in here] == [record.exams for record in there]
+    assert [record.cost.flops for record in here] == [record.cost.flops for record in there]
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A folder with agents that mean no good."""
+    (tmp_path / "agent.py").write_text(HOSTILE.replace("PORT", "1"), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Quitter", "the agent's process ended"),
+        ("Talker", "a message|took longer|ended"),
+        ("Eater", "MemoryError"),
+        ("Missing", "can't find the agent"),
+    ],
+)
+def test_hostile_agents_fail_their_runs(hostile: Path, name: str, why: str) -> None:
+    """Whatever the child does, the parent goes on and says what happened."""
+    records = run(remote(Recipe("entry", f"agent:{name}", {}), hostile, seconds=10), hostile / "runs")
+    assert all(record.incomplete and re.search(why, record.incomplete) for record in records)
+
+
+def test_a_slow_agent_is_stopped(hostile: Path) -> None:
+    """It doesn't get longer than it may."""
+    agent = remote(Recipe("entry", "agent:Sleeper", {}), hostile, seconds=5).make()
+    started = time.monotonic()
+    with pytest.raises(RemoteError, match="longer than it may"):
+        agent.learn(1)
+    assert time.monotonic() - started < 30
+
+
+def test_the_sandbox_has_no_network_and_no_secrets(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that the parent can reach is out of the child's reach, and its environment is empty."""
+    if sandbox(["true"]) is None:
+        pytest.skip("neither bubblewrap nor user namespaces here: `verify` refuses to run")
+    monkeypatch.setenv("TOKEN", "secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (hostile / "agent.py").write_text(HOSTILE.replace("PORT", str(port)), encoding="utf-8")
+        recipe = remote(Recipe("entry", "agent:Spy", {}), hostile)
+        bare = recipe.make()
+        with pytest.raises(RemoteError, match="the network is there"):
+            bare.learn(1)
+        boxed = remote(Recipe("entry", "agent:Spy", {}), hostile, sandbox(COMMAND)).make()
+        assert boxed.learn(1) == {}
+
+
+def test_the_salt_chooses(tmp_path: Path) -> None:
+    """Scored cells alone, the same for the same salt, others for another."""
+    entry = check_entry(write(tmp_path / "good")).entry
+    assert entry is not None
+    first = chosen_cells(entry, 4, "a")
+    assert first == chosen_cells(entry, 4, "a") != chosen_cells(entry, 4, "b")
+    assert all(not task.startswith("random") for task, _ in chosen_cells(entry, 100, "a"))
+    assert len(chosen_cells(entry, 100, "a")) == 20
+
+
+def test_slower_p_has_its_level_and_power() -> None:
+    """Honest claims are refused at the stated rate; claims of a third of the truth nearly always."""
+    random = np.random.default_rng(0)
+
+    def draw(factor: float) -> float:
+        claimed = random.lognormal(7, 0.4, (2, 10)) * factor
+        return slower_p(claimed.tolist(), random.lognormal(7, 0.4, (2, 3)).tolist())
+
+    honest = np.array([draw(1) for _ in range(300)])
+    assert 0.02 <= (honest < 0.05).mean() <= 0.09
+    assert np.mean([draw(1 / 3) < 0.01 for _ in range(30)]) > 0.8
