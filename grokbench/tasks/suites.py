@@ -27,8 +27,8 @@ CORE = (
     "mul_mod47-0.6",
     "mul_mod59-0.5",
     "sub_mod59-0.6",
+    "sub_mod67-0.5",
     "div_mod59-0.6",
-    "x2_y2_mod59-0.4",
 )
 
 
@@ -68,8 +68,8 @@ BUDGETS: dict[str, int] = {
     "mul_mod47-0.6": 20_000,
     "mul_mod59-0.5": 20_000,
     "sub_mod59-0.6": 20_000,
+    "sub_mod67-0.5": 30_000,
     "div_mod59-0.6": 20_000,
-    "x2_y2_mod59-0.4": 20_000,
 }
 
 
