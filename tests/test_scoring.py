@@ -145,8 +145,9 @@ def test_improvement_probability_is_mann_whitneys(ours: list[list[int]], theirs:
 
 
 def test_bootstrap_interval_of_two_points() -> None:
-    """One task with two seeds has three resampled means; the quantiles are among them."""
-    assert scoring.bootstrap_interval([[10, 40]], [20]) == pytest.approx((0.5, 2.0))
+    """One task with two seeds has three resampled means; the quantiles are among them, reflected."""
+    # The score is 20/25; the resampled ones are 0.5, 0.8 and 2, and the interval reflects them: 0.8²/2 and 0.8²/0.5.
+    assert scoring.bootstrap_interval([[10, 40]], [20]) == pytest.approx((0.32, 1.28))
     low, high = scoring.bootstrap_interval([[10, 12, 9, 11] * 3, [100, 90, 130, 80] * 3], [20, 200])
     assert low < scoring.score([20 / 10.5, 200 / 100]) < high
     assert scoring.bootstrap_interval([[5] * 10], [10]) == pytest.approx((2, 2))
