@@ -1,0 +1,33 @@
+"""Protocol v1's numbers for the first entries: whatever changes in the code, these stay."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grokbench.board.check import check_entry
+from grokbench.board.table import standings
+
+ENTRIES = Path(__file__).resolve().parents[2] / "leaderboard" / "entries"
+GOLDEN: dict[str, Any] = {
+    "mlp": {
+        "score": 1.9865442423853428,
+        "rmst": [536.4, 530.9],
+        "ranks": [237.56911690234926, 236.28772379479426],
+    },
+    "transformer": {
+        "score": 1.0,
+        "rmst": [1004.4, 1118.9],
+        "ranks": [42.080795697983376, 33.071334508890594],
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_the_first_entries_numbers(name: str) -> None:
+    """Score against the pinned reference, restricted means, and final ranks of seed 0."""
+    (one,) = standings([check_entry(ENTRIES / name)])
+    expected = GOLDEN[name]
+    assert one.score == pytest.approx(expected["score"], rel=1e-9)
+    assert [sum(sample) / len(sample) for sample in one.samples] == pytest.approx(expected["rmst"])
+    assert [run.outcome.final_rank for run in one.runs if run.seed == 0] == pytest.approx(expected["ranks"], rel=1e-12)
