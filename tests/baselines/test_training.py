@@ -76,7 +76,7 @@ def test_a_step_takes_each_training_cell_at_most_once() -> None:
     assert started("transformer2", [0], batch_size=512).cohorts[0].batch == TASK.seen_cells // 2
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", ["cross_entropy", "mse"])
 def test_losses_and_their_gradients_against_torch(name: str) -> None:
     """The batched losses are torch's, seed by seed, and their gradients are autograd's."""
     logits = torch.randn(3, 8, 5, dtype=torch.float64, requires_grad=True)
