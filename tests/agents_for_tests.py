@@ -59,6 +59,14 @@ class NonsenseAgent(AddingAgent):
         return {"answers": action["answers"][:-1], "features": action["features"]}
 
 
+class ForgetfulAgent(AddingAgent):
+    """Can't go on from its own checkpoints."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Miss a key."""
+        raise KeyError("weights")
+
+
 class DivergingAgent(AddingAgent):
     """Its features stop being numbers after fifty steps."""
 

@@ -174,9 +174,24 @@ class Batch:
         spec = Spec(task.symbols, task.cells, task.budget, dims, self.device, seeds)
         self.agent.reset(observation if self.batched else {k: v[0] for k, v in observation.items()}, spec)
         if saved:
-            self.agent.load_state_dict(saved["agent"])
+            try:
+                self.agent.load_state_dict(saved["agent"])
+            except Exception as error:
+                self._start_over(error)
+                return
         self.per_step = dict(self.agent.cost()) if hasattr(self.agent, "cost") else {}
         self.where = where_now(self.device, getattr(self.agent, "dtype", None))
+
+    def _start_over(self, error: Exception) -> None:
+        """Start from the beginning: the agent can't take its own checkpoint, another version's perhaps."""
+        assert self.job.checkpoint is not None
+        aside = self.store.set_aside(self.job.checkpoint)
+        why = f"the agent can't go on from it ({type(error).__name__}: {error})"
+        self.watcher.noted(f"{self.job.checkpoint}: {why}; moved to {aside.name}, its runs start over")
+        self.job = Job(tuple(self.seeds))
+        self.batch, self.step, self.seconds = self.seeds, 0, [0.0] * len(self.seeds)
+        self.exams = [[] for _ in self.seeds]
+        self._start()
 
     def _restore_exams(self, saved: dict[str, Any]) -> None:
         self.batch, self.step, self.seconds = saved["batch"], saved["step"], saved["seconds"]

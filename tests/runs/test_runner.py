@@ -180,6 +180,17 @@ def test_damaged_files_are_set_aside_and_done_again(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.damaged"))) == 2
 
 
+def test_a_checkpoint_that_the_agent_refuses_is_set_aside(tmp_path: Path) -> None:
+    """Another version's, say: the runs start over, and a note says so."""
+    run(tmp_path, f"{AGENTS}:ForgetfulAgent", max_steps=100)
+    watcher = run(tmp_path, f"{AGENTS}:ForgetfulAgent", max_steps=200)
+    assert any("can't go on from it (KeyError: 'weights')" in note for note in watcher.notes)
+    assert list(tmp_path.rglob("*.safetensors*"))
+    found = records(tmp_path)
+    assert [record["exams"][-1]["step"] for record in found] == [200, 200]
+    assert all([exam["step"] for exam in record["exams"]] == list(range(10, 201, 10)) for record in found)
+
+
 def test_a_full_disk_is_explained_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to do; what was finished stays; the same command goes on."""
     run(tmp_path, seeds=(0,), max_steps=100)
