@@ -1,18 +1,12 @@
-"""Generated tables in a Markdown file: what stands between two marks is replaced."""
+"""Generated tables in this folder's README."""
 
 from pathlib import Path
 
+from grokbench.report import with_section
 
-def replace_section(path: Path, name: str, text: str) -> None:
-    """Put `text` between `<!-- name -->` and `<!-- /name -->`.
+README = Path(__file__).parent / "README.md"
 
-    Raises:
-        ValueError: the marks aren't there, or not in this order.
-    """
-    content = path.read_text(encoding="utf-8")
-    start, stop = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = content.partition(start)
-    _, closed, after = rest.partition(stop)
-    if not (found and closed):
-        raise ValueError(f"{path} needs the lines {start} and {stop}")
-    path.write_text(f"{before}{start}\n\n{text}\n\n{stop}{after}", encoding="utf-8")
+
+def replace_section(name: str, text: str) -> None:
+    """Put `text` between the marks of that name. Raises ValueError where they are missing."""
+    README.write_text(with_section(README.read_text(encoding="utf-8"), name, text), encoding="utf-8")

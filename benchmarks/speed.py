@@ -50,9 +50,7 @@ def agent_on(recipe: str, instances: list[Instance]) -> TableAgent:
     """The recipe's agent, reset on these instances of one task."""
     agent, task = find_recipe(recipe).make(), instances[0].task
     assert isinstance(agent, TableAgent)
-    examiner = Examiner(instances, agent.feature_dims)
-    each = [examiner.observation(member) for member in range(len(instances))]
-    observation = {name: torch.stack([torch.from_numpy(one[name]) for one in each]).numpy() for name in ("inputs", "targets")}
+    observation = Examiner(instances, agent.feature_dims).observations(range(len(instances)))
     seeds = tuple(instance.agent_seed for instance in instances)
     agent.reset(observation, Spec(task.symbols, task.cells, task.budget, agent.feature_dims, DEVICE, seeds))
     return agent
@@ -403,7 +401,7 @@ def main() -> None:
     }
     name = "speed-cuda" if CUDA else "speed"
     (HERE / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    replace_section(HERE / "README.md", name, tables(results))
+    replace_section(name, tables(results))
     print(tables(results))
 
 

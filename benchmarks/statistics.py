@@ -83,7 +83,7 @@ def main(folders: Sequence[str]) -> None:
         rows += simulated(f"real ({len(groups)} tasks)", resampled(population))
     headers = ("runs", "seeds", "false positives at 5 %", f"power, {FASTER - 1:.0%} faster", "95 % interval covers")
     table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
-    replace_section(Path(__file__).parent / "README.md", "statistics", table)
+    replace_section("statistics", table)
     print(table)
 
 

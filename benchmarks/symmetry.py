@@ -16,9 +16,9 @@ def held_out_accuracy(task_id: str = "add_mod47-0.7", seed: int = 0, steps: int 
     instance = make_instance(task, seed)
     agent = find_recipe("transformer").make()
     dims = (128,)
-    observation = Examiner([instance], dims).observation(0)
+    observation = Examiner([instance], dims).observations([0])
     spec = Spec(task.symbols, task.cells, task.budget, dims, "cpu", (instance.agent_seed,))
-    agent.reset({name: array[None] for name, array in observation.items()}, spec)
+    agent.reset(observation, spec)
     agent.learn(steps)
     right = to_numpy(agent.act()["answers"])[0] == instance.shown_answers
     seen = np.zeros((task.symbols, task.symbols), dtype=bool)

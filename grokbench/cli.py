@@ -164,32 +164,29 @@ def submit(
     """
     from shlex import join
 
-    from pydantic import ValidationError
-
     from grokbench.board.check import check_entry
-    from grokbench.board.entries import RECIPE, Form, Tuning
+    from grokbench.board.entries import RECIPE, make_form
     from grokbench.board.submit import open_pull_request, pull_request, runs_to_submit, write_entry
     from grokbench.runs.store import find_records
 
     records, errors = find_records(_existing(folders))
     for error in errors:
         print(f"left out: {error}", file=sys.stderr)
-    try:
-        form = Form(
-            title=title,
-            authors=list(authors),
-            link=link,
-            description=description,
-            licence=licence,
-            protocol=1,
-            suite=suite,
-            agent=RECIPE,
-            division=division,
-            tuning=Tuning(settings=settings_tried, tasks=list(tuned_on)),
-            reproduces=reproduces,
-        )
-    except ValidationError as error:
-        raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
+    form = make_form(
+        {
+            "title": title,
+            "authors": list(authors),
+            "link": link,
+            "description": description,
+            "licence": licence,
+            "protocol": 1,
+            "suite": suite,
+            "agent": RECIPE,
+            "division": division,
+            "tuning": {"settings": settings_tried, "tasks": list(tuned_on)},
+            "reproduces": reproduces,
+        }
+    )
     folder = leaderboard / "entries" / name
     write_entry(folder, form, runs_to_submit(records, suite, agent))
     checked = check_entry(folder)

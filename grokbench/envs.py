@@ -187,8 +187,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         return tuple(frame.picture(instance) for frame, instance in pairs) if self.render_mode else None
 
     def _observe(self) -> Observation:
-        members = [self._started().observation(i) for i in range(self.num_envs)]
-        return {name: np.stack([member[name] for member in members]) for name in members[0]}
+        return self._started().observations(range(self.num_envs))
 
     def _to_reset(self, options: dict[str, Any] | None) -> list[int]:
         mask = (options or {}).get("reset_mask")

@@ -53,6 +53,11 @@ class Examiner:
             "updates": np.int64(self.updates(member)),
         }
 
+    def observations(self, members: Sequence[int]) -> Observation:
+        """Those of several members, stacked: a leading axis before each array."""
+        each = [self.observation(member) for member in members]
+        return {name: np.stack([one[name] for one in each]) for name in each[0]}
+
     def mark(self, action: Action, members: Sequence[int], losses: Sequence[float | None] | None = None) -> list[Exam]:
         """Mark one exam for each of `members` and move their outcomes on.
 

@@ -96,6 +96,20 @@ def report(records: list[RunRecord], style: str = "simple") -> str:
     return f"{task_table(records, style)}\n\n{score_table(records, style)}\n\n{legend}"
 
 
+def with_section(content: str, name: str, text: str) -> str:
+    """Markdown `content` with `text` between the marks `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        ValueError: the marks aren't there, or not in this order.
+    """
+    start, stop = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = content.partition(start)
+    _, closed, after = rest.partition(stop)
+    if not (found and closed):
+        raise ValueError(f"a generated section needs the lines {start} and {stop}")
+    return f"{before}{start}\n\n{text}\n\n{stop}{after}"
+
+
 def _names(records: Iterable[RunRecord]) -> dict[str, str]:
     """Recipe hash → the agent's name, with the hash's beginning where two recipes share a name."""
     named: dict[str, set[str]] = defaultdict(set)

@@ -29,12 +29,17 @@ def rmst(times: Sequence[int | None], budget: int) -> float:
     """
     if not times:
         raise ValueError("the restricted mean needs at least one complete run")
-    return mean(budget if t is None else min(t, budget) for t in times)
+    return mean(restricted_time(t, budget) for t in times)
+
+
+def restricted_time(t: int | None, budget: int) -> int:
+    """min(T, budget), T = ∞ where the run is censored."""
+    return budget if t is None else min(t, budget)
 
 
 def restricted(times: Times, budget: int) -> dict[int, int]:
     """Every seed's min(T, budget)."""
-    return {seed: budget if t is None else min(t, budget) for seed, t in times.items()}
+    return {seed: restricted_time(t, budget) for seed, t in times.items()}
 
 
 def bootstrap_interval(

@@ -8,9 +8,7 @@ import os
 import select
 import struct
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
@@ -176,13 +174,9 @@ class RemoteAgent(Agent):
 
 def serve(source: RawIOBase, target: RawIOBase) -> None:
     """Answer calls until the stream ends."""
-    first = receive(source)
-    if first is None:
-        return
     agent: Any = None
     answer: dict[str, Any]
-    message: dict[str, Any] | None = first
-    while message is not None:
+    while (message := receive(source)) is not None:
         try:
             if agent is None:
                 agent = Recipe("entry", message["target"], message["hyperparameters"]).make()
@@ -196,7 +190,6 @@ def serve(source: RawIOBase, target: RawIOBase) -> None:
             send(target, answer)
         except Exception as error:
             send(target, {"error": f"{type(error).__name__}: {error}"})
-        message = receive(source)
 
 
 def _spec(content: dict[str, Any]) -> Spec:
@@ -213,7 +206,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main(_: Sequence[str] = ()) -> None:
+def main() -> None:
     """Serve on the standard streams; what the agent prints goes to standard error."""
     _limit_memory()
     source, target = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
@@ -223,4 +216,4 @@ def main(_: Sequence[str] = ()) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    main()

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from grokbench.agents import RECIPES
 from grokbench.protocol import PROTOCOL
-from grokbench.runs.records import RunRecord
+from grokbench.runs.records import RunRecord, refuse_constant
 from grokbench.tasks import get_suite, parse_id
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
@@ -93,6 +93,19 @@ class Form(_Strict):
     division: Literal["closed", "open"]
     tuning: Tuning
     reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
+
+
+def make_form(content: dict[str, Any]) -> Form:
+    """The form with this content.
+
+    Raises:
+        ValueError: it isn't one; the first ten problems.
+    """
+    try:
+        return Form.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
+        raise ValueError(problems[:1_000]) from None
 
 
 @dataclass(frozen=True)
@@ -192,10 +205,9 @@ def _toml(folder: Path, name: str) -> dict[str, Any]:
 def _form(folder: Path) -> Form:
     content = _toml(folder, FORM)
     try:
-        return Form.model_validate(content)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
-        raise Unreadable(Finding(FORM, "", problems[:1_000], "leaderboard/entry.schema.json says what it may hold")) from None
+        return make_form(content)
+    except ValueError as error:
+        raise Unreadable(Finding(FORM, "", str(error), "leaderboard/entry.schema.json says what it may hold")) from None
 
 
 def _recipe(folder: Path, form: Form) -> tuple[str, dict[str, Any], str]:
@@ -241,7 +253,7 @@ def _run(line: bytes) -> RunRecord:
     if len(line) > LONGEST_LINE:
         raise ValueError(f"has {len(line):,} bytes, more than {LONGEST_LINE:,}")
     try:
-        content = json.loads(line.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        content = json.loads(line.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_no_duplicates)
         record = RunRecord.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
@@ -253,10 +265,6 @@ def _run(line: bytes) -> RunRecord:
     if canonical(record).encode() != line:
         raise ValueError("isn't in canonical form")
     return record
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number that a record may hold")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

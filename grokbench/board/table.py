@@ -12,9 +12,9 @@ from tabulate import tabulate
 from grokbench import scoring
 from grokbench.board.check import Checked
 from grokbench.board.entries import Entry
-from grokbench.report import task_table
+from grokbench.report import task_table, with_section
 from grokbench.runs.records import RunRecord
-from grokbench.tasks import Task, get_suite, list_suites, parse_id
+from grokbench.tasks import Task, list_suites, list_tasks
 
 COLUMNS = (
     "rank",
@@ -34,7 +34,6 @@ DIVISIONS = {
     "closed": "a baseline's network and one recipe for all tasks: optimiser, loss, regularisation and initialisation differ",
     "open": "anything that keeps to the protocol",
 }
-START, STOP = "<!-- board -->", "<!-- /board -->"
 LEGEND = (
     "Score: times faster than the pinned reference, the geometric mean over tasks of the ratio of restricted mean steps "
     "(RMST), with a bootstrap interval over seeds. Rank: 1 + the number of rows significantly faster (paired exchange test "
@@ -55,7 +54,7 @@ class Standing:
     @cached_property
     def tasks(self) -> list[Task]:
         """The suite's scored tasks."""
-        return [parse_id(task) for task in get_suite(self.entry.form.suite).tasks]
+        return list_tasks(self.entry.form.suite)
 
     @cached_property
     def samples(self) -> list[list[int]]:
@@ -95,7 +94,7 @@ def standings(checked: Sequence[Checked]) -> list[Standing]:
     for one in checked:
         if one.entry is None or one.refused:
             continue
-        tasks = {parse_id(task).id for task in get_suite(one.entry.form.suite).tasks}
+        tasks = {task.id for task in list_tasks(one.entry.form.suite)}
         if tasks <= set(scoring.reference().tasks):
             found.append(Standing(one.entry, tuple(run for run in one.entry.runs if run.task in tasks)))
     return found
@@ -193,11 +192,7 @@ def with_board(content: str, checked: Sequence[Checked]) -> str:
     Raises:
         ValueError: it lacks the marks.
     """
-    before, found, rest = content.partition(START)
-    _, closed, after = rest.partition(STOP)
-    if not (found and closed):
-        raise ValueError(f"leaderboard/README.md needs the lines {START} and {STOP}")
-    return f"{before}{START}\n\n{board(checked)}\n\n{STOP}{after}"
+    return with_section(content, "board", board(checked))
 
 
 def drift(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:

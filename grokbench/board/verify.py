@@ -26,7 +26,8 @@ from grokbench.runs import runner
 from grokbench.runs.progress import Watcher
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
-from grokbench.tasks import get_suite, parse_id
+from grokbench.scoring import restricted_time
+from grokbench.tasks import list_tasks
 
 LEVEL = 0.01  # of the test that the new runs are slower
 FRESH = 3  # salted instances of every task tested, at least
@@ -77,7 +78,7 @@ class Verdict:
 
 def chosen_cells(entry: Entry, count: int, salt: str) -> list[tuple[str, int]]:
     """`count` scored cells of the entry that nobody could foresee without the salt."""
-    tasks = {parse_id(task).id for task in get_suite(entry.form.suite).tasks}
+    tasks = {task.id for task in list_tasks(entry.form.suite)}
     cells = [place(run) for run in entry.runs if run.task in tasks]
     return sorted(cells, key=lambda cell: hashlib.sha256(f"{salt}\n{cell[0]}\n{cell[1]}".encode()).digest())[:count]
 
@@ -152,11 +153,8 @@ def verify(
         home.mkdir()
         if (folder / CODE).exists():
             shutil.copy(folder / CODE, home)
-        command: list[str] | None = [sys.executable, "-m", CHILD]
-        if image:
-            command = container(image, home, seconds)
-        elif sandboxed:
-            command = sandbox([sys.executable, "-m", CHILD])
+        bare = [sys.executable, "-m", CHILD]
+        command = container(image, home, seconds) if image else sandbox(bare) if sandboxed else bare
         if command is None:
             raise ValueError("no sandbox here: install bubblewrap, or allow user namespaces, or pass --no-sandbox")
         recipe = RemoteRecipe(
@@ -208,6 +206,4 @@ def _verdict(entry: Entry, chosen: Sequence[tuple[str, int]], records: Sequence[
 
 
 def _time(run: RunRecord) -> int:
-    budget = run.parsed_task().budget
-    t = run.outcome.steps_to_generalize
-    return budget if t is None else min(t, budget)
+    return restricted_time(run.outcome.steps_to_generalize, run.parsed_task().budget)

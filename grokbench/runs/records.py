@@ -176,7 +176,7 @@ def read_record(path: Path) -> RunRecord:
         RecordError: the file can't be read or isn't a record.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
         record = RunRecord.model_validate(content)
         recomputed = OutcomeRecord.of(record.recomputed())
     except ValidationError as error:
@@ -190,7 +190,8 @@ def read_record(path: Path) -> RunRecord:
     return record
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For `json.loads`: NaN and the infinities are errors."""
     raise ValueError(f"{name} is not a number that a record may hold")
 
 

@@ -168,8 +168,7 @@ class Batch:
         self.examiner = Examiner(self.instances, dims)
         if saved:
             self._restore_exams(saved)
-        observations = [self.examiner.observation(member) for member in self.live]
-        observation = {name: np.stack([one[name] for one in observations]) for name in observations[0]}
+        observation = self.examiner.observations(self.live)
         seeds = tuple(instance.agent_seed for instance in self.instances)
         spec = Spec(task.symbols, task.cells, task.budget, dims, self.device, seeds)
         self.agent.reset(observation if self.batched else {k: v[0] for k, v in observation.items()}, spec)

@@ -29,6 +29,14 @@ def draw(network: Network, symbols: int, seeds: range) -> Parameters:
     return {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
 
 
+def case(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> tuple[Parameters, Tensor, Tensor]:
+    """Parameters, inputs (S, n, 2), and a weight for every logit, (S, n, q)."""
+    generator = Generator().manual_seed(seed)
+    inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
+    weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
+    return draw(network, symbols, range(seeds)), inputs, weight
+
+
 def plain(network: Network, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> list[Tensor]:
     """Logits and features of the plain forward, seed by seed, put together."""
     each = [network.plain({k: v[s] for k, v in parameters.items()}, one, last_only) for s, one in enumerate(inputs)]
@@ -40,10 +48,7 @@ def plain(network: Network, parameters: Parameters, inputs: Tensor, last_only: b
 @given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_fast_forward_equals_plain(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> None:
     """Logits, features and all gradients agree to rounding."""
-    parameters = draw(network, symbols, range(seeds))
-    generator = Generator().manual_seed(seed)
-    inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
-    weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
+    parameters, inputs, weight = case(network, symbols, seeds, cells, seed)
 
     def results(logits: Tensor, features: Tensor) -> list[Tensor]:
         loss = (logits * weight).sum() + features.square().sum()
@@ -63,10 +68,7 @@ def test_fast_forward_equals_plain(network: Network, symbols: int, seeds: int, c
 @given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_logits_for_training_equal_plain(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> None:
     """What training differentiates has the plain forward's values and gradients."""
-    parameters = draw(network, symbols, range(seeds))
-    generator = Generator().manual_seed(seed)
-    inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
-    weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
+    parameters, inputs, weight = case(network, symbols, seeds, cells, seed)
     results = [
         [logits, *torch.autograd.grad((logits * weight).sum(), list(parameters.values()))]
         for logits in (network.logits(parameters, Questions.of(inputs, symbols)), plain(network, parameters, inputs)[0])

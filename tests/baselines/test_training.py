@@ -32,9 +32,7 @@ def started(
     agent = chosen.make()
     assert isinstance(agent, TableAgent)
     instances = [make_instance(spec, seed) for seed in seeds]
-    examiner = Examiner(instances, agent.feature_dims)
-    observations = [examiner.observation(i) for i in range(len(seeds))]
-    observation = {name: np.stack([one[name] for one in observations]) for name in observations[0]}
+    observation = Examiner(instances, agent.feature_dims).observations(range(len(seeds)))
     own = tuple(instance.agent_seed for instance in instances)
     agent.reset(observation, Spec(spec.symbols, spec.cells, spec.budget, agent.feature_dims, "cpu", own))
     return agent

@@ -1,5 +1,6 @@
 """A good entry over `mini`, its runs made up in no time: every exam on the grid, counts and ranks as a real one's could be."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grokbench.agents import Recipe, find_recipe
-from grokbench.board.entries import RECIPE, Form, Tuning, canonical, official_cells
+from grokbench.board.entries import RECIPE, Form, Tuning, official_cells
 from grokbench.board.submit import write_entry
 from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.ranks import SPECTRAL
@@ -78,13 +79,8 @@ def write(folder: Path, runs: list[RunRecord] | None = None, **form: Any) -> Pat
 
 def rewrite(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
     """Change the entry's runs, as parsed JSON, and keep the file canonical otherwise."""
-    import json
-
     path = folder / "runs.jsonl"
     runs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     change(runs)
     dumped = (json.dumps(run, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for run in runs)
     path.write_text("".join(f"{line}\n" for line in dumped), encoding="utf-8")
-
-
-__all__ = ["FORM", "canonical", "exams_of", "good_runs", "rewrite", "run_of", "write"]

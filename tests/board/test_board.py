@@ -13,7 +13,7 @@ from grokbench import scoring
 from grokbench.board.check import check_all, check_entry
 from grokbench.board.entries import Form
 from grokbench.board.submit import pull_request, runs_to_submit
-from grokbench.board.table import START, STOP, board, drift, inert, page, standings, with_board, write_board
+from grokbench.board.table import board, drift, inert, page, standings, with_board, write_board
 from grokbench.cli import main
 from tests.board.entry_for_tests import FORM, good_runs, write
 
@@ -26,7 +26,7 @@ def leaderboard(tmp_path: Path) -> Path:
     write(tmp_path / "entries" / "slow")
     write(tmp_path / "entries" / "same", good_runs(luck=1))
     write(tmp_path / "entries" / "fast", good_runs(around=500), title="Fast <img src=x> [a](http://b) @all #1")
-    (tmp_path / "README.md").write_text(f"# Board\n\n{START}\n{STOP}\n\nThe end.\n", encoding="utf-8")
+    (tmp_path / "README.md").write_text("# Board\n\n<!-- board -->\n<!-- /board -->\n\nThe end.\n", encoding="utf-8")
     return tmp_path
 
 
