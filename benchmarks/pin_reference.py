@@ -10,7 +10,6 @@ from pathlib import Path
 from grokbench.protocol import PROTOCOL
 from grokbench.report import group
 from grokbench.runs.store import find_records
-from grokbench.tasks.ids import RANDOM
 
 TARGET = Path(__file__).resolve().parents[1] / "grokbench" / "data" / "reference.json"
 
@@ -22,7 +21,7 @@ def pin(folder: Path) -> None:
         ValueError: a record is damaged, there are two agents, or a task hasn't all official seeds.
     """
     records, errors = find_records([folder])
-    groups = [one for one in group(records) if one.task.operation != RANDOM]
+    groups = [one for one in group(records) if not one.task.control]
     if errors or len({one.agent for one in groups}) != 1:
         raise ValueError(f"expected the undamaged records of one agent below {folder}, found errors {errors}")
     for one in groups:

@@ -18,7 +18,6 @@ from benchmarks.readme import replace_section
 from grokbench import scoring
 from grokbench.report import group
 from grokbench.runs.store import find_records
-from grokbench.tasks.ids import RANDOM
 
 SIMULATIONS = 1_000
 RESAMPLES = 2_000
@@ -77,7 +76,7 @@ def main(folders: Sequence[str]) -> None:
     """Simulate, print, and put the table into README.md."""
     rows = simulated("synthetic", synthetic)
     records, _ = find_records([Path(folder) for folder in folders]) if folders else ([], [])
-    groups = [one for one in group(records) if one.task.operation != RANDOM and len(one.complete) == 10]
+    groups = [one for one in group(records) if not one.task.control and len(one.complete) == 10]
     if groups:
         population = [list(scoring.restricted(dict(enumerate(one.times)), one.task.budget).values()) for one in groups]
         rows += simulated(f"real ({len(groups)} tasks)", resampled(population))

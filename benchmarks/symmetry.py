@@ -22,8 +22,8 @@ def held_out_accuracy(task_id: str = "add_mod47-0.7", seed: int = 0, steps: int 
     agent.learn(steps)
     right = to_numpy(agent.act()["answers"])[0] == instance.shown_answers
     seen = np.zeros((task.symbols, task.symbols), dtype=bool)
-    seen[tuple(instance.inputs.T)] = instance.seen
-    mirrored = seen[tuple(instance.inputs[:, ::-1].T)]
+    seen[tuple(instance.places.T)] = instance.seen
+    mirrored = seen[tuple(instance.places[:, ::-1].T)]
     held_out = ~instance.seen
     return float(right[held_out & mirrored].mean()), float(right[held_out & ~mirrored].mean())
 

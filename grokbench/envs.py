@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from grokbench.exams import Action, Examiner, Observation, batch_of_one, checked_feature_dims, to_numpy
 from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.tasks import Instance, Task, make_instance, parse_id
+from grokbench.tasks.images import PIXELS, ImageTask
 
 FEATURE_BOUND = 1e6  # nominal: ranks don't depend on scale
 SMALLEST_FRAME = 194  # pixels; smaller tables are drawn with larger cells
@@ -24,8 +25,8 @@ COLOURS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39
 class GrokEnv(gymnasium.Env[Observation, Action]):
     """One task with one seed: fill in the table, show the features, and generalise in as few steps as you can.
 
-    **Observation** `Dict`: `inputs` (N, 2) the questions in shown symbols, `targets` (N,) the answers of the training cells
-    and the value q, blank, elsewhere, `updates` the number of steps to take before the next exam.
+    **Observation** `Dict`: `inputs` (N, 2) the questions in shown symbols, or (N, 784) images; `targets` (N,) the answers of
+    the training cells and the value q, blank, elsewhere; `updates` the number of steps to take before the next exam.
 
     **Action** `Dict`: `answers` (N,) for every question, `features` (N, Σd) float32, the representation of every question,
     layers side by side, the last one the layer that feeds the output; Σd is the sum of `feature_dims`. Arrays or tensors.
@@ -93,7 +94,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         return examiner.observation(0), reward(before, after, self.task.budget), terminated, truncated, info
 
     def render(self) -> Any:
-        """`ansi`: one line. `rgb_array`: the table in its true order, right and wrong × seen and held out."""
+        """`ansi`: one line. `rgb_array`: every question in its place, right and wrong × seen and held out."""
         if self.render_mode == "ansi":
             return self._frame.line(self.instance)
         return self._frame.picture(self.instance) if self.render_mode == "rgb_array" else None
@@ -218,8 +219,9 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
 def observation_space(task: Task) -> Space[Any]:
     """The space of one instance's observations."""
     n, q = task.cells, task.symbols
+    images = isinstance(task, ImageTask)
     return Dict(
-        inputs=MultiDiscrete(np.full((n, 2), q)),
+        inputs=Box(0, 1, (n, PIXELS), np.float32) if images else MultiDiscrete(np.full((n, 2), q)),
         targets=MultiDiscrete(np.full(n, q + 1)),
         updates=Discrete(max(task.budget, PROTOCOL.smallest_gap) + 1),
     )
@@ -286,11 +288,11 @@ class _Frame:
         )
 
     def picture(self, instance: Instance) -> NDArray[np.uint8]:
-        q = instance.task.symbols
+        side = int(instance.places.max()) + 1
         right = np.zeros(instance.task.cells, bool) if self.answers is None else self.answers == instance.shown_answers
-        kinds = np.full((q, q), len(COLOURS) - 1)
-        kinds[instance.inputs[:, 0], instance.inputs[:, 1]] = 2 * ~instance.seen + ~right
-        scale = -(-SMALLEST_FRAME // q)
+        kinds = np.full((side, side), len(COLOURS) - 1)
+        kinds[tuple(instance.places.T)] = 2 * ~instance.seen + ~right
+        scale = -(-SMALLEST_FRAME // side)
         return np.kron(COLOURS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))
 
 

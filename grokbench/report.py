@@ -11,7 +11,6 @@ from grokbench import scoring
 from grokbench.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
 from grokbench.tasks import Task
-from grokbench.tasks.ids import RANDOM
 
 TASK_COLUMNS = (
     "task",
@@ -79,7 +78,7 @@ def score_table(records: Iterable[RunRecord], style: str = "simple") -> str:
     """One row per agent: its score against the pinned reference on the same seeds."""
     by_agent: dict[str, list[Group]] = defaultdict(list)
     for one in group(records):
-        if one.task.operation != RANDOM:
+        if not one.task.control:
             by_agent[one.agent].append(one)
     rows = [_score_row(agent, groups) for agent, groups in by_agent.items()]
     return tabulate(rows, SCORE_COLUMNS, tablefmt=style, disable_numparse=True, colalign=_align(SCORE_COLUMNS, 1, 4))
@@ -127,7 +126,7 @@ def _task_row(one: Group) -> list[str]:
     notes += [f"{diverged} diverged"] if diverged else []
     low, high = scoring.wilson_interval(len(solved), len(one.complete))
     row = [one.task.id, one.agent, f"{len(solved)}/{len(one.complete)}", f"{low:.0%}–{high:.0%}"]
-    if one.task.operation == RANDOM:
+    if one.task.control:
         return [*row, *_control_cells(one), "; ".join(["never scored", *notes])]
     memorized = scoring.median_time([record.outcome.steps_to_memorize for record in one.complete])
     ranks = [record.outcome.final_rank for record in solved if record.outcome.final_rank is not None]

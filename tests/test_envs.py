@@ -458,7 +458,7 @@ def test_frames() -> None:
     colours, counts = np.unique(cells, axis=0, return_counts=True)
     assert sorted(counts.tolist()) == [24, 25]
     seen = np.zeros((7, 7), bool)
-    seen[tuple(env.instance.inputs.T)] = env.instance.seen
+    seen[tuple(env.instance.places.T)] = env.instance.seen
     assert len(np.unique(cells[seen.ravel()], axis=0)) == 1
     assert len(colours) == 2
 

@@ -17,7 +17,6 @@ from grokbench.ranks import SPECTRAL
 from grokbench.runs.records import OutcomeRecord, RunRecord
 from grokbench.scoring import beats_chance, reference
 from grokbench.tasks import make_instance, parse_id
-from grokbench.tasks.ids import RANDOM
 
 RERUN = "run it again with `grokbench run` and pack the entry with `grokbench submit`"
 IMPLAUSIBLE = 10  # times sooner than the reference on a task: worth a look
@@ -130,7 +129,7 @@ def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Fin
         yield finding("its exams don't all have every measure of rank for the same layers")
     elif any(not 0 <= rank <= most + ROUNDING for exam in run.exams for ranks in (exam.ranks or {}).values() for rank in ranks):
         yield finding(f"a rank is outside [0, {most}], what the features' width and number allow")
-    if task.operation == RANDOM and beats_chance(task, [exam.exam() for exam in run.exams]):
+    if task.control and beats_chance(task, [exam.exam() for exam in run.exams]):
         yield finding("answers held-out cells of the random control", "nothing that learns honestly can: find the leak")
     pinned = reference().tasks.get(run.task, {})
     typical = [t for t in pinned.values() if t is not None]

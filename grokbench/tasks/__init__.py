@@ -1,8 +1,8 @@
-"""What there is to learn: operations, groups, task ids, instances and suites. No torch in here."""
+"""What there is to learn: tables, images, task ids, instances and suites. No torch in here."""
 
-from grokbench.tasks.ids import Task, parse_id
-from grokbench.tasks.instances import Instance, make_instance
+from grokbench.tasks.ids import parse_id
 from grokbench.tasks.suites import SUITES, Suite, standard_names
+from grokbench.tasks.task import Instance, Task, make_instance
 
 
 def list_tasks(suite: str | None = None) -> list[Task]:

@@ -1,7 +1,8 @@
-"""The suites, named lists of tasks, and the budgets of the standard tasks.
+"""The suites, named lists of tasks, and the budgets and thresholds of the standard tasks.
 
 Plain data, chosen from the calibration in benchmarks/README.md. A budget is at least four times the reference's median
-steps-to-generalize (a test holds this).
+steps-to-generalize (a test holds this); the threshold of an image task is 95 % of the held-out accuracy that the suite's
+reference reaches.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ CORE = (
     "sub_mod67-0.5",
     "div_mod59-0.6",
 )
+DEEP = ("mnist5k-n500", "mnist5k-n1000", "mnist5k-n2000")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ SUITES: dict[str, Suite] = {
             "random_mod97-0.5",
         ),
         Suite("core", "the leaderboard", CORE, "random_mod97-0.5"),
+        Suite("deep", "deep networks on handwritten digits", DEEP, "random_mnist5k-n1000"),
     )
 }
 
@@ -70,7 +73,13 @@ BUDGETS: dict[str, int] = {
     "sub_mod59-0.6": 20_000,
     "sub_mod67-0.5": 30_000,
     "div_mod59-0.6": 20_000,
+    "mnist5k-n500": 50_000,
+    "mnist5k-n1000": 50_000,
+    "mnist5k-n2000": 50_000,
+    "random_mnist5k-n1000": 2_000,
 }
+
+THRESHOLDS: dict[str, float] = {}
 
 
 def standard_names() -> list[str]:

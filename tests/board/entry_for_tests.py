@@ -14,7 +14,6 @@ from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.ranks import SPECTRAL
 from grokbench.runs.records import Cost, RunRecord, Where, make_record
 from grokbench.tasks import Task, make_instance, parse_id
-from grokbench.tasks.ids import RANDOM
 
 FORM = Form(
     title="Made up",
@@ -37,7 +36,7 @@ def exams_of(task: Task, seed: int, t: float) -> list[Exam]:
     while not outcome.end:
         step = PROTOCOL.next_exam(outcome.step, task.budget)
         guess = int(random.binomial(task.held_out_cells, 1 / task.symbols))
-        held_out = task.held_out_cells if step >= t and task.operation != RANDOM else guess
+        held_out = task.held_out_cells if step >= t and not task.control else guess
         seen = task.seen_cells if step >= 100 else int(random.integers(task.seen_cells // 2))
         ranks = {name: [float(random.uniform(20, 80))] for name in SPECTRAL}
         exams.append(Exam(step, seen, held_out, ranks, float(random.uniform(0, 4))))

@@ -11,6 +11,7 @@ import grokbench
 from grokbench.tasks import Task, list_tasks, parse_id
 from grokbench.tasks.groups import GROUP_OPERATIONS
 from grokbench.tasks.operations import OPERATIONS
+from grokbench.tasks.tables import TableTask
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ def test_seen_cells_are_exact(hundredths: int) -> None:
     """⌊ratio × N⌋ in integers, whatever the ratio is in floating point (0.29 × 100 is 28.999…)."""
     task = parse_id(f"div_mod11-0.{hundredths:02}")
     assert task.seen_cells == hundredths * 110 // 100
+    assert isinstance(task, TableTask)
     assert Fraction(task.ratio) == Fraction(hundredths, 100)
 
 

@@ -1,0 +1,193 @@
+"""Tables of an operation on a modulus or a permutation group: `add_mod97-0.3`, `compose_s5-0.5`. Power et al. 2022."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from fractions import Fraction
+from functools import cached_property
+from math import factorial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from grokbench.tasks.groups import DEGREES, GROUP_OPERATIONS, elements, numbers_of
+from grokbench.tasks.operations import OPERATIONS, is_prime
+from grokbench.tasks.task import Instance, Ints, Task, frozen, random_answers, shuffled
+
+RANDOM = "random"
+MOST_CELLS = 2**24
+SHAPE = re.compile(r"(?P<operation>[a-z0-9_]+)_(?P<structure>mod|s)(?P<size>0|[1-9][0-9]{0,29})-(?P<ratio>.+)")
+_RATIO = re.compile(r"([0-9]{1,3}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
+
+
+@dataclass(frozen=True)
+class TableTask(Task):
+    """All questions (a, b) about one operation.
+
+    `ratio` is canonical decimal text (`"0.3"`), so that the number of seen cells is exact.
+    """
+
+    operation: str
+    structure: str
+    size: int
+    ratio: str
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"{self.operation}_{self.structure}{self.size}-{self.ratio}"
+
+    @property
+    @override
+    def symbols(self) -> int:
+        return self.size if self.structure == "mod" else factorial(self.size)
+
+    @property
+    def second_from(self) -> int:
+        """The smallest second operand: 1 where zero can't be divided by, else 0."""
+        return OPERATIONS[self.operation].second_from if self.operation in OPERATIONS else 0
+
+    @property
+    @override
+    def cells(self) -> int:
+        return self.symbols * (self.symbols - self.second_from)
+
+    @cached_property
+    def seen_cells(self) -> int:
+        """⌊ratio × N⌋, computed exactly from the decimal text."""
+        return int(Fraction(self.ratio) * self.cells)
+
+    @property
+    @override
+    def control(self) -> bool:
+        return self.operation == RANDOM
+
+    @property
+    @override
+    def formula(self) -> str:
+        if self.control:
+            return f"random table mod {self.size}"
+        if self.structure == "mod":
+            return f"{OPERATIONS[self.operation].formula} mod {self.size}"
+        return f"{GROUP_OPERATIONS[self.operation].formula} in S{self.size}"
+
+    @property
+    @override
+    def source(self) -> str:
+        if self.control:
+            return "control"
+        return "Power et al. 2022, " + ("Fig. 2" if self.operation == "mul" else "A.1.1")
+
+    @override
+    def draw(self, seed: int, salt: str) -> "TableInstance":
+        q, n = self.symbols, self.cells
+        symbols = shuffled(self, seed, salt, "symbols", q)
+        first, second = np.meshgrid(np.arange(q), np.arange(self.second_from, q), indexing="ij")
+        inputs = np.stack([first.ravel(), second.ravel()], axis=1)
+        inputs = inputs[np.lexsort((symbols[inputs[:, 1]], symbols[inputs[:, 0]]))]
+        seen = np.zeros(n, dtype=np.bool_)
+        seen[shuffled(self, seed, salt, "split", n)[: self.seen_cells]] = True
+        answers = random_answers(self, seed, salt) if self.control else self._answers(inputs)
+        return TableInstance(
+            task=self,
+            seed=seed,
+            salt=salt,
+            inputs=frozen(inputs),
+            answers=frozen(answers),
+            seen=frozen(seen),
+            symbols=frozen(symbols),
+        )
+
+    def _answers(self, inputs: Ints) -> Ints:
+        a, b = inputs[:, 0], inputs[:, 1]
+        if self.structure == "mod":
+            return OPERATIONS[self.operation].compute(a, b, self.size)
+        permutations = elements(self.size)
+        return numbers_of(GROUP_OPERATIONS[self.operation].compute(permutations[a], permutations[b]))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TableInstance(Instance):
+    """One seed's table, rows sorted by the symbols shown.
+
+    Attributes:
+        inputs: (N, 2) the operands in true symbols.
+        symbols: (q,) the shown symbol of each true one.
+    """
+
+    inputs: Ints
+    symbols: Ints
+
+    @property
+    @override
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {"inputs": self.inputs, "answers": self.answers, "seen": self.seen, "symbols": self.symbols}
+
+    @cached_property
+    def shown_inputs(self) -> Ints:
+        """(N, 2) the operands as the agent sees them."""
+        return frozen(self.symbols[self.inputs])
+
+    @cached_property
+    def shown_answers(self) -> Ints:
+        """(N,) the answers in the agent's symbols, held-out ones included: for marking only."""
+        return frozen(self.symbols[self.answers])
+
+    @property
+    @override
+    def places(self) -> Ints:
+        return self.inputs
+
+
+def table_task(match: re.Match[str], version: int, task_id: str) -> TableTask:
+    """The task of a name that has the `SHAPE` of one.
+
+    Raises:
+        ValueError: unknown operation, or a size or ratio that won't do.
+    """
+    operation, structure, size = match["operation"], match["structure"], int(match["size"])
+    _check_operation(operation, structure, size, task_id)
+    if structure == "mod" and not (size**2 <= MOST_CELLS and is_prime(size)):
+        raise ValueError(_bad_modulus(size, task_id))
+    if structure == "s" and size not in DEGREES:
+        raise ValueError(f"the groups are S{DEGREES[0]} to S{DEGREES[-1]}, got S{size} in {task_id!r}")
+    task = TableTask(operation, structure, size, _canonical_ratio(match["ratio"], task_id), version=version)
+    if not 0 < task.seen_cells < task.cells:
+        raise ValueError(
+            f"{task_id!r} leaves {task.seen_cells} training and {task.held_out_cells} held-out cells "
+            f"of {task.cells}: choose a ratio with at least one of each"
+        )
+    return task
+
+
+def _check_operation(operation: str, structure: str, size: int, task_id: str) -> None:
+    known = [*OPERATIONS, RANDOM] if structure == "mod" else list(GROUP_OPERATIONS)
+    if operation in known:
+        return
+    where = "a modulus" if structure == "mod" else "a permutation group"
+    near = get_close_matches(operation, known, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}_{structure}{size}'?" if near else ""
+    raise ValueError(f"unknown operation {operation!r} on {where} in {task_id!r}: expected one of {', '.join(known)}{hint}")
+
+
+def _canonical_ratio(text: str, task_id: str) -> str:
+    if not _RATIO.fullmatch(text):
+        raise ValueError(
+            f"the train ratio must be a decimal number in (0, 1) with at most 12 places, got {text!r} in {task_id!r}; "
+            "a version, if any, comes last and is written -v1"
+        )
+    ratio = Decimal(text)
+    if not 0 < ratio < 1:
+        raise ValueError(f"train ratio must lie in (0, 1), got {text} in {task_id!r}")
+    return f"{ratio:f}".rstrip("0")
+
+
+def _bad_modulus(size: int, task_id: str) -> str:
+    if size**2 > MOST_CELLS:
+        return f"the modulus must be at most {int(MOST_CELLS**0.5)}, got {size} in {task_id!r}"
+    primes = [p for p in range(2, 2 * size + 3) if is_prime(p)]
+    nearest = min(primes, key=lambda p: abs(p - size))
+    return f"the modulus must be prime, got {size} in {task_id!r}; the nearest prime is {nearest}"
