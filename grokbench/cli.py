@@ -238,6 +238,7 @@ def verify(
     sandbox: bool = True,
     container: str | None = None,
     seconds: float = 3_600,
+    save: bool = False,
     leaderboard: Path = Path("leaderboard"),
 ) -> int:
     """Run some of an entry's cells again, and fresh instances of their tasks, its agent in a sandbox.
@@ -249,17 +250,19 @@ def verify(
         sandbox: keep the agent from network and secrets; --no-sandbox for code that you trust.
         container: run it in a container of this image.
         seconds: the longest that one batch may take.
+        save: keep the verdict, good or bad, in the leaderboard's verdicts.
         leaderboard: the checkout's leaderboard folder.
     """
     from grokbench.board.check import check_entry
+    from grokbench.board.verdicts import save_verdict
     from grokbench.board.verify import verify as run_again
     from grokbench.runs.progress import Progress
 
     folder = Path(entry) if Path(entry).is_dir() else leaderboard / "entries" / entry
-    checked = check_entry(folder)
-    with Progress(0) as progress:
-        verdict = run_again(checked, folder, cells, salt, progress, sandbox, container, seconds)
+    verdict = run_again(check_entry(folder), folder, cells, salt, Progress, sandbox, container, seconds)
     print(verdict)
+    if save:
+        print(f"kept in {save_verdict(leaderboard, folder.name, verdict)}: write the table with `grokbench board`")
     return 0 if verdict.passed else 1
 
 

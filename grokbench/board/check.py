@@ -6,13 +6,14 @@ The same program runs at home and in CI. It reads data only.
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from grokbench.agents import RECIPES, find_recipe, recipe_names
 from grokbench.board.entries import RUNS, Entry, Finding, official_cells, place, read_entry
+from grokbench.board.verdicts import Verdict, read_verdicts, strays
 from grokbench.ranks import SPECTRAL
 from grokbench.runs.records import OutcomeRecord, RunRecord
 from grokbench.scoring import beats_chance, reference
@@ -32,12 +33,14 @@ class Checked:
     Attributes:
         entry: None where its files couldn't be read.
         sound: the runs without a finding of their own.
+        verdicts: what re-executions of it found, the oldest first.
     """
 
     name: str
     entry: Entry | None
     findings: tuple[Finding, ...]
     sound: tuple[RunRecord, ...]
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -67,17 +70,23 @@ def check_entry(folder: Path) -> Checked:
 
 
 def check_all(entries: Path) -> list[Checked]:
-    """Every entry below `entries`, and runs that stand in two of them."""
+    """Every entry below `entries` with the verdicts beside them, and runs that stand in two of them."""
     checked = [check_entry(folder) for folder in sorted(entries.iterdir()) if folder.is_dir() and not folder.is_symlink()]
     owner: dict[Any, str] = {}
     found: dict[str, list[Finding]] = {one.name: [] for one in checked}
     for one in checked:
         for run in one.sound:
-            first = owner.setdefault((place(run), _trajectory(run)), one.name)
+            first = owner.setdefault((place(run), trajectory(run)), one.name)
             if first != one.name and run.outcome.end != "diverged":
                 problem = f"has the same exams as in {first!r}"
                 found[one.name].append(Finding(RUNS, _name(run), problem, "say in the description why", refused=False))
-    return [Checked(one.name, one.entry, one.findings + tuple(found[one.name]), one.sound) for one in checked]
+    checked = [_with_verdicts(one, found[one.name], entries.parent) for one in checked]
+    return checked + [Checked(name, None, (finding,), ()) for name, finding in strays(entries.parent, set(found))]
+
+
+def _with_verdicts(one: Checked, found: list[Finding], leaderboard: Path) -> Checked:
+    verdicts, unreadable = read_verdicts(leaderboard, one.name)
+    return replace(one, findings=(*one.findings, *found, *unreadable), verdicts=verdicts)
 
 
 def _name(run: RunRecord) -> str:
@@ -167,12 +176,12 @@ def _repeated(entry: Entry) -> Iterator[Finding]:
     for run in entry.runs:
         if run.outcome.end == "diverged" or not run.exams:
             continue
-        other = first.setdefault((run.task, _trajectory(run)), _name(run))
+        other = first.setdefault((run.task, trajectory(run)), _name(run))
         if other != _name(run):
             yield Finding(RUNS, _name(run), f"has the same exams as {other}", RERUN)
 
 
-def _trajectory(run: RunRecord) -> tuple[Any, ...]:
+def trajectory(run: RunRecord) -> tuple[Any, ...]:
     """What two different runs don't share."""
     return tuple((exam.seen, exam.held_out, exam.ranks and tuple(exam.ranks.get("effective_rank", ()))) for exam in run.exams)
 

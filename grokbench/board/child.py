@@ -88,6 +88,12 @@ class RemoteRecipe(Recipe):
         return RemoteAgent(self)
 
 
+def _environment(memory: int) -> dict[str, str]:
+    """All that the child is told: nothing secret, and the threads that the record will name."""
+    kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
+    return {**kept, "HOME": "/nonexistent", "GROKBENCH_MEMORY": str(memory)}
+
+
 class RemoteAgent(Agent):
     """The agent at the other end of a pipe."""
 
@@ -100,7 +106,7 @@ class RemoteAgent(Agent):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", ""), "HOME": "/nonexistent", "GROKBENCH_MEMORY": str(memory)},
+            env=_environment(memory),
             start_new_session=True,
             bufsize=0,
         )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from grokbench import scoring
 from grokbench.board.check import Checked
-from grokbench.board.table import Standing, inert, standings
+from grokbench.board.page import inert
+from grokbench.board.standings import Standing, standings
 
 MOST_FINDINGS = 50
 LEVEL = 0.05

@@ -117,6 +117,7 @@ class Entry:
         target: what makes the agent, as `module:Class`; `agent:Class` is `agent.py` in the folder.
         hyperparameters: the recipe's.
         source: SHA-256 of `agent.py`, empty without one.
+        digest: SHA-256 of all its files: what a verdict speaks of, and what a salt is mixed with.
         runs: the records, in the file's order; those that can't be read are missing.
     """
 
@@ -125,6 +126,7 @@ class Entry:
     target: str
     hyperparameters: dict[str, Any]
     source: str
+    digest: str
     runs: tuple[RunRecord, ...]
 
     @property
@@ -149,9 +151,10 @@ def read_entry(folder: Path) -> tuple[Entry | None, list[Finding]]:
         form = _form(folder)
         target, hyperparameters, source = _recipe(folder, form)
         runs, unreadable = _runs(folder)
+        digest = _digest(folder)
     except Unreadable as error:
         return None, [*findings, error.finding]
-    return Entry(folder.name, form, target, hyperparameters, source, tuple(runs)), findings + unreadable
+    return Entry(folder.name, form, target, hyperparameters, source, digest, tuple(runs)), findings + unreadable
 
 
 def canonical(record: RunRecord) -> str:
@@ -177,9 +180,24 @@ def _stray(folder: Path) -> Iterator[Finding]:
             yield Finding(shown, "", "doesn't belong to an entry", f"leave only {', '.join(LARGEST)}")
 
 
+def _digest(folder: Path) -> str:
+    """Of every file's name and contents."""
+    content = hashlib.sha256()
+    for name in sorted(name for name in LARGEST if (folder / name).exists()):
+        content.update(f"{name} {hashlib.sha256(_bytes(folder, name)).hexdigest()}\n".encode())
+    return content.hexdigest()
+
+
 def _bytes(folder: Path, name: str) -> bytes:
-    """The contents of a plain file within its size limit."""
-    path, limit = folder / name, LARGEST[name]
+    return read_plain(folder / name, name, LARGEST[name])
+
+
+def read_plain(path: Path, name: str, limit: int) -> bytes:
+    """The contents of a plain file of at most `limit` bytes.
+
+    Raises:
+        Unreadable: it isn't one; the finding calls it `name`.
+    """
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode):
@@ -188,7 +206,9 @@ def _bytes(folder: Path, name: str) -> bytes:
             raise Unreadable(Finding(name, "", f"has {found.st_size:,} bytes, more than {limit:,}", "bring no more than that"))
         return path.read_bytes()
     except OSError as error:
-        raise Unreadable(Finding(name, "", f"can't be read ({error.strerror})", "every entry needs it")) from None
+        raise Unreadable(
+            Finding(name, "", f"can't be read ({error.strerror})", "put a plain file there that everyone may read")
+        ) from None
 
 
 def _toml(folder: Path, name: str) -> dict[str, Any]:

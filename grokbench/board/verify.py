@@ -13,15 +13,16 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
 from grokbench.board.check import Checked
 from grokbench.board.child import RemoteRecipe
-from grokbench.board.entries import CODE, LARGEST, Entry, place
+from grokbench.board.entries import CODE, Entry, place
+from grokbench.board.verdicts import Cell, Times, Verdict
 from grokbench.runs import runner
 from grokbench.runs.progress import Watcher
 from grokbench.runs.records import RunRecord
@@ -29,54 +30,14 @@ from grokbench.runs.store import Store, find_records
 from grokbench.scoring import restricted_time
 from grokbench.tasks import list_tasks
 
-LEVEL = 0.01  # of the test that the new runs are slower
 FRESH = 3  # salted instances of every task tested, at least
 RESAMPLES = 10_000
 CHILD = "grokbench.board.child"
+Watch = Callable[[int], AbstractContextManager[Watcher]]
 MOST_MEMORY = 64 << 30  # bytes of address space; torch reserves much more than it uses
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What re-execution found.
-
-    Attributes:
-        cells: the official cells that were run again, task and seed.
-        repeated: of them, those whose exams came out the same to the bit.
-        differing: those that didn't, though machine, versions and threads were the same.
-        fresh: per task the claimed and the new runs' min(T, budget).
-        p: how likely honest runs are to be so much slower by chance.
-        failed: what didn't run to its end, and why.
-        sandboxed: whether the agent was kept from network and secrets.
-    """
-
-    cells: tuple[tuple[str, int], ...]
-    repeated: tuple[tuple[str, int], ...]
-    differing: tuple[tuple[str, int], ...]
-    fresh: dict[str, tuple[list[int], list[int]]]
-    p: float
-    failed: tuple[str, ...]
-    sandboxed: bool
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing speaks against the entry."""
-        return not (self.differing or self.failed) and self.p >= LEVEL
-
-    def __str__(self) -> str:
-        names = [f"{task} seed {seed}" for task, seed in self.cells]
-        lines = [f"run again: {', '.join(names)}; repeated to the bit: {len(self.repeated)} of {len(self.cells)}"]
-        lines += [f"differs on the same machine, versions and threads: {task} seed {seed}" for task, seed in self.differing]
-        for task, (claimed, new) in self.fresh.items():
-            lines.append(f"{task}: claimed mean {np.mean(claimed):,.0f} steps, {len(new)} new runs {np.mean(new):,.0f}")
-        lines += [f"failed: {what}" for what in self.failed]
-        lines.append(f"p = {self.p:.4f} that honest runs come out so much slower (refused below {LEVEL})")
-        lines.append("" if self.sandboxed else "the agent ran without a sandbox")
-        lines.append("passed" if self.passed else "NOT PASSED")
-        return "\n".join(line for line in lines if line)
-
-
-def chosen_cells(entry: Entry, count: int, salt: str) -> list[tuple[str, int]]:
+def chosen_cells(entry: Entry, count: int, salt: str) -> list[Cell]:
     """`count` scored cells of the entry that nobody could foresee without the salt."""
     tasks = {task.id for task in list_tasks(entry.form.suite)}
     cells = [place(run) for run in entry.runs if run.task in tasks]
@@ -133,12 +94,14 @@ def verify(
     folder: Path,
     cells: int,
     salt: str,
-    watcher: Watcher,
+    watch: Watch,
     sandboxed: bool = True,
     image: str | None = None,
     seconds: float = 3_600,
 ) -> Verdict:
     """Run cells of an entry again, and fresh instances of their tasks; an `image` makes the sandbox a container.
+
+    `watch` is told how many runs there will be and gives what watches them.
 
     Raises:
         ValueError: the entry doesn't stand, or there is no sandbox here.
@@ -146,8 +109,7 @@ def verify(
     entry = checked.entry
     if entry is None or checked.refused:
         raise ValueError(f"`grokbench check {checked.name}` refuses it: only what is consistent is worth running again")
-    salt = _mixed(folder, salt)
-    chosen = chosen_cells(entry, cells, salt)
+    chosen = chosen_cells(entry, cells, mixed(entry, salt))
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "agent"
         home.mkdir()
@@ -160,33 +122,30 @@ def verify(
         recipe = RemoteRecipe(
             "entry", entry.target, entry.hyperparameters, entry.source, tuple(command), home, (seconds, MOST_MEMORY)
         )
-        records = _run_again(entry, chosen, recipe, salt, Store(Path(scratch) / "runs"), watcher)
-    return _verdict(entry, chosen, records, sandboxed or image is not None)
+        plans = plans_of(entry, chosen, recipe, mixed(entry, salt))
+        with watch(sum(len(one.seeds) for one in plans)) as watcher:
+            runner.run(plans, Store(Path(scratch) / "runs"), watcher)
+        records, _ = find_records([Path(scratch) / "runs"])
+    return judge(entry, salt, chosen, records, sandboxed or image is not None)
 
 
-def _mixed(folder: Path, salt: str) -> str:
+def mixed(entry: Entry, salt: str) -> str:
     """A salt of the entry's content and the given one: a changed entry meets other cells."""
-    content = hashlib.sha256(salt.encode())
-    for name in sorted(LARGEST):
-        if (folder / name).exists():
-            content.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    return content.hexdigest()
+    return hashlib.sha256(f"{salt}\n{entry.digest}".encode()).hexdigest()
 
 
-def _run_again(
-    entry: Entry, chosen: Sequence[tuple[str, int]], recipe: RemoteRecipe, salt: str, store: Store, watcher: Watcher
-) -> list[RunRecord]:
+def plans_of(entry: Entry, chosen: Sequence[Cell], recipe: RemoteRecipe, salt: str) -> list[runner.Plan]:
     """The batches of the chosen cells, and salted runs of their tasks."""
     by_place = {place(run): run for run in entry.runs}
     batches = sorted({(cell[0], tuple(by_place[cell].batch)) for cell in chosen})
     plans = [one for task, batch in batches for one in runner.plan([task], None, [recipe], batch)]
     for task in sorted({task for task, _ in chosen}):
         plans += runner.plan([task], None, [recipe], range(FRESH), salt)
-    runner.run(plans, store, watcher, "auto")
-    return find_records([store.out])[0]
+    return plans
 
 
-def _verdict(entry: Entry, chosen: Sequence[tuple[str, int]], records: Sequence[RunRecord], sandboxed: bool) -> Verdict:
+def judge(entry: Entry, salt: str, chosen: Sequence[Cell], records: Sequence[RunRecord], sandboxed: bool) -> Verdict:
+    """What the runs made again say of the claimed ones."""
     claimed = {place(run): run for run in entry.runs}
     failed = [
         f"{run.task} seed {run.seed}{' salted' if run.salt else ''}: {run.incomplete}" for run in records if run.incomplete
@@ -201,8 +160,18 @@ def _verdict(entry: Entry, chosen: Sequence[tuple[str, int]], records: Sequence[
             new[run.task].append(_time(run))
     old = {task: [_time(run) for run in entry.runs if run.task == task] for task in new}
     p = slower_p(list(old.values()), [new[task] for task in old]) if new else 1.0
-    fresh = {task: (old[task], new[task]) for task in old}
-    return Verdict(tuple(chosen), tuple(repeated), tuple(differing), fresh, p, tuple(failed), sandboxed)
+    return Verdict(
+        digest=entry.digest,
+        salt=salt,
+        cells=list(chosen),
+        repeated=repeated,
+        differing=differing,
+        fresh={task: Times(claimed=old[task], new=new[task]) for task in old},
+        p=p,
+        failed=failed,
+        sandboxed=sandboxed,
+        where=records[0].where,
+    )
 
 
 def _time(run: RunRecord) -> int:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from grokbench import scoring
 from grokbench.board.check import check_all, check_entry
 from grokbench.board.entries import Form
+from grokbench.board.page import inert, page
+from grokbench.board.standings import standings
 from grokbench.board.submit import pull_request, runs_to_submit
-from grokbench.board.table import board, drift, inert, page, standings, with_board, write_board
+from grokbench.board.table import board, drift, with_board, write_board
 from grokbench.cli import main
 from tests.board.entry_for_tests import FORM, good_runs, write
 
@@ -76,9 +78,9 @@ def test_the_page_shows_hostile_text_as_text(leaderboard: Path) -> None:
     """A title full of tags and links."""
     checked = check_entry(leaderboard / "entries" / "fast")
     (one,) = standings([checked])
-    assert "<img" not in page(one)
-    assert "](http://b)" not in page(one)
-    assert "Fast &#60;img src&#61;x&#62;" in page(one)
+    assert "<img" not in page(one, [one])
+    assert "](http://b)" not in page(one, [one])
+    assert "Fast &#60;img src&#61;x&#62;" in page(one, [one])
 
 
 def test_submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

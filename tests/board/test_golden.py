@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from grokbench.board.check import check_entry
-from grokbench.board.table import standings
+from grokbench.board.standings import standings
 
 ENTRIES = Path(__file__).resolve().parents[2] / "leaderboard" / "entries"
 GOLDEN: dict[str, Any] = {

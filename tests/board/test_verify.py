@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ import pytest
 from grokbench.agents import Recipe, find_recipe
 from grokbench.board.check import check_entry
 from grokbench.board.child import RemoteError, RemoteRecipe
-from grokbench.board.verify import chosen_cells, sandbox, slower_p
+from grokbench.board.entries import Entry
+from grokbench.board.verify import FRESH, chosen_cells, judge, sandbox, slower_p, verify
 from grokbench.runs import runner
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
-from tests.board.entry_for_tests import write
+from tests.board.entry_for_tests import good_runs, run_of, write
 from tests.runs.test_runner import Silent
 
 COMMAND = [sys.executable, "-m", "grokbench.board.child"]
@@ -132,6 +134,68 @@ def test_the_salt_chooses(tmp_path: Path) -> None:
     assert first == chosen_cells(entry, 4, "a") != chosen_cells(entry, 4, "b")
     assert all(not task.startswith("random") for task, _ in chosen_cells(entry, 100, "a"))
     assert len(chosen_cells(entry, 100, "a")) == 20
+
+
+class Planned(Exception):
+    """How many runs a watcher was told of."""
+
+
+def tell(planned: int) -> NoReturn:
+    """In place of a progress display: stop as soon as the number is known."""
+    raise Planned(planned)
+
+
+def test_progress_knows_how_many_runs_there_are(tmp_path: Path) -> None:
+    """A batch of one for every cell, and the fresh runs of every task chosen."""
+    folder = write(tmp_path / "good")
+    for cells, tasks in ((1, 1), (20, 2)):
+        with pytest.raises(Planned) as told:
+            verify(check_entry(folder), folder, cells, "salt", tell, sandboxed=False)
+        assert told.value.args == (cells + tasks * FRESH,)
+
+
+def entry_of(folder: Path) -> Entry:
+    """A good entry."""
+    entry = check_entry(write(folder / "good")).entry
+    assert entry is not None
+    return entry
+
+
+def test_a_run_that_repeats_is_no_new_evidence(tmp_path: Path) -> None:
+    """The same exams: repeated; the salted runs alone are compared."""
+    entry = entry_of(tmp_path)
+    again, fresh = entry.runs[3], run_of(entry.runs[3].task, 11, 1_000, find_recipe("transformer"))
+    fresh = fresh.model_copy(update={"salt": "s"})
+    found = judge(entry, "s", [(again.task, 3)], [again, fresh], sandboxed=True)
+    assert found.repeated == [(again.task, 3)]
+    assert len(found.fresh[again.task].new) == 1
+    assert found.passed
+    assert found.digest == entry.digest
+
+
+def test_a_run_that_differs(tmp_path: Path) -> None:
+    """On the same machine it speaks against the entry; elsewhere it is compared with the others."""
+    entry = entry_of(tmp_path)
+    other = good_runs(luck=1)[3]
+    cell = (other.task, other.seed)
+    here = judge(entry, "s", [cell], [other], sandboxed=True)
+    assert here.differing == [cell]
+    assert not here.passed
+    elsewhere = other.model_copy(update={"where": other.where.model_copy(update={"threads": 1})})
+    there = judge(entry, "s", [cell], [elsewhere], sandboxed=True)
+    assert there.differing == []
+    assert len(there.fresh[other.task].new) == 1
+    assert there.passed
+
+
+def test_a_run_that_fails(tmp_path: Path) -> None:
+    """It is named, with its reason."""
+    entry = entry_of(tmp_path)
+    crashed = entry.runs[3].model_copy(update={"incomplete": "out of memory"})
+    found = judge(entry, "s", [(crashed.task, 3)], [crashed], sandboxed=False)
+    assert found.failed == [f"{crashed.task} seed 3: out of memory"]
+    assert not found.passed
+    assert "NOT PASSED" in str(found)
 
 
 def test_slower_p_has_its_level_and_power() -> None:
