@@ -305,11 +305,12 @@ def pull(
 
 
 def board(leaderboard: Path = Path("leaderboard")) -> int:
-    """Write the leaderboard's tables and pages from its entries.
+    """Write the leaderboard's tables, pages and Parquet file from its entries.
 
     Args:
         leaderboard: the checkout's leaderboard folder.
     """
+    from grokbench.board import export
     from grokbench.board.check import check_all
     from grokbench.board.table import write_board
 
@@ -318,6 +319,10 @@ def board(leaderboard: Path = Path("leaderboard")) -> int:
         if one.refused:
             print(f"left out: {one.name}, which `grokbench check {one.name}` refuses", file=sys.stderr)
     write_board(checked, leaderboard)
+    if export.installed():
+        export.write_runs(checked, leaderboard / export.FILE)
+    else:
+        print(f"{export.FILE} is left as it was: {export.INSTALL} to have it written too")
     return 1 if any(one.refused for one in checked) else 0
 
 
