@@ -7,33 +7,39 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from baselines.decoder import Decoder
+from baselines.deep_mlp import DeepMLP
 from baselines.filters import FILTERS
 from baselines.mlp import MLP
 from baselines.muon import MuonSettings
 from baselines.networks import Network
-from baselines.training import TableAgent, Training
+from baselines.training import NetworkAgent, Training
 from baselines.transformer import Transformer
 
 Settings = TypeVar("Settings")
 Table = dict[str, Any]
 
 
-def mlp(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> TableAgent:
+def mlp(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> NetworkAgent:
     """The MLP of `mlp.py`."""
     return _agent(_settings(MLP, network), training, gradient, muon)
 
 
-def transformer(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> TableAgent:
+def transformer(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> NetworkAgent:
     """The one-layer transformer of `transformer.py`."""
     return _agent(_settings(Transformer, network), training, gradient, muon)
 
 
-def decoder(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> TableAgent:
+def decoder(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> NetworkAgent:
     """The deeper causal transformer of `decoder.py`."""
     return _agent(_settings(Decoder, network), training, gradient, muon)
 
 
-def _agent(network: Network, training: Table, gradient: Table | None, muon: Table | None) -> TableAgent:
+def deep_mlp(network: Table, training: Table, gradient: Table | None = None, muon: Table | None = None) -> NetworkAgent:
+    """The deep MLP of `deep_mlp.py`."""
+    return _agent(_settings(DeepMLP, network), training, gradient, muon)
+
+
+def _agent(network: Network[Any], training: Table, gradient: Table | None, muon: Table | None) -> NetworkAgent:
     gradient_filter = None
     if gradient is not None:
         name = gradient.get("filter")
@@ -41,7 +47,7 @@ def _agent(network: Network, training: Table, gradient: Table | None, muon: Tabl
             raise ValueError(f"[gradient] needs filter = one of {', '.join(FILTERS)}, got {name!r}")
         gradient_filter = _settings(FILTERS[name], {key: value for key, value in gradient.items() if key != "filter"})
     chosen = None if muon is None else _settings(MuonSettings, muon)
-    return TableAgent(network, _settings(Training, training), gradient_filter, chosen)
+    return NetworkAgent(network, _settings(Training, training), gradient_filter, chosen)
 
 
 def _settings(kind: type[Settings], values: dict[str, Any]) -> Settings:

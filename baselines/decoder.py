@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import embedding
 from typing_extensions import override
 
-from baselines.networks import Network, Parameters, heads, normal, uniform
+from baselines.networks import Parameters, TableNetwork, heads, normal, uniform
 from baselines.questions import Questions
 
 LENGTH = 5  # EOS a ∘ b =
@@ -27,7 +27,7 @@ PREFIXES = (NOTHING, FIRST, FIRST, BOTH, BOTH)  # what the stream at each positi
 
 
 @dataclass(frozen=True)
-class Decoder(Network):
+class Decoder(TableNetwork):
     """Hyperparameters of the network: residual width d, heads H, number of layers; the hidden width is 4d."""
 
     width: int

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from baselines.networks import Network, Parameters, normal
+from baselines.networks import Parameters, TableNetwork, normal
 from baselines.questions import Questions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "quadratic": torch.square}
@@ -38,7 +38,7 @@ class _SquareProduct(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class MLP(Network):
+class MLP(TableNetwork):
     """Hyperparameters of the network.
 
     Attributes:

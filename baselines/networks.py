@@ -1,17 +1,19 @@
 """What the training loop asks of a network."""
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
-from baselines.questions import Questions
+from baselines.questions import Questions, Rows
 
 Parameters = dict[str, Tensor]  # name → (S, …); a single seed's, while they are drawn, have no S
+Encoded = TypeVar("Encoded", bound=Rows)
 
 
-class Network(Protocol):
-    """A network over a table of q symbols; S seeds at once, seed s in row s of every parameter."""
+class Network(Protocol[Encoded]):
+    """A network for q possible answers; S members at once, member s in row s of every parameter."""
 
     @property
     def feature_dims(self) -> tuple[int, ...]:
@@ -23,24 +25,42 @@ class Network(Protocol):
         return ()
 
     def draw(self, symbols: int, generator: Generator) -> Parameters:
-        """One seed's initial parameters, in float32 on the CPU, without the leading axis."""
+        """One member's initial parameters, in float32 on the CPU, without the leading axis."""
 
-    def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
+    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype, training: bool) -> Encoded:
+        """The questions `inputs` (S, n, L) as `forward` takes them. Raises ValueError for inputs of another kind."""
+
+    def forward(self, parameters: Parameters, questions: Encoded) -> tuple[Tensor, Tensor]:
         """Logits (S, n, q) and features (S, n, Σd), each distinct prefix computed once."""
 
-    def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
+    def logits(self, parameters: Parameters, questions: Encoded) -> Tensor:
         """The logits of `forward`, to rounding, for training, which needs no features."""
         return self.forward(parameters, questions)[0]
+
+    def watch(self, parameters: Parameters) -> dict[str, Tensor]:
+        """What is worth watching of the parameters beside the features: name → a number per layer, (S, layers)."""
+        return {}
 
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         """The reference for `forward`: one seed, without the leading axis, as anyone would write it.
 
-        Logits (n, q) and features (n, Σd) from `inputs` (n, 2), every position of every question computed; with `last_only`
+        Logits (n, q) and features (n, Σd) from `inputs` (n, L), every position of every question computed; with `last_only`
         the last layer's hidden units and the output at the last position alone.
         """
 
     def flops(self, symbols: int, questions: int) -> int:
         """Multiply-adds times two in the matrix products of `logits` over n questions, for one seed."""
+
+
+class TableNetwork(Network[Questions], Protocol):
+    """A network for pairs (a, b) of q symbols."""
+
+    @override
+    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype, training: bool) -> Questions:
+        if inputs.is_floating_point():
+            raise ValueError(f"{type(self).__name__} reads pairs of symbols, not images: choose a deep_mlp recipe")
+        # On CUDA the gradients of look-ups are products with one-hot rows.
+        return Questions.of(inputs, symbols, dtype if training and inputs.is_cuda else None)
 
 
 def normal(generator: Generator, *shape: int, scale: float) -> Tensor:

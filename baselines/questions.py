@@ -8,10 +8,20 @@ Shapes: S seeds, n questions, q symbols, f any number of features.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
+
+
+class Rows(Protocol):
+    """Something with n rows for each of S members."""
+
+    def pick(self, index: Tensor) -> Self:
+        """The rows at `index` (S, m) of each member."""
+
+    def select(self, select: Callable[[Tensor], Tensor]) -> Self:
+        """The same with `select` applied to every tensor, whose first axis is S."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class Operand:
     def look_up(self, per_symbol: Tensor) -> Tensor:
         """The row of each question's symbol: (S, q, f) → (S, n, f)."""
         if self.one_hot is None:
-            return _rows(per_symbol, self.symbols)
+            return rows_at(per_symbol, self.symbols)
         looked_up: Tensor = _LookUp.apply(per_symbol, self.symbols, self.one_hot)  # type: ignore[no-untyped-call]
         return looked_up
 
@@ -59,7 +69,7 @@ class _LookUp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, per_symbol: Tensor, symbols: Tensor, one_hot: Tensor) -> Tensor:
         ctx.save_for_backward(one_hot)
-        return _rows(per_symbol, symbols)
+        return rows_at(per_symbol, symbols)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
@@ -72,7 +82,7 @@ def _operand(symbols: Tensor, q: int, one_hot: torch.dtype | None) -> Operand:
 
 
 def _pick(operand: Operand, index: Tensor) -> Operand:
-    one_hot = None if operand.one_hot is None else _rows(operand.one_hot, index)
+    one_hot = None if operand.one_hot is None else rows_at(operand.one_hot, index)
     return Operand(operand.symbols.gather(1, index), one_hot)
 
 
@@ -80,7 +90,7 @@ def _select(operand: Operand, select: Callable[[Tensor], Tensor]) -> Operand:
     return Operand(select(operand.symbols), None if operand.one_hot is None else select(operand.one_hot))
 
 
-def _rows(table: Tensor, index: Tensor) -> Tensor:
+def rows_at(table: Tensor, index: Tensor) -> Tensor:
     """`table[s, index[s]]` for every seed s: (S, r, f), (S, n) → (S, n, f)."""
     seeds, rows, features = table.shape
     if seeds > 1:

@@ -1,7 +1,7 @@
-"""The training loop of the baselines: S seeds of one task at once, each exactly as it would train alone, to rounding."""
+"""The training loop of the baselines: S members at once, seeds of one task, each as it would train alone, to rounding."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
@@ -16,13 +16,13 @@ from baselines.losses import LOSSES
 from baselines.memory import keep_freed_memory
 from baselines.muon import Muon, MuonSettings
 from baselines.networks import Network, Parameters
-from baselines.questions import Questions
 from baselines.threads import side_by_side
 from grokbench.agents import Agent, Spec
 
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "float64": torch.float64}
 CPU_CELLS = 1_024  # about as many training cells at once keep a CPU busy from its cache; more members would only spill it
 INTERRUPTIBLE = 50  # steps that threads take before Ctrl-C is heard
+PER_MEMBER = ("init_scale", "learning_rate", "weight_decay")  # hyperparameters that may differ within a batch
 ALIGNMENT = 16  # numbers; where a parameter may start in its row
 
 
@@ -61,8 +61,8 @@ class Training:
         return cells if not self.batch_size else max(1, min(self.batch_size, cells // 2))
 
 
-class TableAgent(Agent):
-    """An agent that trains a network on the seen cells; batched over seeds.
+class NetworkAgent(Agent):
+    """An agent that trains a network on the seen cells; batched over seeds, and over `PER_MEMBER` hyperparameters.
 
     AdamW, unless Muon is chosen for the matrices; a filter may change the gradients first.
 
@@ -76,7 +76,7 @@ class TableAgent(Agent):
     batched = True
 
     def __init__(
-        self, network: Network, training: Training, gradient_filter: Filter | None = None, muon: MuonSettings | None = None
+        self, network: Network[Any], training: Training, gradient_filter: Filter | None = None, muon: MuonSettings | None = None
     ) -> None:
         if muon and not network.matrices:
             raise ValueError(f"Muon updates hidden layers' matrices, and {type(network).__name__} has none")
@@ -87,6 +87,26 @@ class TableAgent(Agent):
         self.feature_dims = network.feature_dims
         self.dtype = training.dtype
         self.seeds_together = training.seeds_together
+        self.followed: Sequence[NetworkAgent] = ()
+
+    @staticmethod
+    def together(agents: "Sequence[NetworkAgent]") -> "NetworkAgent":
+        """One agent for a batch whose members follow `agents`, each its own.
+
+        Raises:
+            ValueError: they differ in more than `PER_MEMBER`.
+        """
+        first = agents[0]
+        if any(agent._shared() != first._shared() for agent in agents) or (first.muon and len(set(agents)) > 1):
+            raise ValueError(f"agents that train together differ in nothing but {', '.join(PER_MEMBER)}, and use no Muon")
+        joint = NetworkAgent(first.network, first.training, first.gradient_filter, first.muon)
+        joint.followed = agents
+        return joint
+
+    def _shared(self) -> list[Any]:
+        """What all members of a batch have in common."""
+        parts = [self.network, self.training, self.gradient_filter, self.muon]
+        return [part and replace(part, **{name: 1.0 for name in PER_MEMBER if hasattr(part, name)}) for part in parts]  # type: ignore[type-var]
 
     @override
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
@@ -96,25 +116,32 @@ class TableAgent(Agent):
             keep_freed_memory()
         self.dtype = "float32" if self.training.dtype == "tf32" and on_cpu else self.training.dtype
         torch.backends.cuda.matmul.allow_tf32 = self.dtype == "tf32"
-        self.inputs = torch.from_numpy(observation["inputs"]).to(spec.device)  # (S, N, 2)
+        self.inputs = torch.from_numpy(observation["inputs"]).to(spec.device)  # (S, N, L)
         self.targets = torch.from_numpy(observation["targets"]).to(spec.device)  # (S, N)
         cells = int((observation["targets"][0] != spec.symbols).sum())
-        members = len(spec.seeds)
-        size = max(1, CPU_CELLS // self.training.batch(cells)) if on_cpu else members
-        self._gather([min(size, members - start) for start in range(0, members, size)])
+        self._gather(_even(len(spec.seeds), self._cohorts(cells) if on_cpu else 1))
+
+    def _cohorts(self, cells: int) -> int:
+        """How many cohorts keep a CPU's threads equally busy, none of them more than its cache can hold."""
+        members, threads = len(self.spec.seeds), torch.get_num_threads()
+        size = max(1, CPU_CELLS // self.training.batch(cells))
+        return min(members, -(-members // (size * threads)) * threads) if members > size else 1
 
     def _gather(self, sizes: list[int]) -> None:
         """Start anew with cohorts of these sizes."""
+        followed = self.followed or [self] * len(self.spec.seeds)
         edges = pairwise(accumulate(sizes, initial=0))
         rows = [slice(start, stop) for start, stop in edges]
-        self.cohorts = [Cohort(self, self.inputs[r], self.targets[r], self.spec.seeds[r]) for r in rows]
+        self.cohorts = [Cohort(followed[r], self.spec, self.inputs[r], self.targets[r], self.spec.seeds[r]) for r in rows]
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
         for start in range(0, steps, INTERRUPTIBLE):
             block = min(INTERRUPTIBLE, steps - start)
             losses = side_by_side(lambda cohort: cohort.learn(block), self.cohorts)  # noqa: B023
-        return {"loss": torch.cat(losses).cpu().numpy()}
+        watched = [cohort.network.watch(cohort.parameters) for cohort in self.cohorts]
+        report = {name: torch.cat([one[name].detach() for one in watched]).cpu().numpy() for name in watched[0]}
+        return {"loss": torch.cat(losses).cpu().numpy(), **report}
 
     @override
     def act(self) -> dict[str, Tensor]:
@@ -161,34 +188,38 @@ class Cohort:
         parameters: name → (S, …), views of the rows of the optimiser.
     """
 
-    def __init__(self, agent: TableAgent, inputs: Tensor, targets: Tensor, seeds: tuple[int, ...]) -> None:
-        network, training, symbols = agent.network, agent.training, agent.spec.symbols
+    def __init__(
+        self, followed: Sequence[NetworkAgent], spec: Spec, inputs: Tensor, targets: Tensor, seeds: tuple[int, ...]
+    ) -> None:
+        agent, symbols = followed[0], spec.symbols
+        network, training = agent.network, agent.training
         self.network, self.filter, self.device = network, agent.gradient_filter, inputs.device
         self.loss_of = LOSSES[training.loss]
         dtype = DTYPES[training.dtype]
         seen = (targets != symbols).nonzero()[:, 1].view(len(seeds), -1)  # (S, cells)
-        self.table = Questions.of(inputs, symbols)
-        one_hot = dtype if self.device.type == "cuda" else None
-        self.questions = Questions.of(inputs.gather(1, seen.unsqueeze(-1).expand(-1, -1, 2)), symbols, one_hot)
+        self.table = network.encode(inputs, symbols, dtype, training=False)
+        seen_inputs = inputs.gather(1, seen.unsqueeze(-1).expand(-1, -1, inputs.shape[-1]))
+        self.questions = network.encode(seen_inputs, symbols, dtype, training=True)
         self.answers = targets.gather(1, seen)  # (S, cells)
         self.batch = training.batch(seen.shape[1])
         self.generators = [Generator().manual_seed(seed) for seed in seeds]
         self.order = torch.empty(len(seeds), 0, dtype=torch.int64, device=self.device)  # (S, cells left in this pass)
-        drawn = [network.draw(symbols, generator) for generator in self.generators]
+        drawn = [one.network.draw(symbols, generator) for one, generator in zip(followed, self.generators, strict=True)]
         ordered = [*network.matrices, *(name for name in drawn[0] if name not in network.matrices)]
         self.shapes = {name: drawn[0][name].shape for name in ordered}
         values = torch.zeros(len(seeds), sum(map(_room, self.shapes.values())), dtype=dtype, device=self.device)
         for name, view in self._views(values).items():
             view.copy_(torch.stack([one[name] for one in drawn]))
-        self.optimizer = self._optimizer(values, training, agent.muon)
+        self.optimizer = self._optimizer(values, [one.training for one in followed], agent.muon)
         self.memory = self.filter.start(values) if self.filter else {}
         self._settle()
 
-    def _optimizer(self, values: Tensor, training: Training, muon: MuonSettings | None) -> AdamW | Muon:
+    def _optimizer(self, values: Tensor, trainings: Sequence[Training], muon: MuonSettings | None) -> AdamW | Muon:
         """AdamW for all of `values` (S, P), or for those that aren't Muon's."""
         columns = self._columns()
         start = columns[self.network.matrices[-1]].stop if muon else 0
-        adamw = AdamW(values[:, start:], training.learning_rate, training.weight_decay, training.betas, training.warmup)
+        rates, decays = ([getattr(one, name) for one in trainings] for name in ("learning_rate", "weight_decay"))
+        adamw = AdamW(values[:, start:], rates, decays, trainings[0].betas, trainings[0].warmup)
         if not muon:
             return adamw
         return Muon(values, [(columns[name], self.shapes[name]) for name in self.network.matrices], muon, adamw)
@@ -286,6 +317,11 @@ class Cohort:
             tensor.copy_(state["optimizer"][name])
         for name, tensor in self.memory.items():
             tensor.copy_(state["filter"][name])
+
+
+def _even(members: int, parts: int) -> list[int]:
+    """So many members in so many parts, as even as can be."""
+    return [members // parts + (part < members % parts) for part in range(parts)]
 
 
 def captured(step: Callable[[], None], changes: list[Tensor]) -> Callable[[], None]:

@@ -16,12 +16,12 @@ from torch import Generator, Tensor
 from torch.nn.functional import embedding
 from typing_extensions import override
 
-from baselines.networks import Network, Parameters, heads, normal
+from baselines.networks import Parameters, TableNetwork, heads, normal
 from baselines.questions import Questions
 
 
 @dataclass(frozen=True)
-class Transformer(Network):
+class Transformer(TableNetwork):
     """Hyperparameters of the network: residual width d, heads H, hidden width m of the MLP."""
 
     width: int

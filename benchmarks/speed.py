@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from baselines.mlp import ACTIVATIONS, MLP
 from baselines.networks import Network
-from baselines.training import TableAgent
+from baselines.training import NetworkAgent
 from benchmarks.readme import replace_section
 from grokbench.agents import Recipe, Spec, find_recipe
 from grokbench.exams import Examiner
@@ -46,10 +46,10 @@ Trainer = Callable[[int], Any]  # takes so many steps
 Spread = tuple[float, float, float]  # median, least, most
 
 
-def agent_on(recipe: str, instances: list[Instance]) -> TableAgent:
+def agent_on(recipe: str, instances: list[Instance]) -> NetworkAgent:
     """The recipe's agent, reset on these instances of one task."""
     agent, task = find_recipe(recipe).make(), instances[0].task
-    assert isinstance(agent, TableAgent)
+    assert isinstance(agent, NetworkAgent)
     observation = Examiner(instances, agent.feature_dims).observations(range(len(instances)))
     seeds = tuple(instance.agent_seed for instance in instances)
     agent.reset(observation, Spec(task.symbols, task.cells, task.budget, agent.feature_dims, DEVICE, seeds))
@@ -69,7 +69,7 @@ def trainer(recipe: str, variant: str, seeds: int = 1, task_id: str = TASK) -> T
     if variant == "fast, compiled":
         torch._inductor.config.force_disable_caches = True  # so that the first step shows what compiling takes
         for cohort in agent.cohorts:
-            cohort.network = cast(Network, Compiled(cohort.network))
+            cohort.network = cast(Network[Any], Compiled(cohort.network))
             cohort._settle()
     return agent.learn
 
@@ -77,7 +77,7 @@ def trainer(recipe: str, variant: str, seeds: int = 1, task_id: str = TASK) -> T
 class Compiled:
     """A network whose training forward and backward `torch.compile` has made."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network[Any]) -> None:
         self.logits = torch.compile(network.logits, dynamic=False)
 
 
@@ -253,9 +253,9 @@ def measure_run(recipe: str) -> dict[str, Any]:
     spent = {"learn": 0.0, "act": 0.0}
 
     def timed(name: str) -> Callable[..., Any]:
-        method = getattr(TableAgent, name)
+        method = getattr(NetworkAgent, name)
 
-        def call(self: TableAgent, *arguments: Any) -> Any:
+        def call(self: NetworkAgent, *arguments: Any) -> Any:
             started = time.perf_counter()
             result = method(self, *arguments)
             if CUDA:
@@ -267,14 +267,14 @@ def measure_run(recipe: str) -> dict[str, Any]:
 
     plain = Runner(trainer, recipe, "plain")
     before = rates({"plain": plain})["plain"]
-    originals = {name: getattr(TableAgent, name) for name in spent}
+    originals = {name: getattr(NetworkAgent, name) for name in spent}
     try:
         for name in spent:
-            setattr(TableAgent, name, timed(name))
+            setattr(NetworkAgent, name, timed(name))
         record, wall = _whole_run(find_recipe(recipe))
     finally:
         for name, method in originals.items():
-            setattr(TableAgent, name, method)
+            setattr(NetworkAgent, name, method)
     plain_rate = statistics.median(before + rates({"plain": plain})["plain"])
     plain.stop()
     rate = record.cost.steps / record.cost.seconds

@@ -47,14 +47,15 @@ class Agent(Protocol):
     Optional: `feature_dims` (default (128,)), the layer widths that it shows; `batched = True`, which puts a leading axis S on
     all arrays of observation, report and action and asks for `keep(indices)`, after which only those members go on, and
     `seeds_together`, the most members of a batch; `dtype`, which the record states; `cost()`, which gives `parameters`,
-    `flops_per_step` and `examples_per_step` per member.
+    `flops_per_step` and `examples_per_step` per member; `together(agents)`, which makes one agent of a batch whose members
+    follow different agents.
     """
 
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
         """Start anew on this table: `inputs` (N, 2), `targets` (N,) with q for blank, `updates`."""
 
     def learn(self, steps: int) -> dict[str, Any]:
-        """Take exactly that many steps; may report e.g. the training `loss`."""
+        """Take exactly that many steps; may report the training `loss`, and by any name numbers to watch, one per layer."""
 
     def act(self) -> dict[str, Any]:
         """Fill in the table: `answers` (N,), and show the `features` (N, Σd)."""

@@ -13,7 +13,7 @@ import array_api_compat as arrays
 import numpy as np
 from numpy.typing import NDArray
 
-from grokbench.protocol import PROTOCOL, Exam, Outcome, Protocol
+from grokbench.protocol import PROTOCOL, Exam, Outcome, Protocol, Ranks
 from grokbench.ranks import all_ranks, covariance
 from grokbench.tasks import Instance
 
@@ -58,8 +58,14 @@ class Examiner:
         each = [self.observation(member) for member in members]
         return {name: np.stack([one[name] for one in each]) for name in each[0]}
 
-    def mark(self, action: Action, members: Sequence[int], losses: Sequence[float | None] | None = None) -> list[Exam]:
-        """Mark one exam for each of `members` and move their outcomes on.
+    def mark(
+        self,
+        action: Action,
+        members: Sequence[int],
+        losses: Sequence[float | None] | None = None,
+        watched: Sequence[Ranks] | None = None,
+    ) -> list[Exam]:
+        """Mark one exam for each of `members` and move their outcomes on; each keeps its loss and what else was watched.
 
         `action["answers"]` has shape (len(members), N), `action["features"]` (len(members), N, Σd).
 
@@ -73,7 +79,9 @@ class Examiner:
         exams = []
         for i, member in enumerate(members):
             step = self.outcomes[member].step + self.updates(member)
-            exam = Exam(step, int(seen[i]), int(held_out[i]), ranks[i], _finite(losses[i]))
+            exam = Exam(
+                step, int(seen[i]), int(held_out[i]), ranks[i], _finite(losses[i]), watched[i] or None if watched else None
+            )
             self.outcomes[member] = self.protocol.advance(self.outcomes[member], exam, self.task)
             exams.append(exam)
         return exams

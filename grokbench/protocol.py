@@ -27,6 +27,7 @@ class Exam:
         held_out: right answers on the held-out cells.
         ranks: per measure, one number per layer, the last layer last; None where the features weren't finite: divergence.
         loss: the training loss that the agent reported, if any.
+        watched: what else the agent reported or probes found, a number per layer for each; it counts for nothing.
     """
 
     step: int
@@ -34,6 +35,7 @@ class Exam:
     held_out: int
     ranks: Ranks | None
     loss: float | None = None
+    watched: Ranks | None = None
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from baselines.networks import Network, Parameters
+from baselines.networks import Network, Parameters, TableNetwork
 from baselines.questions import Questions
-from baselines.training import TableAgent
+from baselines.training import NetworkAgent
 from grokbench.agents import Recipe, find_recipe
 from grokbench.plots import draw_curves
 from grokbench.report import report, task_table
@@ -36,10 +37,10 @@ def test_baselines_grok(tmp_path: Path, agent: str, task: str) -> None:
         assert path.stat().st_size > 10_000
 
 
-class Plain(Network):
+class Plain(TableNetwork):
     """A network that computes everything by its plain forward, seed by seed."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network[Any]) -> None:
         self.network = network
 
     @property
@@ -67,12 +68,12 @@ class Plain(Network):
         return torch.stack(logits), torch.stack(features)
 
 
-class PlainAgent(TableAgent):
+class PlainAgent(NetworkAgent):
     """The recipe's agent on plain forwards."""
 
     def __init__(self, recipe: str) -> None:
         agent = find_recipe(recipe).make()
-        assert isinstance(agent, TableAgent)
+        assert isinstance(agent, NetworkAgent)
         super().__init__(Plain(agent.network), replace(agent.training, dtype="float64"))
 
 

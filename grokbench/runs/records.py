@@ -10,7 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from grokbench.agents import Recipe
 from grokbench.protocol import PROTOCOL, Exam, Outcome
@@ -28,17 +36,25 @@ class _Strict(BaseModel):
 
 
 class ExamRecord(_Strict):
-    """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite."""
+    """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite, `watched` left out where nothing was."""
 
     step: Count
     seen: Count
     held_out: Count
     loss: float | None
     ranks: dict[str, list[float]] | None
+    watched: dict[str, list[float]] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        if content["watched"] is None:
+            del content["watched"]
+        return content
 
     def exam(self) -> Exam:
         """The exam that it records."""
-        return Exam(self.step, self.seen, self.held_out, self.ranks, self.loss)
+        return Exam(self.step, self.seen, self.held_out, self.ranks, self.loss, self.watched)
 
 
 class AgentRecord(_Strict):

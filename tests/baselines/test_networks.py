@@ -8,11 +8,11 @@ from torch import Generator, Tensor
 
 from baselines.decoder import Decoder
 from baselines.mlp import MLP
-from baselines.networks import Network, Parameters
+from baselines.networks import Parameters, TableNetwork
 from baselines.questions import Questions
 from baselines.transformer import Transformer
 
-NETWORKS: list[Network] = [
+NETWORKS: list[TableNetwork] = [
     MLP((32,), "quadratic", 1.0),
     MLP((24, 16), "relu", 0.5),
     MLP((8, 8, 8), "quadratic", 1.0),
@@ -23,13 +23,13 @@ NETWORKS: list[Network] = [
 ]
 
 
-def draw(network: Network, symbols: int, seeds: range) -> Parameters:
+def draw(network: TableNetwork, symbols: int, seeds: range) -> Parameters:
     """Float64 parameters of several seeds, with a leading axis."""
     drawn = [network.draw(symbols, Generator().manual_seed(seed)) for seed in seeds]
     return {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
 
 
-def case(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> tuple[Parameters, Tensor, Tensor]:
+def case(network: TableNetwork, symbols: int, seeds: int, cells: int, seed: int) -> tuple[Parameters, Tensor, Tensor]:
     """Parameters, inputs (S, n, 2), and a weight for every logit, (S, n, q)."""
     generator = Generator().manual_seed(seed)
     inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
@@ -37,7 +37,7 @@ def case(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> t
     return draw(network, symbols, range(seeds)), inputs, weight
 
 
-def plain(network: Network, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> list[Tensor]:
+def plain(network: TableNetwork, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> list[Tensor]:
     """Logits and features of the plain forward, seed by seed, put together."""
     each = [network.plain({k: v[s] for k, v in parameters.items()}, one, last_only) for s, one in enumerate(inputs)]
     return [torch.stack(part) for part in zip(*each, strict=True)]
@@ -46,7 +46,7 @@ def plain(network: Network, parameters: Parameters, inputs: Tensor, last_only: b
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 @settings(max_examples=8, deadline=None)
 @given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
-def test_fast_forward_equals_plain(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> None:
+def test_fast_forward_equals_plain(network: TableNetwork, symbols: int, seeds: int, cells: int, seed: int) -> None:
     """Logits, features and all gradients agree to rounding."""
     parameters, inputs, weight = case(network, symbols, seeds, cells, seed)
 
@@ -66,7 +66,7 @@ def test_fast_forward_equals_plain(network: Network, symbols: int, seeds: int, c
 @pytest.mark.parametrize("network", [*NETWORKS, Transformer(4, 2, 64)], ids=str)
 @settings(max_examples=8, deadline=None)
 @given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
-def test_logits_for_training_equal_plain(network: Network, symbols: int, seeds: int, cells: int, seed: int) -> None:
+def test_logits_for_training_equal_plain(network: TableNetwork, symbols: int, seeds: int, cells: int, seed: int) -> None:
     """What training differentiates has the plain forward's values and gradients."""
     parameters, inputs, weight = case(network, symbols, seeds, cells, seed)
     results = [
@@ -78,7 +78,7 @@ def test_logits_for_training_equal_plain(network: Network, symbols: int, seeds: 
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
-def test_shapes_and_feature_dims(network: Network) -> None:
+def test_shapes_and_feature_dims(network: TableNetwork) -> None:
     """Features are as wide as the network says, logits have a column for every symbol."""
     logits, features = network.forward(draw(network, 7, range(2)), Questions.of(torch.zeros(2, 5, 2, dtype=torch.int64), 7))
     assert logits.shape == (2, 5, 7)

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from baselines.adamw import AdamW
 from baselines.losses import LOSSES
 from baselines.threads import side_by_side
-from baselines.training import TableAgent
+from baselines.training import NetworkAgent
 from grokbench.agents import Spec, find_recipe
 from grokbench.exams import Examiner
 from grokbench.runs import checkpoints
@@ -23,14 +23,14 @@ RECIPES = ("mlp", "transformer", "transformer2")
 
 def started(
     recipe: str, seeds: list[int], task: str = TASK.id, tables: dict[str, Any] | None = None, **training: Any
-) -> TableAgent:
+) -> NetworkAgent:
     """An agent of the recipe, in float64, changed as told and with more tables, reset on these seeds."""
     spec = parse_id(task)
     chosen = find_recipe(recipe)
     chosen.hyperparameters["training"] |= {"dtype": "float64", **training}
     chosen.hyperparameters.update(tables or {})
     agent = chosen.make()
-    assert isinstance(agent, TableAgent)
+    assert isinstance(agent, NetworkAgent)
     instances = [make_instance(spec, seed) for seed in seeds]
     observation = Examiner(instances, agent.feature_dims).observations(range(len(seeds)))
     own = tuple(instance.agent_seed for instance in instances)
@@ -127,18 +127,24 @@ def test_cohorts_are_batches_that_fit_a_cpu_cache(tmp_path: Path) -> None:
 
 
 def test_adamw_is_torchs() -> None:
-    """Member by member, warm-up included, to rounding."""
+    """Member by member, each with its own learning rate and decay, warm-up included, to rounding."""
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(3, 50, dtype=torch.float64, generator=generator)
-    ours = AdamW(values.clone(), 1e-2, 0.3, (0.9, 0.98), warmup=4)
-    theirs = values.clone().requires_grad_()
-    optimizer = torch.optim.AdamW([theirs], lr=1e-2, betas=(0.9, 0.98), weight_decay=0.3)
+    rates, decays = [1e-2, 3e-3, 1e-2], [0.3, 0.3, 0.0]
+    ours = AdamW(values.clone(), rates, decays, (0.9, 0.98), warmup=4)
+    theirs = [row.clone().requires_grad_() for row in values]
+    optimizers = [
+        torch.optim.AdamW([row], lr=rate, betas=(0.9, 0.98), weight_decay=decay)
+        for row, rate, decay in zip(theirs, rates, decays, strict=True)
+    ]
     for update in range(1, 12):
-        theirs.grad = torch.randn(3, 50, dtype=torch.float64, generator=generator)
-        optimizer.param_groups[0]["lr"] = 1e-2 * min(1.0, update / 4)
-        optimizer.step()
-        ours.step(theirs.grad)
-        torch.testing.assert_close(ours.values, theirs.detach(), rtol=1e-12, atol=1e-12)
+        gradients = torch.randn(3, 50, dtype=torch.float64, generator=generator)
+        for row, gradient, optimizer, rate in zip(theirs, gradients, optimizers, rates, strict=True):
+            row.grad = gradient.clone()
+            optimizer.param_groups[0]["lr"] = rate * min(1.0, update / 4)
+            optimizer.step()
+        ours.step(gradients)
+        torch.testing.assert_close(ours.values, torch.stack(theirs).detach(), rtol=1e-12, atol=1e-12)
 
 
 def test_cohorts_side_by_side_learn_what_they_learn_in_turn() -> None:

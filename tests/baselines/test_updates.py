@@ -70,7 +70,7 @@ def test_muon_is_torchs(shape: tuple[int, int]) -> None:
     """Member by member, to the bfloat16 in which torch orthogonalises; the other columns are AdamW's."""
     count = shape[0] * shape[1]
     values = random(2, count + 3)
-    adamw = AdamW(values[:, count:], 1e-3, 0.1, (0.9, 0.98), warmup=1)
+    adamw = AdamW(values[:, count:], [1e-3], [0.1], (0.9, 0.98), warmup=1)
     ours = Muon(values.clone(), [(slice(0, count), torch.Size(shape))], MuonSettings(0.02, 0.1, 0.95), adamw)
     theirs = [values[member, :count].reshape(shape).clone().requires_grad_() for member in range(2)]
     optimizer = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, momentum=0.95)

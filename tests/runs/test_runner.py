@@ -65,7 +65,7 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 def shell(*arguments: str, every_exam: bool = True) -> subprocess.Popen[str]:
     """The command line as another process, with a checkpoint after every exam."""
-    code = "import grokbench.runs.runner as r; r.SECONDS_BETWEEN_CHECKPOINTS = 0; from grokbench.cli import main; main()"
+    code = "import grokbench.runs.batch as r; r.SECONDS_BETWEEN_CHECKPOINTS = 0; from grokbench.cli import main; main()"
     plain = "from grokbench.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code if every_exam else plain, *arguments],
@@ -136,7 +136,7 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
 
 def test_a_held_run_is_left_alone(tmp_path: Path) -> None:
     """What another holder is at isn't done, and that is said."""
-    store, cell = Store(tmp_path), runner.plan([TASK], None, [find_recipe("mlp")], [0])[0].cell
+    store, cell = Store(tmp_path), runner.plan([TASK], None, [find_recipe("mlp")], [0])[0].cells[0]
     with store.claim(cell, 0) as held:
         assert held
         assert run(tmp_path, seeds=(0,)).ends == ["another process is at it"]
