@@ -10,9 +10,9 @@ from typing import Any
 
 from grokbench.board.check import Checked
 from grokbench.board.entries import Entry
-from grokbench.protocol import Ranks
 from grokbench.ranks import SPECTRAL
-from grokbench.runs.records import RunRecord
+from grokbench.runs.records import ExamRecord, RunRecord
+from grokbench.tasks import Task
 
 FILE = "runs.parquet"
 INSTALL = "pip install 'grokbench[hub]'"
@@ -104,29 +104,27 @@ def _features() -> Any:
 
 
 def _row(entry: Entry, run: RunRecord) -> dict[str, Any]:
-    task = run.parsed_task()
     known = {
         "entry": entry.name,
         "division": entry.form.division,
         "suite": entry.form.suite,
+        "task": run.task,
+        "seed": run.seed,
         "agent": run.agent.name,
         "agent_hash": run.agent.hash,
-        "budget": task.budget,
-        "exams": [
-            {
-                **exam.model_dump(exclude={"ranks"}),
-                "seen_accuracy": exam.seen / task.seen_cells,
-                "held_out_accuracy": exam.held_out / task.held_out_cells,
-                **_last_layer(exam.ranks),
-            }
-            for exam in run.exams
-        ],
-        **run.model_dump(include={"task", "seed"}),
+        "budget": run.parsed_task().budget,
+        "exams": [_exam(exam, run.parsed_task()) for exam in run.exams],
         **run.outcome.model_dump(),
         **run.cost.model_dump(),
     }
     return {name: known[name] for name in RUN}
 
 
-def _last_layer(ranks: Ranks | None) -> dict[str, float | None]:
-    return {name: None if ranks is None else ranks[name][-1] for name in SPECTRAL}
+def _exam(exam: ExamRecord, task: Task) -> dict[str, Any]:
+    known = {
+        **exam.model_dump(),
+        "seen_accuracy": exam.seen / task.seen_cells,
+        "held_out_accuracy": exam.held_out / task.held_out_cells,
+        **{name: None if exam.ranks is None else exam.ranks[name][-1] for name in SPECTRAL},
+    }
+    return {name: known[name] for name in EXAM}

@@ -10,7 +10,7 @@ from grokbench.board.trust import Reproduction, current, reproductions, trust
 from grokbench.board.verdicts import LEVEL, Verdict
 from grokbench.report import task_table
 
-VERDICT_COLUMNS = ("of", "cells run again", "repeated to the bit", "new runs", "p", "sandbox", "machine", "result")
+VERDICT_COLUMNS = ("of", "cells run again", "repeated to the bit", "times compared", "p", "sandbox", "machine", "result")
 
 
 def page(one: Standing, standing: Sequence[Standing]) -> str:
@@ -52,7 +52,7 @@ def _verdict_cells(verdict: Verdict, present: bool) -> list[str]:
         "these files" if present else "earlier files",
         inert(", ".join(f"{task} seed {seed}" for task, seed in verdict.cells)),
         f"{len(verdict.repeated)} of {len(verdict.cells)}",
-        inert(", ".join(f"{task} {times}" for task, times in verdict.fresh.items())),
+        inert("; ".join(f"{task} {times}" for task, times in verdict.fresh.items())),
         f"{verdict.p:.4f}",
         "yes" if verdict.sandboxed else "no",
         inert(", ".join([where.device, f"{where.threads} threads", *versions])),
