@@ -1,4 +1,4 @@
-"""The command line: grokbench list | run | score | plot | calibrate | submit | check | verify | pull | board."""
+"""The command line: grokbench list | run | score | plot | calibrate | reproduce | submit | check | verify | pull | board."""
 
 import sys
 from collections.abc import Callable
@@ -39,6 +39,7 @@ def run(
     salt: str = "",
     max_steps: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    probes: bool = False,
 ) -> int:
     """Run agents on tasks with seeds; what is finished already isn't done again, and a killed run goes on where it was.
 
@@ -51,6 +52,7 @@ def run(
         salt: fresh instances that nobody could have tuned to; empty for the published ones.
         max_steps: stop every run at the last exam within this many steps and mark it incomplete.
         device: where agents compute.
+        probes: train linear probes on every layer at every doubling of the steps; the records keep what they find.
     """
     from grokbench.agents import find_recipe
     from grokbench.runs import runner
@@ -59,7 +61,7 @@ def run(
 
     plans = runner.plan(tasks, suite, [find_recipe(name) for name in agents], seeds, salt)
     with Progress(sum(len(one.seeds) for one in plans)) as progress:
-        complete = runner.run(plans, Store(out), progress, device, max_steps)
+        complete = runner.run(plans, Store(out), progress, device, max_steps, probes)
     return 0 if complete else 1
 
 
@@ -122,6 +124,34 @@ def calibrate(
     with Progress(sum(len(one.seeds) for one in plans)) as progress:
         runner.run(plans, Store(out), progress, device, max_steps)
     print(task_table(find_records([out])[0]))
+    return 0
+
+
+def reproduce(
+    study: Positional[str],
+    scale: Literal["small", "paper"] = "small",
+    runs: Path = Path("runs/reproduce"),
+    out: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> int:
+    """Run a paper's grid and set each of its statements beside what is measured: a report with figures.
+
+    Args:
+        study: deep-grokking, omnigrok, pattern-learning or model-wise.
+        scale: small takes minutes on two CPU cores; paper has the paper's own settings and is sized for a GPU.
+        runs: the folder of runs, which studies share; what is finished there isn't run again.
+        out: the report's folder; default: benchmarks/<study>.
+        device: where agents compute.
+    """
+    from grokbench.reproduce import reproduce as make
+    from grokbench.reproduce.report import statements_table
+
+    folder = out or Path("benchmarks") / study
+    statements = make(study, scale, runs, folder, device)
+    if statements is None:
+        print("some runs are incomplete: the same command goes on where they are", file=sys.stderr)
+        return 1
+    print(f"{statements_table(statements)}\n\n{folder / 'README.md'}")
     return 0
 
 
@@ -332,6 +362,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "score": score,
     "plot": plot,
     "calibrate": calibrate,
+    "reproduce": reproduce,
     "submit": submit,
     "check": check,
     "verify": verify,

@@ -26,6 +26,7 @@ def test_list_shows_formula_size_budget_and_source() -> None:
     ("arguments", "why"),
     [
         (("run", "--agents", "mpl", "--suite", "mini"), "did you mean 'mlp'"),
+        (("reproduce", "grokking"), "expected one of deep-grokking"),
         (("run", "--agents", "nowhere:Agent", "--suite", "mini"), "can't find the agent"),
         (("run", "--agents", "none.toml", "--suite", "mini"), "can't read the recipe"),
         (("run", "--agents", "mlp", "--suite", "miny"), "expected one of mini"),

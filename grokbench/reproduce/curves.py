@@ -1,0 +1,113 @@
+"""What is measured on a study's runs: curves over steps, and the numbers that statements are about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokbench.patterns import Fit, fit
+from grokbench.protocol import PROTOCOL
+from grokbench.runs.records import RunRecord
+from grokbench.stages import Delay, delayed_generalization, rank_falls, surges
+
+Array = NDArray[np.float64]
+NUMERICAL = "deep_grokking_rank_code"
+TUNNEL = 0.75  # of the width: "Deep Grokking" counts a layer of 400 units as tunnel where its rank is below 300
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One run, exam by exam: T exams, L layers shown."""
+
+    record: RunRecord
+
+    @cached_property
+    def steps(self) -> Array:
+        """(T,) the steps of the exams."""
+        return np.array([exam.step for exam in self.record.exams], dtype=float)
+
+    @cached_property
+    def train(self) -> Array:
+        """(T,) train accuracy."""
+        return np.array([exam.seen for exam in self.record.exams]) / self.record.parsed_task().seen_cells
+
+    @cached_property
+    def held_out(self) -> Array:
+        """(T,) held-out accuracy."""
+        return np.array([exam.held_out for exam in self.record.exams]) / self.record.parsed_task().held_out_cells
+
+    def rank(self, measure: str = "effective_rank") -> Array:
+        """(T, L) a rank of every layer; NaN where the features weren't finite."""
+        layers = len(self._last("ranks")[measure])
+        return np.array([exam.ranks[measure] if exam.ranks else [np.nan] * layers for exam in self.record.exams])
+
+    def watched(self, name: str) -> tuple[Array, Array]:
+        """What was watched under this name: the steps (t,) at which it was, and a number per layer (t, layers)."""
+        found = [(exam.step, exam.watched[name]) for exam in self.record.exams if exam.watched and name in exam.watched]
+        return np.array([step for step, _ in found], dtype=float), np.array([numbers for _, numbers in found], dtype=float)
+
+    @property
+    def final(self) -> float:
+        """Held-out accuracy at the end."""
+        return float(self.held_out[-1])
+
+    @property
+    def memorized(self) -> float | None:
+        """The first step with train accuracy at the protocol's threshold."""
+        return self.record.outcome.steps_to_memorize
+
+    @cached_property
+    def delay(self) -> Delay | None:
+        """How late it generalised, None if not late."""
+        return delayed_generalization(self.steps, self.train, self.held_out)
+
+    @cached_property
+    def stages(self) -> int:
+        """The number of surges of held-out accuracy."""
+        return len(surges(self.steps, self.held_out))
+
+    @cached_property
+    def half(self) -> float | None:
+        """The step at which held-out accuracy is halfway from where it is at memorisation to its best."""
+        if self.memorized is None:
+            return None
+        best = np.maximum.accumulate(self.held_out)
+        start = best[self.steps == self.memorized][0]
+        return float(self.steps[np.argmax(best >= (start + best[-1]) / 2)])
+
+    @cached_property
+    def fit(self) -> Fit:
+        """Two patterns fitted to it."""
+        return fit(self.steps, self.train, self.held_out)
+
+    def falls(self, measure: str = "effective_rank", layer: int = -1) -> int:
+        """How often a layer's rank falls, with rises between."""
+        return len(rank_falls(self.steps, self.rank(measure)[:, layer]))
+
+    def rank_around(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
+        """A layer's rank at memorisation (or first) and at the end."""
+        rank = self.rank(measure)[:, layer]
+        start = rank[self.steps == self.memorized] if self.memorized else rank[:1]
+        return float(start[0]), float(rank[-1])
+
+    def tunnel(self, width: int, measure: str = NUMERICAL) -> int:
+        """The number of last hidden layers in a row whose rank at the end is below `TUNNEL` of the width."""
+        length = 0
+        for rank in reversed(self.rank(measure)[-1]):
+            if rank >= TUNNEL * width:
+                break
+            length += 1
+        return length
+
+    def _last(self, name: str) -> dict[str, list[float]]:
+        found = next((content for exam in reversed(self.record.exams) if (content := getattr(exam, name))), None)
+        if found is None:
+            raise ValueError(f"{self.record.task} {self.record.agent.name} seed {self.record.seed} has no {name}")
+        return dict(found)
+
+
+def memorizes(curves: Sequence[Curves]) -> bool:
+    """Whether all of them fit their training data."""
+    return all(PROTOCOL.memorized <= one.train.max() for one in curves)

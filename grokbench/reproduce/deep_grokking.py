@@ -1,0 +1,204 @@
+"""Fan, Pascanu, Jaggi 2024, "Deep Grokking: Would Deep Neural Networks Generalize Better?" (arXiv 2405.19454)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+
+from grokbench.reproduce.curves import NUMERICAL, Curves
+from grokbench.reproduce.figures import draw_panels
+from grokbench.reproduce.grids import Batch, Deep, Measured, Scale
+from grokbench.reproduce.report import Finding, Statement, spread, table
+
+TITLE = "Deep Grokking (Fan, Pascanu, Jaggi 2024)"
+SMALL = "mnist5k-n1000"
+DOUBLE = Deep(SMALL, 6, 8.0, 0.05, dtype="float64")
+MEASURES = ("effective_rank", "srank", "participation_ratio", "stable_rank", NUMERICAL, "deep_grokking_rank_paper")
+
+
+def batches(scale: Scale) -> list[Batch]:
+    """The runs. `paper` has the paper's settings (the first N images, float64, 10⁵ steps), with three seeds instead of one."""
+    if scale == "small":
+        grid = [Batch(tuple(Deep(SMALL, d, a, g) for a in (1.0, 8.0) for g in (0.02, 0.05)), (0, 1, 2)) for d in (3, 6)]
+        return [*grid, Batch((DOUBLE,), (0,))]
+    by_depth = [paper(n, depth, 0.01) for depth in (4, 8, 12) for n in (5000, 7000)]
+    by_decay = [paper(n, 12, decay) for n in (2000, 5000) for decay in (0.005, 0.01, 0.05)]
+    return [Batch((one,), (0, 1, 2)) for one in dict.fromkeys(by_depth + by_decay)]
+
+
+def paper(n: int, depth: int, decay: float) -> Deep:
+    """One of the paper's own settings."""
+    return Deep(f"mnist-first-n{n}", depth, 8.0, decay, width=400, steps=100_000, dtype="float64")
+
+
+def statements(measured: Measured) -> list[Statement]:
+    """Each statement of the paper and of what follows from it at the small scale."""
+    small = [Deep(SMALL, d, a, g) for d in (3, 6) for a in (1.0, 8.0) for g in (0.02, 0.05)]
+    late = [one for one in small if one.alpha == 8]
+    early = [one for one in small if one.alpha == 1]
+    made: list[tuple[str, str, Sequence[Deep], Callable[[Sequence[list[Curves]]], Finding]]] = [
+        ("α = 8: grokking, held-out accuracy rises long after train accuracy", "Fig. 2", late, _delayed),
+        ("without the large initialisation there is no grokking (α = 1)", "setup", early, _not_delayed),
+        ("deeper networks generalise later (α = 8, depths 3 and 6)", "Fig. 2", late, _later_with_depth),
+        ("the rank of the features falls as the network generalises", "Fig. 3", late, _rank_falls),
+        ("deep networks generalise in two surges (depth 6)", "Fig. 2", late[2:], _two_stages),
+        ("their feature rank falls, rises and falls again: double descent (depth 6)", "Fig. 3", late[2:], _double_descent),
+        ("the deeper network has the longer tunnel", "Fig. 4", late, _longer_tunnel),
+    ]
+    n5000, n7000 = ([paper(n, depth, 0.01) for depth in (4, 8, 12)] for n in (5000, 7000))
+    decays = {n: [paper(n, 12, decay) for decay in (0.005, 0.01, 0.05)] for n in (2000, 5000)}
+    made += [
+        ("N = 5000, γ = .01: all depths grok, later with depth 4, 8, 12", "Fig. 2", n5000, _later_with_depth),
+        ("N = 7000: depth 4 generalises without grokking", "Fig. 2", n7000[:1], _not_delayed),
+        ("N = 7000: depths 8 and 12 generalise in two stages", "Fig. 2", n7000[1:], _two_stages),
+        ("N = 7000: the rank of depths 8 and 12 has a double descent", "Fig. 3", n7000[1:], _double_descent),
+        ("depth 12, N = 2000: γ = .005 fails", "Fig. 6", decays[2000][:1], _fails),
+        ("depth 12, N = 2000: γ = .01 groks", "Fig. 6", decays[2000][1:2], _delayed),
+        ("depth 12, N = 2000: γ = .05 has two stages", "Fig. 6", decays[2000][2:], _two_stages),
+        ("depth 12, N = 5000: γ = .005 generalises without grokking", "Fig. 6", decays[5000][:1], _not_delayed),
+        ("depth 12, N = 5000: γ = .01 groks", "Fig. 6", decays[5000][1:2], _delayed),
+        ("depth 12, N = 5000: γ = .05 has two stages", "Fig. 6", decays[5000][2:], _two_stages),
+        ("N = 5000: tunnels of 1, 3 and 6 layers at depths 4, 8, 12", "Fig. 4", n5000, _tunnels((1, 3, 6))),
+        ("N = 7000: tunnels of 1, 5 and 6 layers at depths 4, 8, 12", "Fig. 4", n7000, _tunnels((1, 5, 6))),
+    ]
+    return [
+        Statement(text, where, test([measured[one] for one in needed]) if all(one in measured for one in needed) else None)
+        for text, where, needed, test in made
+    ]
+
+
+def tables(measured: Measured) -> list[str]:
+    """Every setting's numbers, and what the dtype and the rank's definition do to one net's ranks."""
+    rows = [_row(setting, seeds) for setting, seeds in measured.items() if isinstance(setting, Deep)]
+    headers = (
+        "depth",
+        "α",
+        "γ",
+        "dtype",
+        "seeds",
+        "memorised at",
+        "held-out halfway at",
+        "delay",
+        "held out at the end",
+        "stages",
+        "effective rank, last layer: memorised → end",
+        "tunnel, layers",
+    )
+    parts = [table(headers, rows)]
+    single = Deep(DOUBLE.task, DOUBLE.depth, DOUBLE.alpha, DOUBLE.decay, DOUBLE.width, DOUBLE.steps)
+    if DOUBLE in measured and single in measured:
+        both = [(name, measured[setting][0]) for name, setting in (("float32", single), ("float64", DOUBLE))]
+        ranks = [[measure, *(_last_ranks(one, measure) for _, one in both)] for measure in MEASURES]
+        text = (
+            f"Seed 0 of depth {DOUBLE.depth}, α = {DOUBLE.alpha:g}, γ = {DOUBLE.decay:g} at its end, layer by layer, by dtype:"
+        )
+        parts += [text, table(("measure", *(name for name, _ in both)), ranks)]
+    return parts
+
+
+def figures(measured: Measured, folder: Path) -> list[str]:
+    """One picture for each depth; returns their names."""
+    names = []
+    for depth in sorted({setting.depth for setting in measured if isinstance(setting, Deep)}):
+        settings = [s for s in measured if isinstance(s, Deep) and s.depth == depth and s.dtype == _dtype(measured)]
+        panels = [(f"{s.task}, α = {s.alpha:g}, γ = {s.decay:g}", measured[s]) for s in settings]
+        names.append(f"depth-{depth}.png")
+        draw_panels(panels, folder / names[-1])
+    return names
+
+
+def _dtype(measured: Measured) -> str:
+    return next(setting.dtype for setting in measured if isinstance(setting, Deep))
+
+
+def _row(setting: Deep, seeds: Sequence[Curves]) -> list[str]:
+    starts, ends = zip(*(one.rank_around() for one in seeds), strict=True)
+    delays = [one.delay.ratio if one.delay else None for one in seeds]
+    return [
+        str(setting.depth),
+        f"{setting.alpha:g}",
+        f"{setting.decay:g}",
+        setting.dtype,
+        str(len(seeds)),
+        spread([one.memorized for one in seeds]),
+        spread([one.half for one in seeds]),
+        "none" if not any(delays) else f"×{spread(delays, 1)}",
+        spread([100 * one.final for one in seeds], 1) + " %",
+        ", ".join(str(one.stages) for one in seeds),
+        f"{mean(starts):.1f} → {mean(ends):.1f}",
+        ", ".join(str(one.tunnel(setting.width)) for one in seeds),
+    ]
+
+
+def _last_ranks(one: Curves, measure: str) -> str:
+    return ", ".join(f"{rank:.0f}" for rank in one.rank(measure)[-1])
+
+
+def _count(groups: Sequence[list[Curves]], holds: Callable[[Curves], bool]) -> tuple[int, int]:
+    runs = [one for seeds in groups for one in seeds]
+    return sum(map(holds, runs)), len(runs)
+
+
+def _delayed(groups: Sequence[list[Curves]]) -> Finding:
+    found, runs = _count(groups, lambda one: one.delay is not None)
+    ratios = [one.delay.ratio for seeds in groups for one in seeds if one.delay]
+    return Finding(f"{found} of {runs} runs; {spread(ratios, 1)} times the steps to memorise", found > runs / 2)
+
+
+def _not_delayed(groups: Sequence[list[Curves]]) -> Finding:
+    found, runs = _count(groups, lambda one: one.delay is None)
+    ends = [100 * one.final for seeds in groups for one in seeds]
+    return Finding(f"{found} of {runs} runs without delay; held out {spread(ends, 1)} % at the end", found > runs / 2)
+
+
+def _fails(groups: Sequence[list[Curves]]) -> Finding:
+    ends = [100 * one.final for seeds in groups for one in seeds]
+    return Finding(f"held out {spread(ends, 1)} % at the end", max(ends) < 50)
+
+
+def _later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
+    """`groups` by depth, the shallow ones first; within a depth by whatever else differs."""
+    depths = [one.record.agent.hyperparameters["network"]["depth"] for one in (seeds[0] for seeds in groups)]
+    by_depth: dict[int, list[float | None]] = {depth: [] for depth in depths}
+    for depth, seeds in zip(depths, groups, strict=True):
+        by_depth[depth] += [one.half for one in seeds]
+    text = "; ".join(f"depth {depth}: {spread(steps)}" for depth, steps in by_depth.items())
+    means = [mean(s for s in steps if s is not None) if any(steps) else float("inf") for steps in by_depth.values()]
+    return Finding(f"held-out accuracy halfway at step {text}", means == sorted(means) and len(set(means)) > 1)
+
+
+def _rank_falls(groups: Sequence[list[Curves]]) -> Finding:
+    found, runs = _count(groups, lambda one: one.rank_around()[1] < 0.9 * one.rank_around()[0])
+    starts, ends = zip(*(one.rank_around() for seeds in groups for one in seeds), strict=True)
+    text = f"{mean(starts):.1f} when memorised, {mean(ends):.1f} at the end"
+    return Finding(f"{found} of {runs} runs; effective rank of the last layer {text}", found > runs / 2)
+
+
+def _two_stages(groups: Sequence[list[Curves]]) -> Finding:
+    found, runs = _count(groups, lambda one: one.stages > 1)
+    return Finding(f"{found} of {runs} runs", found > runs / 2)
+
+
+def _double_descent(groups: Sequence[list[Curves]]) -> Finding:
+    numerical, runs = _count(groups, lambda one: one.falls(NUMERICAL) > 1)
+    entropic, _ = _count(groups, lambda one: one.falls() > 1)
+    text = f"numerical rank of the last layer: {numerical} of {runs} runs; effective rank: {entropic} of {runs}"
+    return Finding(text, numerical > runs / 2)
+
+
+def _longer_tunnel(groups: Sequence[list[Curves]]) -> Finding:
+    by_depth: dict[int, list[int]] = {}
+    for seeds in groups:
+        network = seeds[0].record.agent.hyperparameters["network"]
+        by_depth.setdefault(network["depth"], []).extend(one.tunnel(network["width"]) for one in seeds)
+    text = "; ".join(f"depth {depth}: {spread(lengths, 1)} layers" for depth, lengths in by_depth.items())
+    means = [mean(lengths) for lengths in by_depth.values()]
+    return Finding(text, means == sorted(means) and len(set(means)) > 1)
+
+
+def _tunnels(expected: Sequence[int]) -> Callable[[Sequence[list[Curves]]], Finding]:
+    def test(groups: Sequence[list[Curves]]) -> Finding:
+        found = [[one.tunnel(400) for one in seeds] for seeds in groups]
+        text = "; ".join(", ".join(map(str, lengths)) for lengths in found)
+        return Finding(text, all(round(mean(f)) == e for f, e in zip(found, expected, strict=True)))
+
+    return test
