@@ -95,7 +95,7 @@ def test_deep_grokkings_statements() -> None:
         Deep(TASK, depth, alpha, decay): [curves_of(Deep(TASK, depth, alpha, decay), seed, *shape) for seed in (0, 1)]
         for depth in (3, 6)
         for alpha, shape in alphas.items()
-        for decay in (0.02, 0.05)
+        for decay in deep_grokking.DECAYS
     }
     found = {one.text: one.verdict for one in deep_grokking.statements(as_published)}
     assert found["α = 8: grokking, held-out accuracy rises long after train accuracy"] == "reproduced"

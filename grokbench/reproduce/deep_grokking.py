@@ -11,14 +11,15 @@ from grokbench.reproduce.report import Finding, Statement, spread, table
 
 TITLE = "Deep Grokking (Fan, Pascanu, Jaggi 2024)"
 SMALL = "mnist5k-n1000"
-DOUBLE = Deep(SMALL, 6, 8.0, 0.05, dtype="float64")
+DECAYS = (0.05, 0.2)
+DOUBLE = Deep(SMALL, 6, 8.0, 0.2, dtype="float64")
 MEASURES = ("effective_rank", "srank", "participation_ratio", "stable_rank", NUMERICAL, "deep_grokking_rank_paper")
 
 
 def batches(scale: Scale) -> list[Batch]:
     """The runs. `paper` has the paper's settings (the first N images, float64, 10⁵ steps), with three seeds instead of one."""
     if scale == "small":
-        grid = [Batch(tuple(Deep(SMALL, d, a, g) for a in (1.0, 8.0) for g in (0.02, 0.05)), (0, 1, 2)) for d in (3, 6)]
+        grid = [Batch(tuple(Deep(SMALL, d, a, g) for a in (1.0, 8.0) for g in DECAYS), (0, 1, 2)) for d in (3, 6)]
         return [*grid, Batch((DOUBLE,), (0,))]
     by_depth = [paper(n, depth, 0.01) for depth in (4, 8, 12) for n in (5000, 7000)]
     by_decay = [paper(n, 12, decay) for n in (2000, 5000) for decay in (0.005, 0.01, 0.05)]
@@ -32,7 +33,7 @@ def paper(n: int, depth: int, decay: float) -> Deep:
 
 def statements(measured: Measured) -> list[Statement]:
     """Each statement of the paper and of what follows from it at the small scale."""
-    small = [Deep(SMALL, d, a, g) for d in (3, 6) for a in (1.0, 8.0) for g in (0.02, 0.05)]
+    small = [Deep(SMALL, d, a, g) for d in (3, 6) for a in (1.0, 8.0) for g in DECAYS]
     late = [one for one in small if one.alpha == 8]
     early = [one for one in small if one.alpha == 1]
     made: list[tuple[str, str, Sequence[Deep], Callable[[Sequence[list[Curves]]], Finding]]] = [
