@@ -26,9 +26,9 @@ check: $(VENV)/.ready
 pull: $(VENV)/.ready
 	$(BIN)/grokbench pull --base $(BASE) --head $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(TAKE),--take $(TAKE))
 
-# Some of an entry's cells again: make verify ENTRY=… SALT=… CELLS=1
+# Some of an entry's cells again: make verify ENTRY=… SALT=… CELLS=2
 verify: $(VENV)/.ready
-	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) --cells $(or $(CELLS),1) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(TRUSTED),--no-sandbox)
+	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) --cells $(or $(CELLS),2) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(TRUSTED),--no-sandbox)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -126,7 +126,8 @@ def verify(
         with watch(sum(len(one.seeds) for one in plans)) as watcher:
             runner.run(plans, Store(Path(scratch) / "runs"), watcher)
         records, _ = find_records([Path(scratch) / "runs"])
-    return judge(entry, salt, chosen, records, sandboxed or image is not None)
+    # What a container computes with isn't known here, so there nothing has to repeat to the bit.
+    return judge(entry, salt, chosen, records, sandboxed or image is not None, comparable=image is None)
 
 
 def mixed(entry: Entry, salt: str) -> str:
@@ -144,8 +145,15 @@ def plans_of(entry: Entry, chosen: Sequence[Cell], recipe: RemoteRecipe, salt: s
     return plans
 
 
-def judge(entry: Entry, salt: str, chosen: Sequence[Cell], records: Sequence[RunRecord], sandboxed: bool) -> Verdict:
-    """What the runs made again say of the claimed ones."""
+def judge(
+    entry: Entry,
+    salt: str,
+    chosen: Sequence[Cell],
+    records: Sequence[RunRecord],
+    sandboxed: bool,
+    comparable: bool = True,
+) -> Verdict:
+    """What the runs made again say of the claimed ones; `comparable` where their `where` says what they ran on."""
     claimed = {place(run): run for run in entry.runs}
     failed = [
         f"{run.task} seed {run.seed}{' salted' if run.salt else ''}: {run.incomplete}" for run in records if run.incomplete
@@ -153,7 +161,8 @@ def judge(entry: Entry, salt: str, chosen: Sequence[Cell], records: Sequence[Run
     complete = [run for run in records if run.incomplete is None]
     again = {place(run): run for run in complete if not run.salt}
     repeated = [cell for cell in chosen if cell in again and again[cell].exams == claimed[cell].exams]
-    differing = [cell for cell in chosen if cell in again and cell not in repeated and again[cell].where == claimed[cell].where]
+    same = [cell for cell in chosen if comparable and cell in again and again[cell].where == claimed[cell].where]
+    differing = [cell for cell in same if cell not in repeated]
     new: dict[str, list[int]] = defaultdict(list)
     for run in complete:
         if run.salt or (place(run) in chosen and place(run) not in repeated):

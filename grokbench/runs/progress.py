@@ -44,7 +44,7 @@ class Progress:
     def __init__(self, planned: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, soft_wrap=True)
         self.planned = planned
-        self.rows: dict[tuple[str, str, int], tuple[Task, _Row]] = {}
+        self.rows: dict[tuple[str, str, str, int], tuple[Task, _Row]] = {}
         self.done = 0
         self._last_line = 0.0
         self._live = Live(console=self.console, refresh_per_second=4, get_renderable=self._table)
@@ -81,7 +81,7 @@ class Progress:
         self.console.print(message, highlight=False)
 
     def _row(self, cell: Cell, seed: int) -> _Row:
-        return self.rows.setdefault((cell.task.id, cell.recipe.name, seed), (cell.task, _Row()))[1]
+        return self.rows.setdefault((cell.task.id, cell.recipe.name, cell.salt, seed), (cell.task, _Row()))[1]
 
     def _line(self, cell: Cell, seed: int, row: _Row) -> str:
         cells = _cells(cell.task, row)
@@ -95,7 +95,7 @@ class Progress:
         for name in ("task", "agent", "seed", "step", "train", "held out", "effective rank", "ETA"):
             table.add_column(name, justify="left" if name in ("task", "agent", "ETA") else "right")
         room = max(5, self.console.size.height - 4)
-        for (task_id, agent, seed), (task, row) in list(self.rows.items())[-room:]:
+        for (task_id, agent, _, seed), (task, row) in list(self.rows.items())[-room:]:
             table.add_row(task_id, agent, str(seed), *_cells(task, row), style="" if not row.how else "dim")
         return table
 

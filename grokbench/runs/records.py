@@ -221,9 +221,21 @@ def where_now(device: str, dtype: str | None) -> Where:
         except PackageNotFoundError:
             continue
     commit, dirty = _code_state()
-    name = torch.cuda.get_device_name() if torch is not None and device == "cuda" else platform.machine()
+    name = torch.cuda.get_device_name() if torch is not None and device == "cuda" else _cpu()
     threads = torch.get_num_threads() if torch is not None else 1
     return Where(versions=versions, device=f"{device} ({name})", dtype=dtype, threads=threads, commit=commit, dirty=dirty)
+
+
+def _cpu() -> str:
+    """This CPU, and the instructions that torch uses on it: others round differently."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        models = []
+    torch = sys.modules.get("torch")
+    capability = [] if torch is None else [torch.backends.cpu.get_cpu_capability()]
+    return ", ".join([*(models[:1] or [platform.processor() or platform.machine()]), *capability])
 
 
 @cache
