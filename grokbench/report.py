@@ -86,11 +86,11 @@ def score_table(records: Iterable[RunRecord], style: str = "simple") -> str:
 
 def report(records: list[RunRecord], style: str = "simple") -> str:
     """Both tables with what they mean."""
-    agent = scoring.reference().agent
+    agents = ", ".join(f"`{agent}`" for agent in scoring.reference().agents)
     seeds = len(PROTOCOL.official_seeds)
     legend = (
         f"Steps are medians over seeds; RMST is the mean of min(T, budget). Score: times faster than the pinned reference,\n"
-        f"`{agent}`, on the same seeds, geometric mean over tasks. Official entries have all {seeds} seeds."
+        f"{agents}, on the same seeds, geometric mean over tasks. Official entries have all {seeds} seeds."
     )
     return f"{task_table(records, style)}\n\n{score_table(records, style)}\n\n{legend}"
 

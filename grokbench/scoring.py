@@ -137,10 +137,14 @@ def beats_chance(task: Task, exams: Sequence[Exam]) -> bool:
 
 @dataclass(frozen=True)
 class Reference:
-    """The pinned runs that a score is measured against: per task its budget and every seed's T."""
+    """The pinned runs that a score is measured against.
 
-    agent: str
-    recipe_hash: str
+    Attributes:
+        agents: the recipe's hash of every agent that made them: one for tables, one for images.
+        tasks: every task's T, seed by seed.
+    """
+
+    agents: Mapping[str, str]
     tasks: Mapping[str, Times]
 
     def rmst(self, task: Task, seeds: Sequence[int]) -> float:
@@ -162,4 +166,4 @@ def reference() -> Reference:
     """The reference that ships with this grokbench."""
     content = json.loads((files("grokbench") / "data" / "reference.json").read_text(encoding="utf-8"))
     tasks = {task: {int(seed): t for seed, t in times.items()} for task, times in content["tasks"].items()}
-    return Reference(content["agent"], content["recipe_hash"], tasks)
+    return Reference(content["agents"], tasks)

@@ -90,11 +90,12 @@ def test_the_reference_covers_mini_and_fits_the_budgets() -> None:
         assert pinned.rmst(task, [0, 1]) == scoring.rmst([times[0], times[1]], task.budget)
 
 
-def test_the_reference_is_the_recipe_that_ships() -> None:
-    """Its hash is that of the recipe now in the package."""
+def test_the_references_are_the_recipes_that_ship() -> None:
+    """Their hashes are those of the recipes now in the package."""
     from grokbench.agents import find_recipe
 
-    assert find_recipe(scoring.reference().agent).hash == scoring.reference().recipe_hash
+    agents = scoring.reference().agents
+    assert {name: find_recipe(name).hash for name in agents} == agents
 
 
 SAMPLES = st.lists(st.integers(1, 50), min_size=3, max_size=3)

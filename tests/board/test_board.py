@@ -161,4 +161,4 @@ def test_the_committed_leaderboard_stands() -> None:
     checked = check_all(LEADERBOARD / "entries")
     assert [str(f) for one in checked for f in one.findings if f.refused] == []
     assert drift(checked, LEADERBOARD) == []
-    assert scoring.reference().agent == "transformer"
+    assert "transformer" in scoring.reference().agents

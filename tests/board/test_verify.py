@@ -181,6 +181,7 @@ def test_a_run_that_differs(tmp_path: Path) -> None:
     here = judge(entry, "s", [cell], [other], sandboxed=True)
     assert here.differing == [cell]
     assert not here.passed
+    assert judge(entry, "s", [cell], [other], sandboxed=True, comparable=False).passed
     elsewhere = other.model_copy(update={"where": other.where.model_copy(update={"threads": 1})})
     there = judge(entry, "s", [cell], [elsewhere], sandboxed=True)
     assert there.differing == []
