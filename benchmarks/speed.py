@@ -1,59 +1,63 @@
 """How fast the baselines train: `make bench` writes speed.json and the tables between the marks in README.md.
 
 Every variant takes its turn in every round, so that a busy neighbour slows all of them; ratios are taken within a round.
+`python -m benchmarks.speed deep` measures a part again and leaves the others as they are.
 """
 
 import json
 import math
-import multiprocessing
-import platform
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from tabulate import tabulate
 
 from baselines.mlp import ACTIVATIONS, MLP
 from baselines.networks import Network
 from baselines.training import NetworkAgent
 from benchmarks.readme import replace_section
+from benchmarks.speed_tables import tables
+from benchmarks.timing import CUDA, DEVICE, Runner, Trainer, machine, rates, ratio, spread
 from grokbench.agents import Recipe, Spec, find_recipe
 from grokbench.exams import Examiner
+from grokbench.reproduce.grids import Deep
 from grokbench.runs import runner
 from grokbench.runs.progress import Progress
 from grokbench.runs.store import Store, find_records
 from grokbench.tasks import Instance, make_instance, parse_id
 
 HERE = Path(__file__).parent
-TASK = "add_mod97-0.3"
+TASK, IMAGES = "add_mod97-0.3", "mnist5k-n1000"
 RECIPES = ("mlp", "transformer", "transformer2")
 VARIANTS = ("plain", "plain, last position", "fast", "fast, compiled")
 MODULI = (31, 47, 67, 97, 113)
-ROUNDS, SECONDS = 5, 1.0  # per variant
 RUN_STEPS = 3_000
 PRODUCT = (2048, 1024, 256)
 PRODUCT_FLOPS = 2 * math.prod(PRODUCT)
-CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if CUDA else "cpu"
 SEEDS = (1, 4, 16, 64) if CUDA else (1, 4, 16)
-
-Trainer = Callable[[int], Any]  # takes so many steps
-Spread = tuple[float, float, float]  # median, least, most
+MEMBERS = (1, 6, 12)  # of a batch of deep MLPs
 
 
 def agent_on(recipe: str, instances: list[Instance]) -> NetworkAgent:
     """The recipe's agent, reset on these instances of one task."""
-    agent, task = find_recipe(recipe).make(), instances[0].task
+    agent = find_recipe(recipe).make()
     assert isinstance(agent, NetworkAgent)
+    start(agent, instances)
+    return agent
+
+
+def start(agent: NetworkAgent, instances: list[Instance]) -> None:
+    """Reset the agent on these instances of one task."""
+    task = instances[0].task
     observation = Examiner(instances, agent.feature_dims).observations(range(len(instances)))
     seeds = tuple(instance.agent_seed for instance in instances)
     agent.reset(observation, Spec(task.symbols, task.cells, task.budget, agent.feature_dims, DEVICE, seeds))
-    return agent
 
 
 def instances_of(task_id: str, seeds: int) -> list[Instance]:
@@ -114,67 +118,6 @@ def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
             optimizer.step()
 
     return learn
-
-
-class Runner:
-    """A trainer in a process of its own, as its user would run it: no variant's memory or threads touch another's."""
-
-    def __init__(self, make: Callable[..., Trainer], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, make, arguments), daemon=True)
-        self._process.start()
-        self.first_step = self.seconds(1)
-
-    def seconds(self, steps: int) -> float:
-        """The wall-clock seconds that so many steps take."""
-        self._here.send(steps)
-        return float(self._here.recv())
-
-    def stop(self) -> int:
-        """End the process; the most bytes that it needed beyond those at its start."""
-        self._here.send(0)
-        peak = int(self._here.recv())
-        self._process.join()
-        return peak
-
-
-def _serve(pipe: Connection, make: Callable[..., Trainer], arguments: tuple[Any, ...]) -> None:
-    before = _peak_bytes()
-    learn = make(*arguments)
-    while steps := pipe.recv():
-        started = time.perf_counter()
-        learn(steps)
-        if CUDA:
-            torch.cuda.synchronize()
-        pipe.send(time.perf_counter() - started)
-    pipe.send(torch.cuda.max_memory_allocated() if CUDA else _peak_bytes() - before)
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process has held; 0 where the system doesn't tell (getrusage would give its parent's)."""
-    lines = [line.split() for line in _lines("/proc/self/status") if line.startswith("VmHWM:")]
-    return 1024 * int(lines[0][1]) if lines else 0
-
-
-def rates(runners: dict[Any, Runner]) -> dict[Any, list[float]]:
-    """Steps per second of each, round by round, each taking its turn."""
-    steps = {name: max(3, round(SECONDS * 5 / one.seconds(5))) for name, one in runners.items()}
-    measured: dict[Any, list[float]] = {name: [] for name in runners}
-    for _ in range(ROUNDS):
-        for name, one in runners.items():
-            measured[name].append(steps[name] / one.seconds(steps[name]))
-    return measured
-
-
-def spread(values: list[float]) -> Spread:
-    """Median, least and most."""
-    return statistics.median(values), min(values), max(values)
-
-
-def ratio(values: list[float], over: list[float]) -> Spread:
-    """The spread of the ratios, round by round."""
-    return spread([a / b for a, b in zip(values, over, strict=True)])
 
 
 def product_trainer() -> Trainer:
@@ -298,112 +241,86 @@ def _whole_run(recipe: Recipe) -> tuple[Any, float]:
     return records[0], wall
 
 
-def machine() -> dict[str, Any]:
-    """What all of this ran on."""
-    processor = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor()
-    )
-    return {
-        "processor": processor,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if CUDA else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__.split("+")[0],
-        "system": platform.system(),
-    }
+def deep_recipes(members: int) -> list[Recipe]:
+    """So many settings of a deep MLP: seeds aside, every other one has another weight decay."""
+    base = Deep(IMAGES, 6, 8.0, 0.05).cell.recipe
+    decays = [0.05 if member % 2 else 0.1 for member in range(members)]
+    changed = [base.hyperparameters["training"] | {"weight_decay": decay} for decay in decays]
+    return [replace(base, hyperparameters=base.hyperparameters | {"training": training}) for training in changed]
 
 
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
+def deep_trainer(members: int, plain: bool) -> Trainer:
+    """The steps of so many members together, or of one in plain PyTorch."""
+    instances = [make_instance(parse_id(IMAGES), seed) for seed in range(members)]
+    if plain:
+        return plain_deep_trainer(instances[0])
+    made = [recipe.make() for recipe in deep_recipes(members)]
+    agent = NetworkAgent.together(cast(list[NetworkAgent], made))
+    start(agent, instances)
+    return agent.learn
 
 
-def tables(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    where = results["machine"]
-    device = where["gpu"] or "no GPU"
-    parts = [
-        f"{where['processor']}, {where['threads']} threads, {device}; Python {where['python']}, torch {where['torch']}. "
-        f"Medians of {ROUNDS} rounds, least to most in brackets; `{TASK}`, float32. Of products: of the rate of this machine's "
-        "best matrix product in the same round. Memory: the most that the process needed beyond its libraries.",
-        _table(
-            ("recipe", "one seed", "steps/s", "over plain", "of products", "compiling", "memory"),
-            (
-                (
-                    row["recipe"],
-                    row["variant"],
-                    _shown(row["steps_per_second"]),
-                    _shown(row["over_plain"], "×", 2),
-                    f"{row['share_of_products'][0]:.0%}" if row["share_of_products"] else "",
-                    f"{row['compile_seconds']:.0f} s" if row["compile_seconds"] else "",
-                    _memory(row),
-                )
-                for row in results["variants"]
-            ),
-        ),
-        _table(
-            ("recipe", "seeds together", "seed-steps/s", "over one after another", "over plain", "memory"),
-            (
-                (
-                    row["recipe"],
-                    row["seeds"],
-                    _shown(row["seed_steps_per_second"]),
-                    _shown(row["over_one_after_another"], "×", 2),
-                    _shown(row["over_plain"], "×", 2),
-                    _memory(row),
-                )
-                for row in results["seeds"]
-            ),
-        ),
-        _table(
-            ("whole run of", "steps", "exams", "steps/s", "over plain training", "exams take", "outside learn and act"),
-            (
-                (
-                    row["recipe"],
-                    f"{row['steps']:,}",
-                    row["exams"],
-                    f"{row['steps_per_second']:.1f}",
-                    f"×{row['over_plain']:.2f}",
-                    f"{row['exams_share']:.1%}",
-                    f"{row['harness_share']:.1%}",
-                )
-                for row in results["runs"]
-            ),
-        ),
-        _table(
-            ("transformer at p", "training cells", "steps/s", "memory"),
-            ((row["p"], f"{row['cells']:,}", _shown(row["steps_per_second"]), _memory(row)) for row in results["moduli"]),
-        ),
+def plain_deep_trainer(instance: Instance) -> Trainer:
+    """The same network as anyone would write and train it."""
+    widths = [784, *[200] * 5, 10]
+    layers = [layer for a, b in pairwise(widths) for layer in (torch.nn.Linear(a, b, device=DEVICE), torch.nn.ReLU())]
+    network = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
+    inputs = torch.tensor(instance.shown_inputs[instance.seen], device=DEVICE)
+    answers = torch.tensor(instance.shown_answers[instance.seen], device=DEVICE)
+    targets = torch.nn.functional.one_hot(answers, 10).float()
+
+    def learn(steps: int) -> None:
+        order = torch.empty(0, dtype=torch.int64, device=DEVICE)
+        for _ in range(steps):
+            if not len(order):
+                order = torch.randperm(len(inputs), device=DEVICE)
+            index, order = order[:200], order[200:]
+            optimizer.zero_grad()
+            loss = torch.nn.functional.mse_loss(network(inputs[index]), targets[index])
+            torch.autograd.backward(loss)
+            optimizer.step()
+
+    return learn
+
+
+def measure_deep() -> list[dict[str, Any]]:
+    """Member-steps per second of deep MLPs together, over those of the same nets one after another in plain PyTorch."""
+    runners: dict[Any, Runner] = {members: Runner(deep_trainer, members, False) for members in MEMBERS}
+    runners["plain"] = Runner(deep_trainer, 1, True)
+    measured = rates(runners)
+    memory = {name: one.stop() for name, one in runners.items()}
+    together = {members: [members * rate for rate in measured[members]] for members in MEMBERS}
+    return [
+        {
+            "members": members,
+            "member_steps_per_second": spread(together[members]),
+            "over_plain": ratio(together[members], measured["plain"]),
+            "peak_memory": memory[members],
+        }
+        for members in MEMBERS
     ]
-    return "\n\n".join(parts)
 
 
-def _table(headers: tuple[str, ...], rows: Any) -> str:
-    return tabulate(list(rows), headers, tablefmt="github", disable_numparse=True)
+PARTS: dict[str, Callable[[], Any]] = {
+    "variants": lambda: [row for recipe in RECIPES for row in measure_variants(recipe)],
+    "seeds": lambda: [row for recipe in RECIPES for row in measure_seeds(recipe)],
+    "runs": lambda: [measure_run(recipe) for recipe in RECIPES],
+    "moduli": measure_moduli,
+    "deep": measure_deep,
+}
 
 
-def _memory(row: dict[str, Any]) -> str:
-    return f"{row['peak_memory'] / 2**20:,.0f} MiB"
-
-
-def _shown(values: Spread, sign: str = "", digits: int = 1) -> str:
-    median, least, most = (f"{value:,.{digits}f}" for value in values)
-    return f"{sign}{median} [{least}–{most}]"
-
-
-def main() -> None:
-    """Measure, write the JSON beside this file, and put the tables into README.md."""
-    results = {
-        "machine": machine(),
-        "variants": [row for recipe in RECIPES for row in measure_variants(recipe)],
-        "seeds": [row for recipe in RECIPES for row in measure_seeds(recipe)],
-        "runs": [measure_run(recipe) for recipe in RECIPES],
-        "moduli": measure_moduli(),
-    }
+def main(parts: Sequence[str]) -> None:
+    """Measure these parts, or all; write the JSON beside this file, and put the tables into README.md."""
     name = "speed-cuda" if CUDA else "speed"
-    (HERE / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    path = HERE / f"{name}.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if parts else {}
+    results |= {"machine": machine(), "task": TASK} | {part: PARTS[part]() for part in parts or PARTS}
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     replace_section(name, tables(results))
     print(tables(results))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -132,7 +132,7 @@ def test_model_wise_statements() -> None:
     shapes = {2: ([0.1] * 9, [0.05] * 9), 4: (LATE[0], [0.05] * 9), 8: (LATE[0], [0.05] * 9), 16: LATE[:2], 32: LATE[:2]}
     shapes = {w: (t, [min(1.0, 1.1 * x) for x in h]) for w, (t, h) in shapes.items()}
     measured: Any = {
-        Wide(model_wise.TASK, w, 1.0, 500): [curves_of(Wide(model_wise.TASK, w, 1.0, 500), 0, t, h, LATE[2])]
+        Wide("div_mod23-0.7", w, 1, 1.0, 500): [curves_of(Wide("div_mod23-0.7", w, 1, 1.0, 500), 0, t, h, LATE[2])]
         for w, (t, h) in shapes.items()
     }
     found = [one.verdict for one in model_wise.statements(measured)]

@@ -58,30 +58,32 @@ class Deep(Setting):
 
 @dataclass(frozen=True)
 class Wide(Setting):
-    """A causal transformer of two layers and one head on a table, followed to `steps`: Davies et al. 2023 vary its width."""
+    """A transformer with one head on a table, followed to `steps`: Davies et al. 2023 vary the width of one with two layers."""
 
     task: str
     width: int
+    layers: int
     decay: float
     steps: int
 
     @property
     def cell(self) -> Cell:
         """The task and the recipe of its runs."""
-        network = {"width": self.width, "heads": 1, "layers": 2}
+        network = {"width": self.width, "heads": 1}
+        network |= {"mlp_width": 4 * self.width} if self.layers == 1 else {"layers": self.layers}
         training = {
             "learning_rate": 1e-3,
             "weight_decay": self.decay,
             "betas": [0.9, 0.98],
             "warmup": 10,
-            "batch_size": 512,
+            "batch_size": 0 if self.layers == 1 else 512,
             "loss": "cross_entropy",
             "dtype": "float32",
             "seeds_together": 10,
         }
-        name = f"decoder-width{self.width}-decay{self.decay:g}"
-        recipe = Recipe(name, "baselines.agents:decoder", {"network": network, "training": training})
-        return Cell(parse_id(f"{self.task}-to{self.steps}"), recipe)
+        name = f"transformer-layers{self.layers}-width{self.width}-decay{self.decay:g}"
+        target = "baselines.agents:transformer" if self.layers == 1 else "baselines.agents:decoder"
+        return Cell(parse_id(f"{self.task}-to{self.steps}"), Recipe(name, target, {"network": network, "training": training}))
 
 
 @dataclass(frozen=True)
