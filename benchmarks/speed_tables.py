@@ -13,8 +13,8 @@ def tables(results: dict[str, Any]) -> str:
     device = where["gpu"] or "no GPU"
     parts = [
         f"{where['processor']}, {where['threads']} threads, {device}; Python {where['python']}, torch {where['torch']}. "
-        f"Medians of {ROUNDS} rounds, least to most in brackets; `{results['task']}`, float32. Of products: of the rate of this "
-        "machine's best matrix product in the same round. Memory: the most that the process needed beyond its libraries.",
+        f"Medians of {ROUNDS} rounds, least to most in brackets; `{results['task']}`, float32. Of products: of the rate of "
+        "this machine's best matrix product in the same round. Memory: the most that the process needed beyond its libraries.",
         _table(
             ("recipe", "one seed", "steps/s", "over plain", "of products", "compiling", "memory"),
             (

@@ -15,7 +15,7 @@ from grokbench.reproduce.report import Finding, Statement, spread, table
 
 TITLE = "Pattern learning speeds (Davies, Langosco, Krueger 2023)"
 TIMES = np.arange(1, 301, dtype=float)  # the toy model's steps
-TASKS = ("add_mod47-0.7", "mul_mod47-0.7", "div_mod47-0.7")
+TASKS = ("add_mod47-0.7", "mul_mod47-0.7", "div_mod47-0.7-to6000")
 GOOD_FIT = 0.05  # accuracy, root mean square
 MOST_SHARED = 0.5  # generalization of a pattern that mostly memorises
 
