@@ -1,0 +1,97 @@
+"""Runs of several recipes as one batch: each as alone, resumed where they were, those that end early, what can't be joined."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grokbench.agents import Recipe, find_recipe
+from grokbench.protocol import PROTOCOL
+from grokbench.runs import runner
+from grokbench.runs.records import RunRecord, read_record
+from grokbench.runs.store import Cell, Store
+from grokbench.tasks import parse_id
+from tests.runs.test_runner import Silent
+
+TASK = parse_id("add_mod11-0.6-to400")
+
+
+def recipe(name: str, **training: Any) -> Recipe:
+    """The MLP in float64 with some of its training changed."""
+    base = find_recipe("mlp")
+    changed = base.hyperparameters["training"] | {"dtype": "float64", "seeds_together": 6} | training
+    return Recipe(name, base.target, base.hyperparameters | {"training": changed})
+
+
+CELLS = tuple(Cell(TASK, recipe(f"decay-{decay:g}", weight_decay=decay)) for decay in (0.0, 0.3, 3.0))
+
+
+def run(plan: runner.Plan, out: Path, **options: Any) -> dict[tuple[str, int], RunRecord]:
+    """Make the runs; their records by recipe and seed."""
+    store = Store(out)
+    runner.run([plan], store, Silent(), "cpu", **options)
+    return {(c.recipe.name, seed): read_record(store.record_path(c, seed)) for c in plan.cells for seed in plan.seeds}
+
+
+def counts(record: RunRecord) -> list[tuple[int, int, int]]:
+    """Its exams' steps and right answers."""
+    return [(exam.step, exam.seen, exam.held_out) for exam in record.exams]
+
+
+def test_every_run_is_as_it_is_alone(tmp_path: Path) -> None:
+    """Right answers are the same, ranks and losses to rounding, and each record stands with its own recipe."""
+    joint = run(runner.Plan(CELLS, (0, 1)), tmp_path / "joint")
+    for cell in CELLS:
+        alone = run(runner.Plan((cell,), (0, 1)), tmp_path / "alone")
+        for key, record in alone.items():
+            assert joint[key].agent.hash == cell.recipe.hash
+            assert joint[key].batch == [0, 1] * 3
+            assert counts(joint[key]) == counts(record)
+            losses = np.array([[exam.loss for exam in one.exams] for one in (joint[key], record)], dtype=float)
+            np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+    assert counts(joint["decay-0", 0]) != counts(joint["decay-3", 0])
+
+
+def test_a_stopped_batch_goes_on(tmp_path: Path) -> None:
+    """Stopped half-way and run again, a joint batch ends to the bit where it ends in one go."""
+    plan = runner.Plan(CELLS, (0, 1))
+    whole = run(plan, tmp_path / "whole")
+    stopped = run(plan, tmp_path / "parts", max_steps=150)
+    assert {record.incomplete for record in stopped.values()} == {"stopped: --max-steps 150"}
+    resumed = run(plan, tmp_path / "parts")
+    for key, record in whole.items():
+        assert resumed[key].exams == record.exams
+        assert resumed[key].incomplete is None
+    assert not list((tmp_path / "parts").rglob("*.safetensors"))
+
+
+def test_members_that_end_leave(tmp_path: Path) -> None:
+    """A member that diverges leaves; those that stay go on with their own hyperparameters, as if it had never been."""
+    wild = Cell(TASK, recipe("wild", learning_rate=1e30))
+    found = run(runner.Plan((CELLS[0], wild, CELLS[2]), (0, 1)), tmp_path)
+    assert {found["wild", seed].outcome.end for seed in (0, 1)} == {"diverged"}
+    assert found["wild", 0].exams[-1].step < 400
+    for cell in (CELLS[0], CELLS[2]):
+        alone = run(runner.Plan((cell,), (0, 1)), tmp_path / "alone")
+        for key, record in alone.items():
+            assert counts(found[key]) == counts(record)
+
+
+def test_what_does_not_train_together(tmp_path: Path) -> None:
+    """Recipes with another batch size are told apart, run by run, and nothing is written as complete."""
+    cells = (CELLS[0], Cell(TASK, recipe("other", batch_size=10)))
+    store, watcher = Store(tmp_path), Silent()
+    assert not runner.run([runner.Plan(cells, (0,))], store, watcher, "cpu")
+    assert all("differ in nothing but" in how for how in watcher.ends)
+
+
+@pytest.mark.parametrize("probes", [False, True])
+def test_probes_change_nothing(tmp_path: Path, probes: bool) -> None:
+    """With probes the run is the same, and the records hold what they found at every doubling."""
+    record = run(runner.Plan(CELLS[:1], (0,)), tmp_path, probes=probes)["decay-0", 0]
+    plain = run(runner.Plan(CELLS[:1], (0,)), tmp_path / "plain")["decay-0", 0]
+    assert counts(record) == counts(plain)
+    found = [exam.step for exam in record.exams if exam.watched]
+    assert found == ([10, 20, 40, 70, 130, 260] if probes else [])
+    assert list(PROTOCOL.grid(400))[:4] == [10, 20, 30, 40]
