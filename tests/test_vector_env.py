@@ -1,0 +1,113 @@
+"""The vector environment: its members are environments, seed for seed."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.oracle_for_tests import assert_same, member_of, stacked, started, vector
+
+
+def test_a_vector_is_its_members_seed_for_seed() -> None:
+    """The same observations, rewards, flags and infos as three single runs; a member that has ended rests."""
+    envs, singles = vector(), [started(seed=5 + i) for i in range(3)]
+    observations, infos = envs.reset(seed=5)
+    for i, env in enumerate(singles):
+        observation, info = env.reset(seed=5 + i)
+        assert_same({name: value[i] for name, value in observations.items()}, observation)
+        assert_same(member_of(infos, i), info)
+    ended: list[tuple[Any, Any] | None] = [None] * 3
+    for exam in range(200):
+        # The first generalises at 50, the second diverges at 120, the third is censored at 300.
+        actions = stacked(envs, [25, 24, 7], exam)
+        if exam == 11:
+            actions["features"][1, 0, 0] = np.nan
+        for i in range(3):
+            if ended[i]:
+                actions["answers"][i] = -99
+                actions["features"][i] = np.nan
+        observations, rewards, terminated, truncated, infos = envs.step(actions)
+        assert observations in envs.observation_space
+        for i, env in enumerate(singles):
+            if ended[i]:
+                assert (rewards[i], (terminated[i], truncated[i])) == (0, ended[i])
+                assert observations["updates"][i] == 0
+                assert member_of(infos, i) == {}
+                continue
+            own = {name: value[i] for name, value in actions.items()}
+            observation, reward, over, cut, info = env.step(own)
+            assert_same({name: value[i] for name, value in observations.items()}, observation)
+            assert (rewards[i], terminated[i], truncated[i]) == (reward, over, cut)
+            assert_same(member_of(infos, i), info)
+            ended[i] = (over, cut) if over or cut else None
+        if all(ended):
+            break
+    assert ended == [(True, False), (True, False), (False, True)]
+    last = envs.step({"answers": None, "features": None})
+    np.testing.assert_array_equal(last[1], np.zeros(3))
+    np.testing.assert_array_equal(last[2], [True, True, False])
+    np.testing.assert_array_equal(last[3], [False, False, True])
+
+
+def test_vector_seeds() -> None:
+    """A number counts up, a list is taken as it is, and None draws and reports."""
+    envs = vector()
+    assert envs.reset(seed=4)[1]["seed"].tolist() == [4, 5, 6]
+    assert envs.reset(seed=[9, 9, 2])[1]["seed"].tolist() == [9, 9, 2]
+    assert [instance.seed for instance in envs.instances] == [9, 9, 2]
+    assert len(set(envs.reset()[1]["seed"].tolist())) == 3
+    with pytest.raises(ValueError, match="expected 3 seeds"):
+        envs.reset(seed=[1, 2])
+    for seed in (2**63, 2**63 - 2, [0, 0, 2**64], "abc", 1.5):
+        with pytest.raises(ValueError, match="a seed is a whole number"):
+            envs.reset(seed=seed)  # type: ignore[arg-type]
+
+
+def test_reset_mask_restarts_some() -> None:
+    """The others go on where they were, on the clock they had."""
+    envs = vector()
+    with pytest.raises(ValueError, match="the first reset starts every member"):
+        envs.reset(seed=0, options={"reset_mask": np.array([True, False, True])})
+    envs.reset(seed=0)
+    for exam in range(5):
+        envs.step(stacked(envs, [25, 0, 0], exam))
+    kept = [instance.fingerprint for instance in envs.instances]
+    observations, infos = envs.reset(seed=[7, None, None], options={"reset_mask": np.array([True, False, False])})
+    assert member_of(infos, 0) == {"seed": 7, "step": 0}
+    assert member_of(infos, 1) == member_of(infos, 2) == {}
+    assert [instance.seed for instance in envs.instances] == [7, 1, 2]
+    assert [instance.fingerprint for instance in envs.instances[1:]] == kept[1:]
+    assert observations["updates"].tolist() == [10, 10, 10]
+    _, rewards, terminated, _, infos = envs.step(stacked(envs, [0, 0, 0]))
+    assert infos["step"].tolist() == [10, 60, 60]
+    assert not terminated.any()
+    assert rewards * 300 == pytest.approx([-10, -10, -10])
+    with pytest.raises(ValueError, match=r"reset_mask must have shape \(3,\)"):
+        envs.reset(options={"reset_mask": np.array([True])})
+
+
+def test_a_wrong_vector_action_changes_nothing() -> None:
+    """A bad row of a live member, or a wrong number of rows, moves nobody's clock."""
+    envs = vector()
+    envs.reset(seed=0)
+    good = stacked(envs, [0, 0, 0])
+    bad = {**good, "answers": good["answers"].copy()}
+    bad["answers"][2, 3] = 7
+    for action, message in ((bad, "answers lie in"), ({k: v[:2] for k, v in good.items()}, r"shape \(3, 49\)")):
+        with pytest.raises(ValueError, match=message):
+            envs.step(action)
+    assert envs.step(good)[4]["step"].tolist() == [10, 10, 10]
+
+
+def test_vector_tensors() -> None:
+    """Tensors, with a member that has ended among them, give the infos that arrays give."""
+    arrays, tensors = vector(), vector()
+    arrays.reset(seed=0)
+    tensors.reset(seed=0)
+    for exam in range(7):
+        actions = stacked(arrays, [25, 0, 3], exam)
+        expected = arrays.step(actions)[4]
+        found = tensors.step({name: torch.from_numpy(value) for name, value in actions.items()})[4]
+        for i in range(3):
+            assert member_of(found, i) == pytest.approx(member_of(expected, i), rel=1e-9)
