@@ -1,6 +1,7 @@
 """Papers reproduced: the grid of runs, what is measured on them, and each published statement with a verdict.
 
-Every study is a module with a `TITLE`, `batches(scale)`, `statements`, `tables` and `figures` of what was measured.
+Every study is a module with a `TITLE`, what its `SMALL_SCALE` is, `batches(scale)`, and `statements`, `tables` and `figures` of
+what was measured.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ class Study(Protocol):
     """What a study's module offers."""
 
     TITLE: str
+    SMALL_SCALE: str  # what the small scale has instead of the paper's settings
 
     def batches(self, scale: Scale) -> list[Batch]:
         """The runs, batch by batch."""
@@ -84,6 +86,7 @@ def _report(
         f"# {study.TITLE}",
         f"`grokbench reproduce {name} --scale {scale}`: {verdicts(statements)}.",
         _about(records),
+        *([study.SMALL_SCALE] if scale == "small" else []),
         statements_table(statements),
         *(f"![{Path(picture).stem}]({picture})" for picture in pictures),
         *study.tables(measured),

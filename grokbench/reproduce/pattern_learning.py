@@ -14,6 +14,10 @@ from grokbench.reproduce.grids import Baseline, Batch, Measured, Scale
 from grokbench.reproduce.report import Finding, Statement, spread, table
 
 TITLE = "Pattern learning speeds (Davies, Langosco, Krueger 2023)"
+SMALL_SCALE = (
+    "The toy model is the paper's, number for number. The fits are this project's: the paper fits nothing to real runs. Three seeds; "
+    "`--scale paper` takes all ten."
+)
 TIMES = np.arange(1, 301, dtype=float)  # the toy model's steps
 TASKS = ("add_mod47-0.7", "mul_mod47-0.7", "div_mod47-0.7-to6000")
 GOOD_FIT = 0.05  # accuracy, root mean square
