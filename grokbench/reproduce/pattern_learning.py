@@ -15,8 +15,8 @@ from grokbench.reproduce.report import Finding, Statement, spread, table
 
 TITLE = "Pattern learning speeds (Davies, Langosco, Krueger 2023)"
 SMALL_SCALE = (
-    "The toy model is the paper's, number for number. The fits are this project's: the paper fits nothing to real runs. Three seeds; "
-    "`--scale paper` takes all ten."
+    "The toy model is the paper's, number for number. The fits are this project's: the paper fits nothing to real runs. "
+    "Three seeds; `--scale paper` takes all ten."
 )
 TIMES = np.arange(1, 301, dtype=float)  # the toy model's steps
 TASKS = ("add_mod47-0.7", "mul_mod47-0.7", "div_mod47-0.7-to6000")
