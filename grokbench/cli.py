@@ -22,8 +22,10 @@ def list_(suite: str | None = None) -> int:
 
     from grokbench.tasks import list_suites, list_tasks
 
-    rows = [(t.id, t.formula, f"{t.seen_cells} of {t.cells}", t.budget, t.source) for t in list_tasks(suite)]
-    print(tabulate(rows, ["task", "formula", "seen cells", "budget (steps)", "source"], intfmt=","))
+    rows = [
+        (t.id, t.formula, f"{t.seen_cells} of {t.cells}", t.budget, f"{t.threshold:.1%}", t.source) for t in list_tasks(suite)
+    ]
+    print(tabulate(rows, ["task", "formula", "seen cells", "budget (steps)", "generalises at", "source"], intfmt=","))
     if suite is None:
         suites = [(s.name, len(s.tasks), s.control, s.about) for s in list_suites()]
         print("\n" + tabulate(suites, ["suite", "tasks", "control", "about"]))

@@ -174,14 +174,17 @@ def _all() -> Digits:
 
 
 def _from_hub(part: str) -> Digits:
+    elsewhere = f"name a folder with the original files (train-images-idx3-ubyte and so on, .gz or not) in the environment variable {FOLDER}"
     try:
         from datasets import load_dataset
+
+        rows = load_dataset("ylecun/mnist", split={"train": "train", "t10k": "test"}[part])
     except ModuleNotFoundError:
         raise ValueError(
-            f"the full MNIST comes from the Hugging Face Hub, pip install 'grokbench[images]', or from a folder with the "
-            f"original files (train-images-idx3-ubyte and so on, .gz or not) that the environment variable {FOLDER} names"
+            f"the full MNIST comes from the Hugging Face Hub: pip install 'grokbench[images]', or {elsewhere}"
         ) from None
-    rows = load_dataset("ylecun/mnist", split={"train": "train", "t10k": "test"}[part])
+    except OSError as error:
+        raise ValueError(f"can't get MNIST from the Hugging Face Hub ({error}): {elsewhere}") from error
     pixels = np.stack([np.asarray(image, dtype=np.uint8).reshape(PIXELS) for image in rows["image"]])
     return pixels, np.asarray(rows["label"], dtype=np.int64)
 

@@ -151,6 +151,21 @@ def test_a_missing_package_is_named(name: str, module: str, monkeypatch: pytest.
     images.digits.cache_clear()
 
 
+def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the Hub can't be reached the error says what else will do."""
+    hub = ModuleType("datasets")
+
+    def load_dataset(name: str, split: str) -> None:
+        raise ConnectionError(f"Couldn't reach {name!r}")
+
+    hub.load_dataset = load_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    monkeypatch.delenv(FOLDER, raising=False)
+    images.digits.cache_clear()
+    with pytest.raises(ValueError, match=f"Couldn't reach 'ylecun/mnist'.*environment variable {FOLDER}"):
+        make_images("mnist-n9", 0)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
