@@ -174,7 +174,9 @@ def _all() -> Digits:
 
 
 def _from_hub(part: str) -> Digits:
-    elsewhere = f"name a folder with the original files (train-images-idx3-ubyte and so on, .gz or not) in the environment variable {FOLDER}"
+    elsewhere = (
+        f"name a folder with the original files, train-images-idx3-ubyte and so on, in the environment variable {FOLDER}"
+    )
     try:
         from datasets import load_dataset
 
