@@ -102,8 +102,9 @@ def multi_stage(steps: Curve, accuracy: Curve, rise: float = MINIMAL_RISE) -> bo
 def delayed_generalization(steps: Curve, train: Curve, held_out: Curve, delay: float = DELAY) -> Delay | None:
     """How late the network generalises, None if not late: what held-out accuracy gains after memorisation, and when.
 
-    `train` and `held_out` are accuracies (T,) at `steps` (T,). Late is: a surge starts after memorisation, and half the gain
-    comes at `delay` times the steps or later. A surge that memorisation interrupts is ordinary learning that tapers off.
+    `train` and `held_out` are accuracies (T,) at `steps` (T,). Late is: a surge starts after memorisation, or the one that it
+    falls into has most of the rise still to come, and half of what is gained then comes at `delay` times the steps or later.
+    What gains less is learning that tapers off.
 
     Raises:
         ValueError: as `surges` does, of either curve.
@@ -111,9 +112,12 @@ def delayed_generalization(steps: Curve, train: Curve, held_out: Curve, delay: f
     at, seen = curve(steps, train, "train accuracy")
     x, y = _best_so_far(steps, held_out)
     memorized = float(at[seen >= PROTOCOL.memorized].min(initial=np.inf))
-    if not any(surge.start >= memorized for surge in surges(steps, held_out)):
+    if np.isinf(memorized):
         return None
     before, after = float(np.interp(np.log10(memorized), x, y)), float(y[-1])
+    late = [surge for surge in surges(steps, held_out) if surge.stop > memorized]
+    if not late or (late[-1].start < memorized and after - before <= before - y[0]):
+        return None
     found = Delay(memorized, float(10 ** x[np.argmax(y >= (before + after) / 2)]), before, after)
     return found if found.ratio >= delay and after - before >= MINIMAL_RISE else None
 

@@ -207,6 +207,17 @@ def test_delay_after_a_first_stage() -> None:
     assert (found.before, found.after) == pytest.approx((0.6, 0.95), abs=0.01)
 
 
+def test_a_slow_surge_that_began_before_memorisation() -> None:
+    """A seventh of the rise is there when the training data is memorised, as in deep networks: still late, noise or not."""
+    middle = np.log10(MEMORIZED) + 0.8
+    held_out = 0.1 + 0.8 * sigmoid(middle, 0.45)
+    found = delayed_generalization(STEPS, TRAIN, held_out)
+    assert found is not None
+    assert found.before > 0.2
+    assert found.ratio > 4
+    assert all(delayed_generalization(STEPS, TRAIN, exams(held_out, seed)) for seed in range(50))
+
+
 @pytest.mark.parametrize(
     ("train", "held_out"),
     [
