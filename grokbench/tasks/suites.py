@@ -31,7 +31,7 @@ CORE = (
     "sub_mod67-0.5",
     "div_mod59-0.6",
 )
-DEEP = ("mnist5k-n500", "mnist5k-n1000", "mnist5k-n2000")
+DEEP = ("mnist5k-n500", "mnist5k-n1000")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ BUDGETS: dict[str, int] = {
     "div_mod59-0.6": 20_000,
     "mnist5k-n500": 50_000,
     "mnist5k-n1000": 50_000,
-    "mnist5k-n2000": 50_000,
     "random_mnist5k-n1000": 2_000,
 }
 
