@@ -1,5 +1,6 @@
-"""Baseline agents, written to be read: an MLP and two transformers, batched over seeds, on CPU or GPU.
+"""Baseline agents, written to be read: MLPs and two transformers, batched over seeds, on CPU or GPU.
 
-`questions.py` holds the one idea behind their speed, `mlp.py`, `transformer.py` and `decoder.py` the networks, `training.py`
-the loop around them, `recipes/` the hyperparameters.
+`questions.py` holds the one idea behind their speed on tables; `mlp.py`, `transformer.py`, `decoder.py` and `deep_mlp.py` are
+networks, `methods.py` says how one is trained, `cohort.py` takes the steps, `training.py` is the agent, `recipes/` has the
+hyperparameters.
 """

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from baselines.decoder import Decoder
 from baselines.deep_mlp import DeepMLP
 from baselines.filters import FILTERS
+from baselines.methods import Training
 from baselines.mlp import MLP
 from baselines.muon import MuonSettings
 from baselines.networks import Network
-from baselines.training import NetworkAgent, Training
+from baselines.training import NetworkAgent
 from baselines.transformer import Transformer
 
 Settings = TypeVar("Settings")

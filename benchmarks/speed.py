@@ -88,7 +88,7 @@ class Compiled:
 def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
     """One seed in plain PyTorch: every question's whole sequence (MLP: `one_hot @ weights`), torch's own AdamW."""
     agent = agent_on(recipe, instances_of(task_id, 1))
-    cohort, settings, network = agent.cohorts[0], agent.training, agent.network
+    cohort, settings, network = agent.cohorts[0], agent.method.training, agent.method.network
     parameters = {name: p[0].detach().clone().requires_grad_() for name, p in cohort.parameters.items()}
     inputs = torch.stack([cohort.questions.first.symbols[0], cohort.questions.second.symbols[0]], dim=1)
     answers, symbols = cohort.answers[0], agent.spec.symbols

@@ -74,7 +74,7 @@ class PlainAgent(NetworkAgent):
     def __init__(self, recipe: str) -> None:
         agent = find_recipe(recipe).make()
         assert isinstance(agent, NetworkAgent)
-        super().__init__(Plain(agent.network), replace(agent.training, dtype="float64"))
+        super().__init__(Plain(agent.method.network), replace(agent.method.training, dtype="float64"))
 
 
 @pytest.mark.parametrize(

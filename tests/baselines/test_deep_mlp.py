@@ -109,7 +109,7 @@ def test_training_is_pytorchs() -> None:
     optimizer = torch.optim.AdamW(list(parameters.values()), lr=1e-3, weight_decay=0.1)
     for _ in range(12):
         optimizer.zero_grad()
-        torch.autograd.backward(nn.functional.mse_loss(ours.network.plain(parameters, x)[0], wanted))
+        torch.autograd.backward(nn.functional.mse_loss(ours.method.network.plain(parameters, x)[0], wanted))
         optimizer.step()
     ours.learn(12)
     for name, p in parameters.items():
