@@ -78,7 +78,10 @@ BUDGETS: dict[str, int] = {
     "random_mnist5k-n1000": 2_000,
 }
 
-THRESHOLDS: dict[str, float] = {}
+THRESHOLDS: dict[str, float] = {
+    "mnist5k-n500": 0.817,
+    "mnist5k-n1000": 0.844,
+}
 
 
 def standard_names() -> list[str]:
