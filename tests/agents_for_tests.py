@@ -39,6 +39,17 @@ class AddingAgent:
         self.random.bit_generator.state = state["random"]
 
 
+class ReportingAgent(AddingAgent):
+    """Reports what it is told to."""
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+
+    def learn(self, steps: int) -> dict[str, Any]:
+        """Report."""
+        return super().learn(steps) | {"told": self.report}
+
+
 class RaisingAgent(AddingAgent):
     """Breaks after fifty steps."""
 

@@ -95,3 +95,19 @@ def test_probes_change_nothing(tmp_path: Path, probes: bool) -> None:
     found = [exam.step for exam in record.exams if exam.watched]
     assert found == ([10, 20, 40, 70, 130, 260] if probes else [])
     assert list(PROTOCOL.grid(400))[:4] == [10, 20, 30, 40]
+
+
+@pytest.mark.parametrize(
+    ("report", "kept"),
+    [(2.5, [2.5]), ([1, 2], [1.0, 2.0]), ("text", "numbers"), ([[1.0]], "shape")],
+)
+def test_what_an_agent_reports_to_be_watched(tmp_path: Path, report: Any, kept: Any) -> None:
+    """Numbers, one per layer, are kept unless one isn't finite; anything else fails the run by name."""
+    cell = Cell(parse_id("add_mod5-0.5"), Recipe("told", "tests.agents_for_tests:ReportingAgent", {"report": report}))
+    record = run(runner.Plan((cell,), (0,)), tmp_path, max_steps=30)["told", 0]
+    if isinstance(kept, str):
+        assert record.incomplete is not None
+        assert "learn reported 'told'" in record.incomplete
+        assert kept in record.incomplete
+    else:
+        assert record.exams[0].watched == {"told": kept}
