@@ -44,29 +44,29 @@ def statements(measured: Measured) -> list[Statement]:
     late = [one for one in small if one.alpha == 8]
     early = [one for one in small if one.alpha == 1]
     made: list[tuple[str, str, Sequence[Deep], Callable[[Sequence[list[Curves]]], Finding]]] = [
-        ("α = 8: grokking, held-out accuracy rises long after train accuracy", "Fig. 2", late, _delayed),
-        ("without the large initialisation there is no grokking (α = 1)", "setup", early, _not_delayed),
+        ("α = 8: grokking, held-out accuracy rises long after train accuracy", "abstract", late, _delayed),
+        ("without the large initialisation there is no grokking (α = 1)", "asked here", early, _not_delayed),
         ("deeper networks generalise later (α = 8, depths 3 and 6)", "Fig. 2", late, _later_with_depth),
-        ("the rank of the features falls as the network generalises", "Fig. 3", late, _rank_falls),
-        ("deep networks generalise in two surges (depth 6)", "Fig. 2", late[2:], _two_stages),
-        ("their feature rank falls, rises and falls again: double descent (depth 6)", "Fig. 3", late[2:], _double_descent),
-        ("the deeper network has the longer tunnel", "Fig. 4", late, _longer_tunnel),
+        ("the rank of the features falls as the network generalises", "abstract", late, _rank_falls),
+        ("deep networks generalise in two surges (depth 6)", "abstract", late[2:], _two_stages),
+        ("their feature rank falls, rises and falls again: double descent (depth 6)", "abstract", late[2:], _double_descent),
+        ("the deeper network has the longer tunnel", "text", late, _longer_tunnel),
     ]
     n5000, n7000 = ([paper(n, depth, 0.01) for depth in (4, 8, 12)] for n in (5000, 7000))
     decays = {n: [paper(n, 12, decay) for decay in (0.005, 0.01, 0.05)] for n in (2000, 5000)}
     made += [
         ("N = 5000, γ = .01: all depths grok, later with depth 4, 8, 12", "Fig. 2", n5000, _later_with_depth),
-        ("N = 7000: depth 4 generalises without grokking", "Fig. 2", n7000[:1], _not_delayed),
-        ("N = 7000: depths 8 and 12 generalise in two stages", "Fig. 2", n7000[1:], _two_stages),
-        ("N = 7000: the rank of depths 8 and 12 has a double descent", "Fig. 3", n7000[1:], _double_descent),
-        ("depth 12, N = 2000: γ = .005 fails", "Fig. 6", decays[2000][:1], _fails),
-        ("depth 12, N = 2000: γ = .01 groks", "Fig. 6", decays[2000][1:2], _delayed),
-        ("depth 12, N = 2000: γ = .05 has two stages", "Fig. 6", decays[2000][2:], _two_stages),
-        ("depth 12, N = 5000: γ = .005 generalises without grokking", "Fig. 6", decays[5000][:1], _not_delayed),
-        ("depth 12, N = 5000: γ = .01 groks", "Fig. 6", decays[5000][1:2], _delayed),
-        ("depth 12, N = 5000: γ = .05 has two stages", "Fig. 6", decays[5000][2:], _two_stages),
-        ("N = 5000: tunnels of 1, 3 and 6 layers at depths 4, 8, 12", "Fig. 4", n5000, _tunnels((1, 3, 6))),
-        ("N = 7000: tunnels of 1, 5 and 6 layers at depths 4, 8, 12", "Fig. 4", n7000, _tunnels((1, 5, 6))),
+        ("N = 7000: depth 4 generalises without grokking", "text", n7000[:1], _not_delayed),
+        ("N = 7000: depths 8 and 12 generalise in two stages", "text", n7000[1:], _two_stages),
+        ("N = 7000: the rank of depths 8 and 12 has a double descent", "abstract", n7000[1:], _double_descent),
+        ("depth 12, N = 2000: γ = .005 fails", "text", decays[2000][:1], _fails),
+        ("depth 12, N = 2000: γ = .01 groks", "text", decays[2000][1:2], _delayed),
+        ("depth 12, N = 2000: γ = .05 has two stages", "text", decays[2000][2:], _two_stages),
+        ("depth 12, N = 5000: γ = .005 generalises without grokking", "text", decays[5000][:1], _not_delayed),
+        ("depth 12, N = 5000: γ = .01 groks", "text", decays[5000][1:2], _delayed),
+        ("depth 12, N = 5000: γ = .05 has two stages", "text", decays[5000][2:], _two_stages),
+        ("N = 5000: tunnels of 1, 3 and 6 layers at depths 4, 8, 12", "text", n5000, _tunnels((1, 3, 6))),
+        ("N = 7000: tunnels of 1, 5 and 6 layers at depths 4, 8, 12", "text", n7000, _tunnels((1, 5, 6))),
     ]
     return [
         Statement(text, where, test([measured[one] for one in needed]) if all(one in measured for one in needed) else None)

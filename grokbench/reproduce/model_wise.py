@@ -1,6 +1,5 @@
 """Davies, Langosco, Krueger 2023, section 3 (arXiv 2303.06173): grokking as the model grows, at a fixed number of steps."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -53,7 +52,6 @@ def statements(measured: Measured) -> list[Statement]:
                 "Fig. 5",
                 _jumps(row),
             ),
-            Statement(f"the larger model generalises sooner{note}", "Fig. 4", _sooner(row)),
         ]
     return made
 
@@ -184,16 +182,3 @@ def _jumps(row: Row) -> Finding:
     ]
     text = f"{levels[0]}; {levels[1]}; largest step {jump:+.0%} from width {a} to {b}"
     return Finding(text, ends[smallest] < 0.5 and jump >= JUMP)
-
-
-def _sooner(row: Row) -> Finding:
-    times: dict[int, Sequence[float]] = {}
-    for width, seeds in row.items():
-        reached = [_first(one, PROTOCOL.memorized) for one in seeds]
-        if all(reached):
-            times[width] = [step for step in reached if step is not None]
-    if len(times) < 2:
-        return Finding("fewer than two widths generalise with all seeds", False)
-    (narrow, first), *_, (wide, last) = times.items()
-    text = f"held out 99 % at step {spread(first)} with width {narrow}, {spread(last)} with width {wide}"
-    return Finding(text, max(last) < min(first))

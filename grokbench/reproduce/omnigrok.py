@@ -41,7 +41,7 @@ def statements(measured: Measured) -> list[Statement]:
         Statement("a large initialisation (α = 8) delays generalisation", "Fig. 3", _share(large, delayed=True)),
         Statement("the usual initialisation (α = 1) generalises at once", "Fig. 3", _share(normal, delayed=False)),
         Statement(f"time to generalise t ∝ 1/γ (here: an exponent within {TOLERANCE} of −1)", "App. C", _slope(large)),
-        Statement("the weight norm falls until the network generalises", "Fig. 3", _norm(large)),
+        Statement("the weight norm falls until the network generalises", "text", _norm(large)),
     ]
 
 

@@ -33,10 +33,10 @@ def batches(scale: Scale) -> list[Batch]:
 def statements(measured: Measured) -> list[Statement]:
     """What the model shows, and whether real runs look like it."""
     return [
-        Statement("toy model, γ = (.7, 1, .2): test accuracy rises, falls and rises again", "Fig. 2", _double_descent()),
-        Statement("toy model, γ = (0, 1, 1): train accuracy is high long before test accuracy", "Fig. 2", _grokking()),
-        Statement("the pattern that generalises is learned after one that doesn't", "section 2", _order(measured)),
-        Statement("two patterns are enough for a run that groks", "section 2", _enough(measured)),
+        Statement("toy model, γ = (.7, 1, .2): test accuracy rises, falls and rises again", "toy model", _double_descent()),
+        Statement("toy model, γ = (0, 1, 1): train accuracy is high long before test accuracy", "toy model", _grokking()),
+        Statement("the pattern that generalises is learned after one that doesn't", "framework", _order(measured)),
+        Statement("two patterns are enough for a run that groks", "asked here", _enough(measured)),
     ]
 
 

@@ -40,7 +40,7 @@ class Statement:
 def statements_table(statements: Sequence[Statement]) -> str:
     """One row per statement."""
     rows = [(one.text, one.source, one.finding.measured if one.finding else "", f"**{one.verdict}**") for one in statements]
-    return tabulate(rows, ("published", "where", "measured here", "verdict"), tablefmt="github")
+    return tabulate(rows, ("statement", "where", "measured here", "verdict"), tablefmt="github")
 
 
 def verdicts(statements: Sequence[Statement]) -> str:
