@@ -90,6 +90,7 @@ def tables(measured: Measured) -> list[str]:
         "stages",
         "effective rank, last layer: memorised → end",
         "tunnel, layers",
+        "linear probes, layer by layer",
     )
     parts = [table(headers, rows)]
     single = Deep(DOUBLE.task, DOUBLE.depth, DOUBLE.alpha, DOUBLE.decay, DOUBLE.width, DOUBLE.steps)
@@ -134,7 +135,14 @@ def _row(setting: Deep, seeds: Sequence[Curves]) -> list[str]:
         ", ".join(str(one.stages) for one in seeds),
         f"{mean(starts):.1f} → {mean(ends):.1f}",
         ", ".join(str(one.tunnel(setting.width)) for one in seeds),
+        ", ".join(f"{100 * accuracy:.0f} %" for accuracy in _probes(seeds)),
     ]
+
+
+def _probes(seeds: Sequence[Curves]) -> list[float]:
+    """Held-out accuracy of every layer's probe when they last looked, the mean over seeds."""
+    found = [one.watched("probe")[1] for one in seeds]
+    return [mean(layer) for layer in zip(*(probes[-1] for probes in found if len(probes)), strict=True)]
 
 
 def _last_ranks(one: Curves, measure: str) -> str:
