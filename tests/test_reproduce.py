@@ -70,6 +70,12 @@ def test_what_is_measured_on_a_run() -> None:
     start, end = late.rank_around()
     assert start > 80
     assert end == 30
+    start, end = late.rank_as_it_generalizes()
+    assert 60 < start < 75
+    assert end == 30
+    rising = curves_of(Deep(TASK, 3, 8.0, 0.05), 0, LATE[0], [0.1] * 7 + [0.4, 0.8], LATE[2])
+    never = curves_of(Deep(TASK, 3, 8.0, 0.05), 0, LATE[0], [0.1] * 9, LATE[2])
+    assert [one.settled for one in (late, early, rising, never)] == [True, True, False, False]
     assert late.tunnel(width=200) == 2
     assert early.tunnel(width=50) == 0
     assert late.half is not None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from grokbench.patterns import Fit, fit
 from grokbench.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
-from grokbench.stages import Delay, delayed_generalization, rank_falls, surges
+from grokbench.stages import MINIMAL_RISE, Delay, delayed_generalization, rank_falls, surges
 
 Array = NDArray[np.float64]
 NUMERICAL = "deep_grokking_rank_code"
@@ -85,6 +85,18 @@ class Curves:
     def falls(self, measure: str = "effective_rank", layer: int = -1) -> int:
         """How often a layer's rank falls, with rises between."""
         return len(rank_falls(self.steps, self.rank(measure)[:, layer]))
+
+    @property
+    def settled(self) -> bool:
+        """Whether held-out accuracy has risen, and by less than a surge since the end was 1.25 times the step."""
+        before = self.held_out[self.steps <= self.steps[-1] / float(PROTOCOL.confirmation)]
+        return self.stages > 0 and self.final - float(before[-1]) < MINIMAL_RISE
+
+    def rank_as_it_generalizes(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
+        """A layer's rank where the first surge of held-out accuracy starts, and at the end."""
+        rank = self.rank(measure)[:, layer]
+        start = surges(self.steps, self.held_out)[0].start
+        return float(np.interp(np.log(start), np.log(self.steps), rank)), float(rank[-1])
 
     def rank_around(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
         """A layer's rank at memorisation (or first) and at the end."""

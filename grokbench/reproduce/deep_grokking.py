@@ -20,6 +20,7 @@ SMALL_SCALE = (
 SMALL = "mnist5k-n1000"
 DECAYS = (0.05, 0.2)
 DOUBLE = Deep(SMALL, 6, 8.0, 0.2, dtype="float64")
+FALL = 0.9  # a rank below as much of what it was has fallen
 MEASURES = ("effective_rank", "srank", "participation_ratio", "stable_rank", NUMERICAL, "deep_grokking_rank_paper")
 
 
@@ -183,10 +184,20 @@ def _later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
 
 
 def _rank_falls(groups: Sequence[list[Curves]]) -> Finding:
-    found, runs = _count(groups, lambda one: one.rank_around()[1] < 0.9 * one.rank_around()[0])
-    starts, ends = zip(*(one.rank_around() for seeds in groups for one in seeds), strict=True)
-    text = f"{mean(starts):.1f} when memorised, {mean(ends):.1f} at the end"
-    return Finding(f"{found} of {runs} runs; effective rank of the last layer {text}", found > runs / 2)
+    """From where held-out accuracy begins to rise to the end, in runs that are through with generalising by then."""
+    parts, found, settled = [], 0, 0
+    for seeds in groups:
+        through = [one.rank_as_it_generalizes() for one in seeds if one.settled]
+        falls = sum(end < FALL * start for start, end in through)
+        found, settled = found + falls, settled + len(through)
+        network, training = (seeds[0].record.agent.hyperparameters[table] for table in ("network", "training"))
+        name = f"depth {network['depth']}, γ = {training['weight_decay']:g}"
+        if through:
+            start, end = (mean(rank) for rank in zip(*through, strict=True))
+            parts.append(f"{name}: {falls} of {len(through)}, effective rank of the last layer {start:.0f} → {end:.0f}")
+        else:
+            parts.append(f"{name}: still rising")
+    return Finding(f"{found} of {settled} runs ({'; '.join(parts)})", found > settled / 2)
 
 
 def _two_stages(groups: Sequence[list[Curves]]) -> Finding:
