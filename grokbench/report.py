@@ -86,7 +86,7 @@ def score_table(records: Iterable[RunRecord], style: str = "simple") -> str:
 
 def report(records: list[RunRecord], style: str = "simple") -> str:
     """Both tables with what they mean."""
-    agents = ", ".join(f"`{agent}`" for agent in scoring.reference().agents)
+    agents = " or ".join(f"`{agent}`" for agent in scoring.reference().agents)
     seeds = len(PROTOCOL.official_seeds)
     legend = (
         f"Steps are medians over seeds; RMST is the mean of min(T, budget). Score: times faster than the pinned reference,\n"

@@ -78,10 +78,11 @@ def test_chance_limit_bounds_guessing() -> None:
     assert not scoring.beats_chance(task, [Exam(10, 0, limit, {})] * 50)
 
 
-def test_the_reference_covers_mini_and_fits_the_budgets() -> None:
+@pytest.mark.parametrize("suite", ["mini", "deep"])
+def test_the_reference_covers_the_suite_and_fits_the_budgets(suite: str) -> None:
     """All official seeds; every budget is at least four times the reference's median T."""
     pinned = scoring.reference()
-    for task in list_tasks("mini"):
+    for task in list_tasks(suite):
         times = pinned.tasks[task.id]
         assert sorted(times) == list(range(10))
         median = scoring.median_time(list(times.values()))

@@ -10,6 +10,11 @@ from grokbench.board.standings import standings
 
 ENTRIES = Path(__file__).resolve().parents[2] / "leaderboard" / "entries"
 GOLDEN: dict[str, Any] = {
+    "deep-mlp": {
+        "score": 1.0,
+        "rmst": [12017.0, 11214.3],
+        "ranks": [108.8775792081521, 104.18198185654457],
+    },
     "mlp": {
         "score": 1.9865442423853428,
         "rmst": [536.4, 530.9],
