@@ -145,10 +145,12 @@ class Batch:
         action = self.agent.act() if self.batched else batch_of_one(self.agent.act())
         losses = _losses(report.get("loss"), len(self.live))
         watched = {name: numbers for name, numbers in report.items() if name != "loss"}
+        if not self.batched:
+            watched = {name: to_numpy(numbers)[None] for name, numbers in watched.items()}
         if self.settings.probes and is_probed(self.step + steps, self.step):
             instances = [self.instances[member] for member in self.live]
             watched["probe"] = probe(action["features"], self.examiner.feature_dims, instances)
-        exams = self.examiner.mark(action, self.live, losses, _per_member(watched, len(self.live), self.batched))
+        exams = self.examiner.mark(action, self.live, losses, _per_member(watched, len(self.live)))
         self.step += steps
         for member, exam in zip(self.live, exams, strict=True):
             self.exams[member].append(exam)
@@ -228,12 +230,11 @@ def _losses(loss: Any, members: int) -> list[float | None]:
     return [float(value) for value in values]
 
 
-def _per_member(watched: dict[str, Any], members: int, batched: bool) -> list[Ranks]:
+def _per_member(watched: dict[str, Any], members: int) -> list[Ranks]:
     """What was watched, name → a number or one per layer for every member, as a record keeps it."""
     each: list[Ranks] = [{} for _ in range(members)]
     for name, numbers in watched.items():
         values = np.asarray(to_numpy(numbers))
-        values = values if batched else values[None]
         if values.dtype.kind not in "biuf":
             raise ValueError(f"learn reported {name!r} as {numbers!r}, expected numbers")
         if values.ndim not in (1, 2) or len(values) != members:

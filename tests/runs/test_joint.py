@@ -111,3 +111,12 @@ def test_what_an_agent_reports_to_be_watched(tmp_path: Path, report: Any, kept: 
         assert kept in record.incomplete
     else:
         assert record.exams[0].watched == {"told": kept}
+
+
+def test_probes_look_at_an_agent_that_is_not_batched(tmp_path: Path) -> None:
+    """What they find stands beside what the agent reports."""
+    cell = Cell(parse_id("add_mod11-0.5"), Recipe("told", "tests.agents_for_tests:ReportingAgent", {"report": [1.5]}))
+    watched = run(runner.Plan((cell,), (0,)), tmp_path, max_steps=10, probes=True)["told", 0].exams[0].watched
+    assert watched is not None
+    assert watched["told"] == [1.5]
+    assert len(watched["probe"]) == 1
