@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tabulate import tabulate
-
 from benchmarks.timing import ROUNDS, Spread
+from grokbench.reproduce.report import table
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -15,7 +14,7 @@ def tables(results: dict[str, Any]) -> str:
         f"{where['processor']}, {where['threads']} threads, {device}; Python {where['python']}, torch {where['torch']}. "
         f"Medians of {ROUNDS} rounds, least to most in brackets; `{results['task']}`, float32. Of products: of the rate of "
         "this machine's best matrix product in the same round. Memory: the most that the process needed beyond its libraries.",
-        _table(
+        table(
             ("recipe", "one seed", "steps/s", "over plain", "of products", "compiling", "memory"),
             (
                 (
@@ -30,12 +29,12 @@ def tables(results: dict[str, Any]) -> str:
                 for row in results["variants"]
             ),
         ),
-        _table(
+        table(
             ("recipe", "seeds together", "seed-steps/s", "over one after another", "over plain", "memory"),
             (
                 (
                     row["recipe"],
-                    row["seeds"],
+                    str(row["seeds"]),
                     _shown(row["seed_steps_per_second"]),
                     _shown(row["over_one_after_another"], "×", 2),
                     _shown(row["over_plain"], "×", 2),
@@ -44,13 +43,13 @@ def tables(results: dict[str, Any]) -> str:
                 for row in results["seeds"]
             ),
         ),
-        _table(
+        table(
             ("whole run of", "steps", "exams", "steps/s", "over plain training", "exams take", "outside learn and act"),
             (
                 (
                     row["recipe"],
                     f"{row['steps']:,}",
-                    row["exams"],
+                    str(row["exams"]),
                     f"{row['steps_per_second']:.1f}",
                     f"×{row['over_plain']:.2f}",
                     f"{row['exams_share']:.1%}",
@@ -59,23 +58,19 @@ def tables(results: dict[str, Any]) -> str:
                 for row in results["runs"]
             ),
         ),
-        _table(
+        table(
             ("transformer at p", "training cells", "steps/s", "memory"),
-            ((row["p"], f"{row['cells']:,}", _shown(row["steps_per_second"]), _memory(row)) for row in results["moduli"]),
+            ((str(row["p"]), f"{row['cells']:,}", _shown(row["steps_per_second"]), _memory(row)) for row in results["moduli"]),
         ),
-        _table(
+        table(
             ("deep MLPs together", "member-steps/s", "over plain PyTorch one after another", "memory"),
             (
-                (row["members"], _shown(row["member_steps_per_second"]), _shown(row["over_plain"], "×", 2), _memory(row))
+                (str(row["members"]), _shown(row["member_steps_per_second"]), _shown(row["over_plain"], "×", 2), _memory(row))
                 for row in results.get("deep", [])
             ),
         ),
     ]
     return "\n\n".join(parts)
-
-
-def _table(headers: tuple[str, ...], rows: Any) -> str:
-    return tabulate(list(rows), headers, tablefmt="github", disable_numparse=True)
 
 
 def _memory(row: dict[str, Any]) -> str:

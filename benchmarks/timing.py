@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from grokbench.runs.records import processor
+
 ROUNDS, SECONDS = 5, 1.0  # per variant
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -82,11 +84,8 @@ def ratio(values: list[float], over: list[float]) -> Spread:
 
 def machine() -> dict[str, Any]:
     """What all of this ran on."""
-    processor = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor()
-    )
     return {
-        "processor": processor,
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if CUDA else None,
         "python": platform.python_version(),

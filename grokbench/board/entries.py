@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from grokbench.agents import RECIPES
 from grokbench.protocol import PROTOCOL
-from grokbench.runs.records import RunRecord, refuse_constant
+from grokbench.runs.records import RunRecord, Strict, refuse_constant
 from grokbench.tasks import get_suite, parse_id
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
@@ -68,18 +68,14 @@ def _web_address(text: str) -> str:
 Line = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Tuning(_Strict):
+class Tuning(Strict):
     """How the recipe was found: how many settings were tried, on which tasks."""
 
     settings: Annotated[int, Field(ge=0, le=10**9)]
     tasks: Annotated[list[Line], Field(max_length=100)]
 
 
-class Form(_Strict):
+class Form(Strict):
     """`entry.toml`: what an entry says of itself."""
 
     title: Line

@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from grokbench.board.entries import Finding, Unreadable, read_plain
-from grokbench.runs.records import Count, Where
+from grokbench.runs.records import Count, Strict, Where
 
 LEVEL = 0.01  # of the test that the new runs are slower
 LARGEST = 1 << 20  # bytes
@@ -19,11 +19,7 @@ Steps = Annotated[int, Field(ge=1)]
 Cell = tuple[str, Count]  # task and seed
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Times(_Strict):
+class Times(Strict):
     """min(T, budget) of a task's claimed runs and of its new ones."""
 
     claimed: Annotated[list[Steps], Field(min_length=1)]
@@ -33,7 +29,7 @@ class Times(_Strict):
         return f"claimed mean {mean(self.claimed):,.0f} steps, {len(self.new)} new runs {mean(self.new):,.0f}"
 
 
-class Verdict(_Strict):
+class Verdict(Strict):
     """What one re-execution found.
 
     Attributes:

@@ -1,6 +1,5 @@
 """What is measured on a study's runs: curves over steps, and the numbers that statements are about."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from grokbench.patterns import Fit, fit
 from grokbench.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
-from grokbench.stages import MINIMAL_RISE, Delay, delayed_generalization, rank_falls, surges
+from grokbench.stages import MINIMAL_RISE, Delay, Stretch, delayed_generalization, rank_falls, surges
 
 Array = NDArray[np.float64]
 NUMERICAL = "deep_grokking_rank_code"
@@ -40,7 +39,7 @@ class Curves:
 
     def rank(self, measure: str = "effective_rank") -> Array:
         """(T, L) a rank of every layer; NaN where the features weren't finite."""
-        layers = len(self._last("ranks")[measure])
+        layers = max(len(exam.ranks[measure]) for exam in self.record.exams if exam.ranks)
         return np.array([exam.ranks[measure] if exam.ranks else [np.nan] * layers for exam in self.record.exams])
 
     def watched(self, name: str) -> tuple[Array, Array]:
@@ -64,9 +63,14 @@ class Curves:
         return delayed_generalization(self.steps, self.train, self.held_out)
 
     @cached_property
+    def surges(self) -> list[Stretch]:
+        """The surges of held-out accuracy."""
+        return surges(self.steps, self.held_out)
+
+    @property
     def stages(self) -> int:
         """The number of surges of held-out accuracy."""
-        return len(surges(self.steps, self.held_out))
+        return len(self.surges)
 
     @cached_property
     def half(self) -> float | None:
@@ -95,7 +99,7 @@ class Curves:
     def rank_as_it_generalizes(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
         """A layer's rank where the first surge of held-out accuracy starts, and at the end."""
         rank = self.rank(measure)[:, layer]
-        start = surges(self.steps, self.held_out)[0].start
+        start = self.surges[0].start
         return float(np.interp(np.log(start), np.log(self.steps), rank)), float(rank[-1])
 
     def rank_around(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
@@ -112,14 +116,3 @@ class Curves:
                 break
             length += 1
         return length
-
-    def _last(self, name: str) -> dict[str, list[float]]:
-        found = next((content for exam in reversed(self.record.exams) if (content := getattr(exam, name))), None)
-        if found is None:
-            raise ValueError(f"{self.record.task} {self.record.agent.name} seed {self.record.seed} has no {name}")
-        return dict(found)
-
-
-def memorizes(curves: Sequence[Curves]) -> bool:
-    """Whether all of them fit their training data."""
-    return all(PROTOCOL.memorized <= one.train.max() for one in curves)

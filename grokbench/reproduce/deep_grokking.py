@@ -1,8 +1,10 @@
 """Fan, Pascanu, Jaggi 2024, "Deep Grokking: Would Deep Neural Networks Generalize Better?" (arXiv 2405.19454)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import TypeVar
 
 from grokbench.reproduce.curves import NUMERICAL, Curves
 from grokbench.reproduce.figures import draw_panels
@@ -18,20 +20,26 @@ SMALL_SCALE = (
     "the ReLU, over all 5,000 images."
 )
 SMALL = "mnist5k-n1000"
+DEPTHS = (3, 6)
 DECAYS = (0.05, 0.2)
 DOUBLE = Deep(SMALL, 6, 8.0, 0.2, dtype="float64")
 FALL = 0.9  # a rank below as much of what it was has fallen
+Number = TypeVar("Number")
 MEASURES = ("effective_rank", "srank", "participation_ratio", "stable_rank", NUMERICAL, "deep_grokking_rank_paper")
 
 
 def batches(scale: Scale) -> list[Batch]:
     """The runs. `paper` has the paper's settings (the first N images, float64, 10⁵ steps), with three seeds instead of one."""
     if scale == "small":
-        grid = [Batch(tuple(Deep(SMALL, d, a, g) for a in (1.0, 8.0) for g in DECAYS), (0, 1, 2)) for d in (3, 6)]
-        return [*grid, Batch((DOUBLE,), (0,))]
+        return [*(Batch(tuple(small(depth)), (0, 1, 2)) for depth in DEPTHS), Batch((DOUBLE,), (0,))]
     by_depth = [paper(n, depth, 0.01) for depth in (4, 8, 12) for n in (5000, 7000)]
     by_decay = [paper(n, 12, decay) for n in (2000, 5000) for decay in (0.005, 0.01, 0.05)]
     return [Batch((one,), (0, 1, 2)) for one in dict.fromkeys(by_depth + by_decay)]
+
+
+def small(depth: int) -> list[Deep]:
+    """The small scale's settings of one depth."""
+    return [Deep(SMALL, depth, alpha, decay) for alpha in (1.0, 8.0) for decay in DECAYS]
 
 
 def paper(n: int, depth: int, decay: float) -> Deep:
@@ -41,9 +49,9 @@ def paper(n: int, depth: int, decay: float) -> Deep:
 
 def statements(measured: Measured) -> list[Statement]:
     """Each statement of the paper and of what follows from it at the small scale."""
-    small = [Deep(SMALL, d, a, g) for d in (3, 6) for a in (1.0, 8.0) for g in DECAYS]
-    late = [one for one in small if one.alpha == 8]
-    early = [one for one in small if one.alpha == 1]
+    grid = [one for depth in DEPTHS for one in small(depth)]
+    late = [one for one in grid if one.alpha == 8]
+    early = [one for one in grid if one.alpha == 1]
     made: list[tuple[str, str, Sequence[Deep], Callable[[Sequence[list[Curves]]], Finding]]] = [
         ("α = 8: grokking, held-out accuracy rises long after train accuracy", "abstract", late, _delayed),
         ("without the large initialisation there is no grokking (α = 1)", "asked here", early, _not_delayed),
@@ -94,7 +102,7 @@ def tables(measured: Measured) -> list[str]:
         "linear probes, layer by layer",
     )
     parts = [table(headers, rows)]
-    single = Deep(DOUBLE.task, DOUBLE.depth, DOUBLE.alpha, DOUBLE.decay, DOUBLE.width, DOUBLE.steps)
+    single = replace(DOUBLE, dtype="float32")
     if DOUBLE in measured and single in measured:
         both = [(name, measured[setting][0]) for name, setting in (("float32", single), ("float64", DOUBLE))]
         ranks = [[measure, *(_last_ranks(one, measure) for _, one in both)] for measure in MEASURES]
@@ -155,6 +163,14 @@ def _count(groups: Sequence[list[Curves]], holds: Callable[[Curves], bool]) -> t
     return sum(map(holds, runs)), len(runs)
 
 
+def _by_depth(groups: Sequence[list[Curves]], number: Callable[[Curves], Number]) -> dict[int, list[Number]]:
+    """A number of every run, by the depth of its network."""
+    found: dict[int, list[Number]] = {}
+    for one in (one for seeds in groups for one in seeds):
+        found.setdefault(one.record.agent.hyperparameters["network"]["depth"], []).append(number(one))
+    return found
+
+
 def _delayed(groups: Sequence[list[Curves]]) -> Finding:
     found, runs = _count(groups, lambda one: one.delay is not None)
     ratios = [one.delay.ratio for seeds in groups for one in seeds if one.delay]
@@ -174,10 +190,7 @@ def _fails(groups: Sequence[list[Curves]]) -> Finding:
 
 def _later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
     """`groups` by depth, the shallow ones first; within a depth by whatever else differs."""
-    depths = [one.record.agent.hyperparameters["network"]["depth"] for one in (seeds[0] for seeds in groups)]
-    by_depth: dict[int, list[float | None]] = {depth: [] for depth in depths}
-    for depth, seeds in zip(depths, groups, strict=True):
-        by_depth[depth] += [one.half for one in seeds]
+    by_depth = _by_depth(groups, lambda one: one.half)
     text = "; ".join(f"depth {depth}: {spread(steps)}" for depth, steps in by_depth.items())
     means = [mean(s for s in steps if s is not None) if any(steps) else float("inf") for steps in by_depth.values()]
     return Finding(f"held-out accuracy halfway at step {text}", means == sorted(means) and len(set(means)) > 1)
@@ -213,10 +226,7 @@ def _double_descent(groups: Sequence[list[Curves]]) -> Finding:
 
 
 def _longer_tunnel(groups: Sequence[list[Curves]]) -> Finding:
-    by_depth: dict[int, list[int]] = {}
-    for seeds in groups:
-        network = seeds[0].record.agent.hyperparameters["network"]
-        by_depth.setdefault(network["depth"], []).extend(one.tunnel(network["width"]) for one in seeds)
+    by_depth = _by_depth(groups, lambda one: one.tunnel(one.record.agent.hyperparameters["network"]["width"]))
     text = "; ".join(f"depth {depth}: {spread(lengths, 1)} layers" for depth, lengths in by_depth.items())
     means = [mean(lengths) for lengths in by_depth.values()]
     return Finding(text, means == sorted(means) and len(set(means)) > 1)

@@ -1,7 +1,7 @@
 """A study's report: each published statement beside what was measured, with a verdict, as Markdown."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Literal, get_args
@@ -40,7 +40,7 @@ class Statement:
 def statements_table(statements: Sequence[Statement]) -> str:
     """One row per statement."""
     rows = [(one.text, one.source, one.finding.measured if one.finding else "", f"**{one.verdict}**") for one in statements]
-    return tabulate(rows, ("statement", "where", "measured here", "verdict"), tablefmt="github")
+    return table(("statement", "where", "measured here", "verdict"), rows)
 
 
 def verdicts(statements: Sequence[Statement]) -> str:
@@ -49,9 +49,9 @@ def verdicts(statements: Sequence[Statement]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of text."""
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    return tabulate(list(rows), headers, tablefmt="github", disable_numparse=True)
 
 
 def spread(values: Sequence[float | None], digits: int = 0) -> str:

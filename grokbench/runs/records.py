@@ -31,11 +31,13 @@ class RecordError(ValueError):
     """A file isn't a run record; the message names the file and what is wrong."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Takes what is declared, of just that type, and finite numbers."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class ExamRecord(_Strict):
+class ExamRecord(Strict):
     """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite, `watched` left out where nothing was."""
 
     step: Count
@@ -57,7 +59,7 @@ class ExamRecord(_Strict):
         return Exam(self.step, self.seen, self.held_out, self.ranks, self.loss, self.watched)
 
 
-class AgentRecord(_Strict):
+class AgentRecord(Strict):
     """The recipe that ran, with the hash of all that makes it up."""
 
     name: str
@@ -67,7 +69,7 @@ class AgentRecord(_Strict):
     hash: str
 
 
-class OutcomeRecord(_Strict):
+class OutcomeRecord(Strict):
     """What the exams amount to, as `protocol.Outcome`; `end` is null while the run is incomplete."""
 
     steps_to_memorize: Count | None
@@ -83,7 +85,7 @@ class OutcomeRecord(_Strict):
         return OutcomeRecord(**{name: getattr(outcome, name) for name in OutcomeRecord.model_fields})
 
 
-class Cost(_Strict):
+class Cost(Strict):
     """What the run cost: null where the agent doesn't say. `seconds` is its share of its batch's wall-clock time."""
 
     steps: Count
@@ -93,7 +95,7 @@ class Cost(_Strict):
     seconds: float
 
 
-class Where(_Strict):
+class Where(Strict):
     """Where and with what the run was made."""
 
     versions: dict[str, str]
@@ -110,7 +112,7 @@ def _known_task(task_id: str) -> str:
     return task_id
 
 
-class RunRecord(_Strict):
+class RunRecord(Strict):
     """One run. Only keys that contain `seconds` differ between identical runs."""
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -228,14 +230,18 @@ def where_now(device: str, dtype: str | None) -> Where:
 
 def _cpu() -> str:
     """This CPU, and the instructions that torch uses on it: others round differently."""
+    torch = sys.modules.get("torch")
+    return ", ".join([processor(), *([] if torch is None else [torch.backends.cpu.get_cpu_capability()])])
+
+
+def processor() -> str:
+    """The name of this CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     except OSError:
-        models = []
-    torch = sys.modules.get("torch")
-    capability = [] if torch is None else [torch.backends.cpu.get_cpu_capability()]
-    return ", ".join([*(models[:1] or [platform.processor() or platform.machine()]), *capability])
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 @cache
