@@ -36,9 +36,9 @@ class Cohort:
         self.loss_of = LOSSES[training.loss]
         dtype = DTYPES[training.dtype]
         seen = (targets != symbols).nonzero()[:, 1].view(len(seeds), -1)  # (S, cells)
-        self.table = network.encode(inputs, symbols, dtype, training=False)
+        self.table = network.encode(inputs, symbols, dtype)
         seen_inputs = inputs.gather(1, seen.unsqueeze(-1).expand(-1, -1, inputs.shape[-1]))
-        self.questions = network.encode(seen_inputs, symbols, dtype, training=True)
+        self.questions = network.encode(seen_inputs, symbols, dtype)
         self.answers = targets.gather(1, seen)  # (S, cells)
         self.batch = training.batch(seen.shape[1])
         self.generators = [Generator().manual_seed(seed) for seed in seeds]

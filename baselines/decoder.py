@@ -160,7 +160,7 @@ def _expand(rows: Tensor, depends: str, prefix: str, questions: Questions) -> Te
     """Rows for what `depends` names as rows for `prefix`; a single row broadcasts by itself."""
     if depends in (prefix, NOTHING):
         return rows
-    return (questions.first if depends == FIRST else questions.second).look_up(rows)
+    return questions.look_up(0 if depends == FIRST else 1, rows)
 
 
 def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class DeepMLP(Network[Images]):
         return parameters
 
     @override
-    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype, training: bool) -> Images:
+    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype) -> Images:
         if not inputs.is_floating_point() or inputs.shape[-1] != self.inputs:
             kind = f"images of {inputs.shape[-1]} pixels" if inputs.is_floating_point() else "pairs of symbols"
             raise ValueError(f"this deep MLP reads images of {self.inputs} pixels, got {kind}")

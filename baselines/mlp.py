@@ -92,7 +92,7 @@ class MLP(TableNetwork):
 
     def _first(self, parameters: Parameters, questions: Questions) -> Tensor:
         """The first layer's preactivation, (S, n, w)."""
-        return questions.first.look_up(parameters["first"]) + questions.second.look_up(parameters["second"])
+        return questions.sum(torch.cat([parameters["first"], parameters["second"]], dim=1).unsqueeze(1))
 
     @override
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:

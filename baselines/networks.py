@@ -27,7 +27,7 @@ class Network(Protocol[Encoded]):
     def draw(self, symbols: int, generator: Generator) -> Parameters:
         """One member's initial parameters, in float32 on the CPU, without the leading axis."""
 
-    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype, training: bool) -> Encoded:
+    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype) -> Encoded:
         """The questions `inputs` (S, n, L) as `forward` takes them. Raises ValueError for inputs of another kind."""
 
     def forward(self, parameters: Parameters, questions: Encoded) -> tuple[Tensor, Tensor]:
@@ -56,11 +56,10 @@ class TableNetwork(Network[Questions], Protocol):
     """A network for pairs (a, b) of q symbols."""
 
     @override
-    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype, training: bool) -> Questions:
+    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype) -> Questions:
         if inputs.is_floating_point():
             raise ValueError(f"{type(self).__name__} reads pairs of symbols, not images: choose a deep_mlp recipe")
-        # On CUDA the gradients of look-ups are products with one-hot rows.
-        return Questions.of(inputs, symbols, dtype if training and inputs.is_cuda else None)
+        return Questions(inputs, symbols)
 
 
 def normal(generator: Generator, *shape: int, scale: float) -> Tensor:

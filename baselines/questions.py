@@ -1,17 +1,19 @@
 """Questions (a, b) about a table of q symbols, and the one idea that makes the baselines fast, exactly.
 
 A table has q² questions but only q first operands and q second ones. Whatever a network computes from one operand alone is
-computed once per symbol, as a (S, q, f) array, and looked up by the questions: each distinct prefix once.
+computed once per symbol and is a row of a table; a question sums rows of it: each distinct prefix once. The gradient sums the
+other way round, over the questions that took a row, in an order that never changes.
 
-Shapes: S seeds, n questions, q symbols, f any number of features.
+Shapes: S seeds, n questions, q symbols, k operands, H heads, f any number of features.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 
 class Rows(Protocol):
@@ -25,69 +27,82 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class Operand:
-    """One operand of every question: the symbols, and on CUDA, where gradients are wanted, the same as one-hot rows."""
-
-    symbols: Tensor  # (S, n) int64
-    one_hot: Tensor | None  # (S, n, q)
-
-    def look_up(self, per_symbol: Tensor) -> Tensor:
-        """The row of each question's symbol: (S, q, f) → (S, n, f)."""
-        if self.one_hot is None:
-            return rows_at(per_symbol, self.symbols)
-        looked_up: Tensor = _LookUp.apply(per_symbol, self.symbols, self.one_hot)  # type: ignore[no-untyped-call]
-        return looked_up
-
-
-@dataclass(frozen=True)
 class Questions:
     """n questions for each of S seeds."""
 
-    first: Operand
-    second: Operand
+    symbols: Tensor  # (S, n, 2) int64
+    count: int  # q
+    _sums: dict[tuple[tuple[int, ...], int], "_Sums"] = field(default_factory=dict, compare=False, repr=False)
 
-    @staticmethod
-    def of(inputs: Tensor, symbols: int, one_hot: torch.dtype | None = None) -> "Questions":
-        """Questions from `inputs` (S, n, 2); given a dtype, their gradients are products with one-hot rows."""
-        return Questions(*(_operand(inputs[:, :, i].contiguous(), symbols, one_hot) for i in (0, 1)))
+    def look_up(self, operand: int, per_symbol: Tensor) -> Tensor:
+        """The row of each question's operand 0 or 1: (S, q, f) → (S, n, f)."""
+        return self.sum(per_symbol.unsqueeze(1), (operand,))
+
+    def sum(self, table: Tensor, operands: tuple[int, ...] = (0, 1), weights: Tensor | None = None) -> Tensor:
+        """The sum of each question's rows over operands and heads: (S, H, k·q, f) → (S, n, f).
+
+        A head's table has q rows for each operand; `weights` (S, n, k, H) multiply the rows, 1 where left out.
+        """
+        seeds, heads, _, features = table.shape
+        if (operands, heads) not in self._sums:
+            self._sums[operands, heads] = _Sums.of(self.symbols[:, :, list(operands)], heads, self.count)
+        flat = None if weights is None else weights.reshape(-1, len(operands) * heads)
+        return self._sums[operands, heads](table.reshape(-1, features), flat).view(seeds, -1, features)
 
     def pick(self, index: Tensor) -> "Questions":
         """The questions at `index` (S, m) of each seed."""
-        return Questions(*(_pick(operand, index) for operand in (self.first, self.second)))
+        return Questions(self.symbols.gather(1, index.unsqueeze(-1).expand(-1, -1, 2)), self.count)
 
     def select(self, select: Callable[[Tensor], Tensor]) -> "Questions":
         """The questions with `select` applied to every tensor, whose first axis is S."""
-        return Questions(*(_select(operand, select) for operand in (self.first, self.second)))
+        return Questions(select(self.symbols), self.count)
 
 
-class _LookUp(torch.autograd.Function):
-    """Rows by index, with the product with the one-hot matrix as the gradient.
+@dataclass(frozen=True)
+class _Sums:
+    """Which of r rows are summed, K at a time, and the transpose: which sums took each row."""
 
-    On CUDA it repeats to the bit, which scattered additions don't. On CPU they do, and take a tenth of its time.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, per_symbol: Tensor, symbols: Tensor, one_hot: Tensor) -> Tensor:
-        ctx.save_for_backward(one_hot)
-        return rows_at(per_symbol, symbols)
+    rows: Tensor  # (n, K)
+    order: Tensor  # (n·K,), the entries of `rows` row by row
+    takers: Tensor  # (n·K,), the sum that each of them belongs to
+    starts: Tensor  # (r,), where each row's begin
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (one_hot,) = ctx.saved_tensors
-        return one_hot.mT @ gradient, None, None  # (S, q, n) @ (S, n, f)
+    def of(symbols: Tensor, heads: int, count: int) -> "_Sums":
+        """Those of symbols (S, n, k), in tables (S, H, k·q, f)."""
+        seeds, _, operands = symbols.shape
+        blocks = (
+            torch.arange(seeds * heads * operands, device=symbols.device).view(seeds, 1, heads, operands).mT
+        )  # (S, 1, k, H)
+        rows = (symbols.unsqueeze(-1) + count * blocks).reshape(-1, operands * heads)
+        in_order, order = rows.flatten().sort(stable=True)
+        starts = torch.searchsorted(in_order, torch.arange(count * blocks.numel(), device=symbols.device))
+        return _Sums(rows, order, order // rows.shape[1], starts)
+
+    def __call__(self, table: Tensor, weights: Tensor | None) -> Tensor:
+        """(r, f), (n, K) → (n, f)."""
+        # embedding_bag makes the weights' gradient; its own for the table takes several times as long as `_TableGradient`.
+        sums = embedding_bag(self.rows, table.detach(), mode="sum", per_sample_weights=weights)
+        if not table.requires_grad:
+            return sums
+        in_order = None if weights is None else weights.detach().flatten()[self.order]
+        with_table: Tensor = _TableGradient.apply(sums, table, self.takers, self.starts, in_order)  # type: ignore[no-untyped-call]
+        return with_table
 
 
-def _operand(symbols: Tensor, q: int, one_hot: torch.dtype | None) -> Operand:
-    return Operand(symbols, None if one_hot is None else torch.nn.functional.one_hot(symbols, q).to(one_hot))
+class _TableGradient(torch.autograd.Function):
+    """Sums of rows of `table`, linked to it by the transposed sum."""
 
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, table: Tensor, takers: Tensor, starts: Tensor, weights: Tensor | None) -> Tensor:
+        ctx.save_for_backward(takers, starts, weights)
+        return sums.view_as(sums)
 
-def _pick(operand: Operand, index: Tensor) -> Operand:
-    one_hot = None if operand.one_hot is None else rows_at(operand.one_hot, index)
-    return Operand(operand.symbols.gather(1, index), one_hot)
-
-
-def _select(operand: Operand, select: Callable[[Tensor], Tensor]) -> Operand:
-    return Operand(select(operand.symbols), None if operand.one_hot is None else select(operand.one_hot))
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        takers, starts, weights = ctx.saved_tensors
+        table = embedding_bag(takers, gradient.contiguous(), starts, mode="sum", per_sample_weights=weights)
+        return gradient, table, None, None, None
 
 
 def rows_at(table: Tensor, index: Tensor) -> Tensor:

@@ -7,17 +7,18 @@ to symbols, not to questions.
 Shapes: S seeds, n questions, q symbols, d residual width, H heads of width d/H, m hidden width of the MLP.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, pad
 from typing_extensions import override
 
 from baselines.networks import Parameters, TableNetwork, heads, normal
 from baselines.questions import Questions
+
+ALIGNMENT = 16  # numbers; sums of rows whose width isn't a multiple of it take several times as long
 
 
 @dataclass(frozen=True)
@@ -61,40 +62,40 @@ class Transformer(TableNetwork):
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        mixed, end = self._attend(parameters, questions)
-        return self._head(parameters, end + mixed @ parameters["output"])
+        stream, constant = self._attend(parameters, questions)
+        return self._head(parameters, stream + constant)
 
     @override
     def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
-        p = parameters
-        if not self._folds(p["unembed"].shape[-1]):
+        p, m, q = parameters, self.mlp_width, parameters["unembed"].shape[-1]
+        if not self._folds(q):
             return self.forward(parameters, questions)[0]
-        mixed, end = self._attend(p, questions)
         # Without layer norm the stream meets only matrices, so those in a row are multiplied with each other first.
-        before = torch.baddbmm(end @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2), mixed, p["output"] @ p["mlp_in"])
-        constant = (end + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
-        direct = torch.baddbmm(constant, mixed, p["output"] @ p["unembed"])  # (S, n, q)
-        return torch.baddbmm(direct, torch.relu_(before), p["mlp_out"] @ p["unembed"])
+        padding = -(m + q) % ALIGNMENT
+        onward = pad(torch.cat([p["mlp_in"], p["unembed"]], dim=-1), (0, padding))  # (S, d, m + q + padding)
+        gathered, constant = self._attend(p, questions, onward)
+        before, direct, _ = gathered.split([m, q, padding], dim=-1)  # type: ignore[no-untyped-call]
+        hidden = torch.relu_(before + (constant @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2)))  # (S, n, m)
+        same = (constant + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
+        return torch.baddbmm(direct, hidden, p["mlp_out"] @ p["unembed"]).add_(same)
 
-    def _attend(self, p: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        """What the last position's heads gather, (S, n, d), and its own stream, the same for every question, (S, 1, d)."""
-        symbols, equals = p["embed"][:, :-1], p["embed"][:, -1:]  # (S, q, d), (S, 1, d)
-        end = equals + p["position"][:, 2:]  # (S, 1, d)
-        query = heads(end @ p["query"], self.heads)  # (S, 1, H, d/H)
-        score_a, value_a = self._score_and_value(p, symbols + p["position"][:, 0:1], query, questions.first.look_up)
-        score_b, value_b = self._score_and_value(p, symbols + p["position"][:, 1:2], query, questions.second.look_up)
-        score_end, value_end = self._score_and_value(p, end, query, lambda rows: rows)
-        scores = torch.stack([score_a, score_b, score_end.expand_as(score_a)])  # (3, S, n, H)
-        to_a, to_b, to_end = scores.softmax(dim=0).unsqueeze(-1)  # (S, n, H, 1) each
-        return (to_a * value_a + to_b * value_b + to_end * value_end).flatten(2), end
+    def _attend(self, p: Parameters, questions: Questions, onward: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The stream at the last position after attention: each question's part (S, n, d), and what all share (S, 1, d).
 
-    def _score_and_value(
-        self, p: Parameters, x: Tensor, query: Tensor, look_up: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Score (S, n, H) and value (S, n, H, d/H) of every question's symbol, looked up among those of `x` (S, q, d)."""
-        key = heads(x @ p["key"], self.heads)  # (S, q, H, d/H)
-        score = (key * query).sum(-1) / sqrt(key.shape[-1])  # (S, q, H)
-        return look_up(score), heads(look_up(x @ p["value"]), self.heads)
+        A question's part is a sum of rows, one per operand and head. With `onward` (S, d, f) it comes times that, (S, n, f).
+        """
+        q, end = questions.count, p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
+        operands = [p["embed"][:, :-1] + p["position"][:, i : i + 1] for i in (0, 1)]
+        x = torch.cat([*operands, end], dim=1)  # (S, 2q + 1, d), all that is ever attended to
+        key, query, value = (heads(one, self.heads) for one in (x @ p["key"], end @ p["query"], x @ p["value"]))
+        to_a, to_b, to_end = ((key * query).sum(-1) / sqrt(key.shape[-1])).split([q, q, 1], dim=1)  # type: ignore[no-untyped-call]
+        score_a, score_b = questions.look_up(0, to_a), questions.look_up(1, to_b)  # (S, n, H)
+        weights = torch.stack([score_a, score_b, to_end.expand_as(score_a)], dim=2).softmax(dim=2)[:, :, :2]
+        # The three weights add up to one, so the last one needs no row: the others' values count from its.
+        beyond = (value[:, :-1] - value[:, -1:]).transpose(1, 2)  # (S, H, 2q, d/H)
+        output = p["output"] if onward is None else p["output"] @ onward  # (S, d, f)
+        table = beyond @ output.view(-1, self.heads, self.width // self.heads, output.shape[-1])  # (S, H, 2q, f)
+        return questions.sum(table, weights=weights), end + value[:, -1:].flatten(2) @ p["output"]
 
     @override
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
@@ -117,12 +118,13 @@ class Transformer(TableNetwork):
     def _folds(self, symbols: int) -> bool:
         """Whether folding saves products; with very many symbols, wide logits make it cost some."""
         d, m = self.width, self.mlp_width
-        return m * symbols < d * (d + m)
+        return m * symbols < d * (2 * m + symbols)
 
     @override
     def flops(self, symbols: int, questions: int) -> int:
-        d, m, q = self.width, self.mlp_width, symbols
-        per_symbol = 2 * (2 * q + 1) * 2 * d * d
-        if self._folds(q):
-            return per_symbol + 2 * (d * d * m + d * d * q + m * d * q) + 2 * questions * (d * m + (d + m) * q)
-        return per_symbol + 2 * questions * (d * d + 2 * d * m + d * q)
+        d, m, q, rows = self.width, self.mlp_width, symbols, 2 * symbols + 1
+        keys_values = rows * 2 * d * d
+        if not self._folds(q):
+            return 2 * (keys_values + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))
+        folded = d * d * (m + q) + m * d * q + rows * d * (m + q)
+        return 2 * (keys_values + folded + questions * (2 * self.heads * (m + q) + m * q))

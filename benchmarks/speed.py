@@ -90,7 +90,7 @@ def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
     agent = agent_on(recipe, instances_of(task_id, 1))
     cohort, settings, network = agent.cohorts[0], agent.method.training, agent.method.network
     parameters = {name: p[0].detach().clone().requires_grad_() for name, p in cohort.parameters.items()}
-    inputs = torch.stack([cohort.questions.first.symbols[0], cohort.questions.second.symbols[0]], dim=1)
+    inputs = cohort.questions.symbols[0]
     answers, symbols = cohort.answers[0], agent.spec.symbols
     one_hot, right = (torch.nn.functional.one_hot(x, symbols).float() for x in (inputs, answers))
     one_hot = one_hot.flatten(1)

@@ -62,7 +62,7 @@ class Plain(TableNetwork):
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        inputs = torch.stack([questions.first.symbols, questions.second.symbols], dim=-1)  # (S, n, 2)
+        inputs = questions.symbols  # (S, n, 2)
         each = [self.plain({k: v[s] for k, v in parameters.items()}, one) for s, one in enumerate(inputs)]
         logits, features = zip(*each, strict=True)
         return torch.stack(logits), torch.stack(features)

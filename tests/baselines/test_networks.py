@@ -55,10 +55,8 @@ def test_fast_forward_equals_plain(network: TableNetwork, symbols: int, seeds: i
         return [logits, features, *torch.autograd.grad(loss, list(parameters.values()))]
 
     expected = results(*plain(network, parameters, inputs))
-    for one_hot in (None, torch.float64):
-        questions = Questions.of(inputs, symbols, one_hot)
-        for fast, right in zip(results(*network.forward(parameters, questions)), expected, strict=True):
-            torch.testing.assert_close(fast, right, rtol=1e-9, atol=1e-9)
+    for fast, right in zip(results(*network.forward(parameters, Questions(inputs, symbols))), expected, strict=True):
+        torch.testing.assert_close(fast, right, rtol=1e-9, atol=1e-9)
     for last, right in zip(results(*plain(network, parameters, inputs, last_only=True)), expected, strict=True):
         torch.testing.assert_close(last, right, rtol=1e-9, atol=1e-9)
 
@@ -71,7 +69,7 @@ def test_logits_for_training_equal_plain(network: TableNetwork, symbols: int, se
     parameters, inputs, weight = case(network, symbols, seeds, cells, seed)
     results = [
         [logits, *torch.autograd.grad((logits * weight).sum(), list(parameters.values()))]
-        for logits in (network.logits(parameters, Questions.of(inputs, symbols)), plain(network, parameters, inputs)[0])
+        for logits in (network.logits(parameters, Questions(inputs, symbols)), plain(network, parameters, inputs)[0])
     ]
     for fast, right in zip(*results, strict=True):
         torch.testing.assert_close(fast, right, rtol=1e-9, atol=1e-9)
@@ -80,7 +78,7 @@ def test_logits_for_training_equal_plain(network: TableNetwork, symbols: int, se
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_shapes_and_feature_dims(network: TableNetwork) -> None:
     """Features are as wide as the network says, logits have a column for every symbol."""
-    logits, features = network.forward(draw(network, 7, range(2)), Questions.of(torch.zeros(2, 5, 2, dtype=torch.int64), 7))
+    logits, features = network.forward(draw(network, 7, range(2)), Questions(torch.zeros(2, 5, 2, dtype=torch.int64), 7))
     assert logits.shape == (2, 5, 7)
     assert features.shape == (2, 5, sum(network.feature_dims))
 
