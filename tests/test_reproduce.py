@@ -46,7 +46,7 @@ def curves_of(setting: Deep | Wide, seed: int, train: Levels, held_out: Levels, 
         for i, (step, a, b, r) in enumerate(zip(steps, *read, strict=True))
     ]
     cost = Cost(steps=steps[-1], examples=None, flops=None, parameters=7, seconds=60.0)
-    return Curves(make_record(task, setting.cell.recipe, seed, "", "", [seed], exams, cost, where_now("cpu", None), None))
+    return Curves(make_record(task, setting.cell.recipe, (), seed, "", "", [seed], exams, cost, where_now("cpu", None), None))
 
 
 LATE = ([0.1, 0.99, 1, 1, 1, 1, 1, 1, 1], [0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.8, 0.9, 0.9], [90, 90, 80, 80, 70, 60, 40, 30, 30])

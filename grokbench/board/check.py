@@ -23,6 +23,7 @@ RERUN = "run it again with `grokbench run` and pack the entry with `grokbench su
 IMPLAUSIBLE = 10  # times sooner than the reference on a task: worth a look
 INITIALISATION = {"init_scale"}  # what of a [network] table the closed division may change
 ROUNDING = 1e-6
+MOST_LAYERS = 100  # of a baseline's network, whatever its recipe claims
 AGENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
@@ -132,12 +133,7 @@ def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Fin
         yield finding("its cost doesn't fit its exams")
     if run.seed not in run.batch or len(set(run.batch)) < len(run.batch):
         yield finding("its batch isn't one that it could have been in")
-    most = min(task.cells - 1, _width(entry) or task.cells)
-    layers = {tuple(sorted((name, len(values)) for name, values in exam.ranks.items())) for exam in run.exams if exam.ranks}
-    if len(layers) > 1 or any({name for name, _ in one} != set(SPECTRAL) or len({n for _, n in one}) > 1 for one in layers):
-        yield finding("its exams don't all have every measure of rank for the same layers")
-    elif any(not 0 <= rank <= most + ROUNDING for exam in run.exams for ranks in (exam.ranks or {}).values() for rank in ranks):
-        yield finding(f"a rank is outside [0, {most}], what the features' width and number allow")
+    yield from _rank_findings(run, entry, finding)
     if task.control and beats_chance(task, [exam.exam() for exam in run.exams]):
         yield finding("answers held-out cells of the random control", "nothing that learns honestly can: find the leak")
     pinned = reference().tasks.get(run.task, {})
@@ -146,13 +142,37 @@ def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Fin
         yield finding(f"generalises {IMPLAUSIBLE} times sooner than the reference ever did", "expect questions", refused=False)
 
 
-def _width(entry: Entry) -> int | None:
-    """The widest layer of a baseline's network, None for one of the entry's own."""
+def _rank_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:
+    measured = [exam.ranks for exam in run.exams if exam.ranks]
+    layers = {tuple(sorted((name, len(values)) for name, values in ranks.items())) for ranks in measured}
+    if len(layers) > 1 or any({name for name, _ in one} != set(SPECTRAL) or len({n for _, n in one}) > 1 for one in layers):
+        yield finding("its exams don't all have every measure of rank for the same layers")
+        return
+    widths = _widths(entry) or run.agent.feature_dims
+    if widths is None:
+        yield finding("doesn't state the widths of the layers that it showed, agent.feature_dims")
+        return
+    if run.agent.feature_dims not in (None, widths):
+        yield finding(f"states layers of widths {run.agent.feature_dims}, its network's are {widths}")
+    if measured and len(measured[0]["effective_rank"]) != len(widths):
+        yield finding(f"has ranks of other layers than those that it showed, of widths {widths}")
+        return
+    most = [min(width, run.parsed_task().cells - 1) + ROUNDING for width in widths]
+    rows = [row for ranks in measured for row in ranks.values()]
+    if any(not 0 <= rank <= top for row in rows for rank, top in zip(row, most, strict=True)):
+        yield finding(f"a rank lies outside what {run.parsed_task().cells} rows of widths {widths} allow")
+
+
+def _widths(entry: Entry) -> list[int] | None:
+    """The widths of the layers that a baseline's network shows, None for a network of the entry's own."""
     network = entry.hyperparameters.get("network")
     if entry.architecture == "own" or not isinstance(network, dict):
         return None
-    widths = [network.get("width", 0), *(network.get("hidden") or [])]
-    return max(widths) if all(isinstance(w, int) for w in widths) and any(widths) else None
+    hidden, width, depth = (network.get(name) for name in ("hidden", "width", "depth"))
+    if isinstance(hidden, list) and all(isinstance(one, int) for one in hidden):
+        return hidden
+    layers = depth - 1 if isinstance(depth, int) and 2 <= depth <= MOST_LAYERS else 1
+    return [width] * layers if isinstance(width, int) else None
 
 
 def _missing(entry: Entry) -> Iterator[Finding]:

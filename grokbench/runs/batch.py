@@ -62,6 +62,7 @@ class Batch:
         self.seconds = [0.0] * len(self.runs)
         self.step = 0
         self.per_step: dict[str, int] = {}
+        self.feature_dims: tuple[int, ...] = ()
         self.where = where_now(self.device, None)
 
     def run(self) -> bool:
@@ -91,6 +92,7 @@ class Batch:
         self.batched = getattr(self.agent, "batched", False)
         dims = tuple(getattr(self.agent, "feature_dims", DEFAULT_FEATURE_DIMS))
         self.examiner = Examiner(self.instances, dims)
+        self.feature_dims = self.examiner.feature_dims
         if saved:
             self._restore_exams(saved)
         observation = self.examiner.observations(self.live)
@@ -195,6 +197,7 @@ class Batch:
         record = make_record(
             cell.task,
             cell.recipe,
+            self.feature_dims,
             seed,
             cell.salt,
             self.instances[member].fingerprint,

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.tasks import Task, parse_id
 
 Count = Annotated[int, Field(ge=0)]
+Width = Annotated[int, Field(ge=1)]
 
 
 class RecordError(ValueError):
@@ -37,7 +39,18 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class ExamRecord(Strict):
+class Sparse(Strict):
+    """Leaves out the optional keys that hold nothing, as records from before there was such a key do."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        fields = type(self).model_fields
+        optional = {name for name, field in fields.items() if not field.is_required()}
+        return {name: value for name, value in content.items() if value is not None or name not in optional}
+
+
+class ExamRecord(Sparse):
     """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite, `watched` left out where nothing was."""
 
     step: Count
@@ -47,26 +60,20 @@ class ExamRecord(Strict):
     ranks: dict[str, list[float]] | None
     watched: dict[str, list[float]] | None = None
 
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = serialize(self)
-        if content["watched"] is None:
-            del content["watched"]
-        return content
-
     def exam(self) -> Exam:
         """The exam that it records."""
         return Exam(self.step, self.seen, self.held_out, self.ranks, self.loss, self.watched)
 
 
-class AgentRecord(Strict):
-    """The recipe that ran, with the hash of all that makes it up."""
+class AgentRecord(Sparse):
+    """The recipe that ran, with the hash of all that makes it up, and the widths of the layers that it showed."""
 
     name: str
     target: str
     hyperparameters: dict[str, Any]
     source: str
     hash: str
+    feature_dims: list[Width] | None = None
 
 
 class OutcomeRecord(Strict):
@@ -145,6 +152,7 @@ class RunRecord(Strict):
 def make_record(
     task: Task,
     recipe: Recipe,
+    feature_dims: Sequence[int],
     seed: int,
     salt: str,
     fingerprint: str,
@@ -165,6 +173,7 @@ def make_record(
             hyperparameters=recipe.hyperparameters,
             source=recipe.source,
             hash=recipe.hash,
+            feature_dims=list(feature_dims) or None,
         ),
         seed=seed,
         salt=salt,

@@ -52,6 +52,7 @@ def run_of(task_id: str, seed: int, t: float, recipe: Recipe) -> RunRecord:
     return make_record(
         task,
         recipe,
+        (128,),
         seed,
         "",
         make_instance(task, seed).fingerprint,

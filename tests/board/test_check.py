@@ -70,11 +70,16 @@ SPOILED: list[tuple[Callable[[list[dict[str, Any]]], Any], str]] = [
     (spoil_exam(held_out=0), "the outcome it states doesn't follow from its exams"),
     (spoil_exam(loss=1e308), ""),
     (spoil_exam(extra=1), "line 4: exams.*Extra inputs"),
-    (lambda runs: runs[3]["exams"][-1]["ranks"].update(srank=[1e308]), r"a rank is outside \[0, 128\]"),
-    (lambda runs: runs[3]["exams"][-1]["ranks"].update(srank=[-1.0]), "a rank is outside"),
+    (
+        lambda runs: runs[3]["exams"][-1]["ranks"].update(srank=[1e308]),
+        r"a rank lies outside what 2209 rows of widths \[128\] allow",
+    ),
+    (lambda runs: runs[3]["exams"][-1]["ranks"].update(srank=[-1.0]), "a rank lies outside"),
     (lambda runs: runs[3]["exams"][-1]["ranks"].pop("srank"), "don't all have every measure"),
     (lambda runs: runs[3]["exams"][-1]["ranks"].update(srank=[1.0, 2.0]), "don't all have every measure"),
     (lambda runs: runs[3]["exams"][-1]["ranks"].pop("effective_rank"), "don't follow the protocol"),
+    (lambda runs: runs[3]["agent"].update(feature_dims=[64]), r"states layers of widths \[64\], its network's are \[128\]"),
+    (lambda runs: runs[3]["agent"].update(feature_dims=[0]), "line 4: agent.feature_dims"),
     (lambda runs: runs[3]["exams"].clear(), "the outcome it states doesn't follow"),
     (lambda runs: runs[3]["exams"].pop(), "the outcome it states doesn't follow"),
     (lambda runs: runs[3]["exams"].append(runs[3]["exams"][-1]), "don't follow the protocol"),
@@ -201,6 +206,7 @@ def test_the_closed_division_keeps_the_network(entry: Path) -> None:
     def widen(runs: list[dict[str, Any]]) -> None:
         for run in runs:
             run["agent"]["hyperparameters"]["network"]["width"] = 256
+            run["agent"]["feature_dims"] = [256]
 
     rewrite(entry, widen)
     recipe = entry / "recipe.toml"
@@ -209,6 +215,33 @@ def test_the_closed_division_keeps_the_network(entry: Path) -> None:
     form = entry / "entry.toml"
     form.write_text(form.read_text(encoding="utf-8").replace('"closed"', '"open"'), encoding="utf-8")
     assert not check_entry(entry).refused
+
+
+@pytest.mark.parametrize(
+    ("widths", "problem"),
+    [
+        (None, "doesn't state the widths"),
+        ([8], r"a rank lies outside what 2209 rows of widths \[8\] allow"),
+        ([128, 128], r"ranks of other layers .* of widths \[128, 128\]"),
+        ([128], "^$"),
+    ],
+)
+def test_a_network_of_its_own_states_its_widths(entry: Path, widths: list[int] | None, problem: str) -> None:
+    """They bound its ranks."""
+
+    def own(runs: list[dict[str, Any]]) -> None:
+        for run in runs:
+            run["agent"]["hyperparameters"]["network"].pop("width")
+            if widths is None:
+                del run["agent"]["feature_dims"]
+            else:
+                run["agent"]["feature_dims"] = widths
+
+    rewrite(entry, own)
+    for name, old, new in (("recipe.toml", "width = 128\n", ""), ("entry.toml", '"closed"', '"open"')):
+        text = (entry / name).read_text(encoding="utf-8")
+        (entry / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert re.search(problem, problems(check_entry(entry)))
 
 
 def test_an_implausible_entry_is_noted_not_refused(tmp_path: Path) -> None:
