@@ -1,13 +1,14 @@
 """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) for S independent members, whose parameters are rows of one buffer.
 
-One buffer instead of a list of parameters: an update is a few passes over contiguous memory however many parameters there
-are. The clock and the hyperparameters live on the device, so that a CUDA graph can hold the update.
+torch's fused update goes through memory once, however many parameters there are. The clock lives on the device, so that a CUDA
+graph can hold the update.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 EPSILON = 1e-8
 
@@ -17,30 +18,55 @@ class AdamW:
 
     Attributes:
         values: the parameters, (S, P); updated in place.
-        rates, decays: learning rate and weight decay of every member, (S, 1), or one for all, ().
+        settings: learning rate and weight decay of every member, (S, 2).
+        updates: those made so far, (S,), all the same.
     """
 
     def __init__(
         self, values: Tensor, rates: Sequence[float], decays: Sequence[float], betas: tuple[float, float], warmup: int
     ) -> None:
         self.values = values
-        self.rates, self.decays = (_per_member(numbers, values.device) for numbers in (rates, decays))
+        self.settings = torch.tensor([rates, decays], dtype=torch.float64, device=values.device).T
         self.betas, self.warmup = betas, max(warmup, 1)
         self.mean, self.square = torch.zeros_like(values), torch.zeros_like(values)  # (S, P)
-        self.updates = torch.zeros((), dtype=torch.float64, device=values.device)
+        self.updates = torch.zeros(len(values), device=values.device)
+        self._group()
+
+    def _group(self) -> None:
+        """Members with the same settings are updated together."""
+        self._groups: dict[tuple[float, float], list[int]] = {}
+        for member, (rate, decay) in enumerate(self.settings.tolist()):
+            self._groups.setdefault((rate, decay), []).append(member)
 
     def step(self, gradients: Tensor) -> None:
-        """One update by `gradients` (S, P), as torch.optim.AdamW makes it."""
-        (beta1, beta2), updates = self.betas, self.updates.add_(1)
-        rate = self.rates * (updates / self.warmup).clamp(max=1.0)
-        self.mean.lerp_(gradients, 1 - beta1)
-        self.square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
-        # values ← (1 − rate · decay) values − rate · (mean / (1 − β₁ᵗ)) / (√(square / (1 − β₂ᵗ)) + ε), the corrections moved
-        # into one number.
-        root = (1 - beta2**updates).sqrt()
-        move = (rate * root / (1 - beta1**updates)).to(self.values.dtype)
-        denominator = self.square.sqrt().add_((EPSILON * root).to(self.values.dtype)).div_(move)
-        self.values.mul_((1 - rate * self.decays).to(self.values.dtype)).addcdiv_(self.mean, denominator, value=-1)
+        """One update by `gradients` (S, P)."""
+        warm = self.warm(self.updates[0] + 1)
+        for (rate, decay), members in self._groups.items():
+            values, found, mean, square, updates = (
+                [x[member] for member in members] for x in (self.values, gradients, self.mean, self.square, self.updates)
+            )
+            adamw(
+                values,
+                found,
+                mean,
+                square,
+                [],  # AMSGrad's
+                updates,
+                fused=True,
+                amsgrad=False,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                lr=rate * warm,
+                weight_decay=decay,
+                eps=EPSILON,
+                maximize=False,
+            )
+
+    def warm(self, updates: Tensor) -> Tensor:
+        """The share of the learning rate that has been reached after so many updates, ()."""
+        # The fused update reads the rate as float32 on CUDA, as float64 elsewhere.
+        precise = updates if updates.is_cuda else updates.double()
+        return (precise / self.warmup).clamp(max=1.0)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes, the parameters too, as the buffers themselves."""
@@ -49,10 +75,5 @@ class AdamW:
     def select(self, select: Callable[[Tensor], Tensor]) -> None:
         """Go on with the members that `select` leaves of a tensor's first axis."""
         self.values, self.mean, self.square = select(self.values), select(self.mean), select(self.square)
-        self.rates, self.decays = (select(x) if x.ndim else x for x in (self.rates, self.decays))
-
-
-def _per_member(numbers: Sequence[float], device: torch.device) -> Tensor:
-    """(S, 1), or () where all are the same, in float64."""
-    same = len(set(numbers)) == 1
-    return torch.tensor(numbers[0] if same else [[x] for x in numbers], dtype=torch.float64, device=device)
+        self.settings, self.updates = select(self.settings), select(self.updates)
+        self._group()

@@ -49,7 +49,7 @@ class Muon:
         """One update by `gradients` (S, P)."""
         total, settings = self.momentum.shape[1], self.settings
         self.rest.step(gradients[:, total:])
-        rate = settings.learning_rate * (self.rest.updates / self.rest.warmup).clamp(max=1.0).to(self.values.dtype)
+        rate = settings.learning_rate * self.rest.warm(self.rest.updates[0]).to(self.values.dtype)
         values = self.values[:, :total]
         self.momentum.lerp_(gradients[:, :total], 1 - settings.momentum)
         update = torch.lerp(gradients[:, :total], self.momentum, settings.momentum)  # (S, total)
