@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 from rich.console import Console
 from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from grokbench.runs.records import RecordError, RunRecord
 
 Names = tuple[str, ...]
 
@@ -74,11 +77,8 @@ def score(folders: Positional[tuple[Path, ...]] = (Path("runs"),)) -> int:
         folders: where the runs are.
     """
     from grokbench.report import report
-    from grokbench.runs.store import find_records
 
-    records, errors = find_records(_existing(folders))
-    for error in errors:
-        print(f"left out: {error}", file=sys.stderr)
+    records, errors = _records(folders)
     if not records:
         print(f"no runs below {', '.join(map(str, folders))}: make some with `grokbench run`", file=sys.stderr)
         return 1
@@ -94,11 +94,8 @@ def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), out: Path | No
         out: the picture's path without ending; default: grokking in the first folder.
     """
     from grokbench.plots import draw_curves
-    from grokbench.runs.store import find_records
 
-    records, errors = find_records(_existing(folders))
-    for error in errors:
-        print(f"left out: {error}", file=sys.stderr)
+    records, _ = _records(folders)
     for path in draw_curves(records, out or folders[0] / "grokking"):
         print(path)
     return 0
@@ -199,11 +196,8 @@ def submit(
     from grokbench.board.check import check_entry
     from grokbench.board.entries import RECIPE, make_form
     from grokbench.board.submit import open_pull_request, pull_request, runs_to_submit, write_entry
-    from grokbench.runs.store import find_records
 
-    records, errors = find_records(_existing(folders))
-    for error in errors:
-        print(f"left out: {error}", file=sys.stderr)
+    records, _ = _records(folders)
     form = make_form(
         {
             "title": title,
@@ -390,8 +384,14 @@ def _say(message: str) -> None:
     Console(stderr=True, soft_wrap=True).print(message, highlight=False, markup=False)
 
 
-def _existing(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+def _records(folders: tuple[Path, ...]) -> "tuple[list[RunRecord], list[RecordError]]":
+    """The runs below `folders`, and what is wrong with the files that are left out, which is said too."""
+    from grokbench.runs.store import find_records
+
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}: name one that `grokbench run --out` has written")
-    return folders
+    records, errors = find_records(folders)
+    for error in errors:
+        print(f"left out: {error}", file=sys.stderr)
+    return records, errors

@@ -56,14 +56,19 @@ def _label(accuracy: Axes, rank: Axes, task: str, *, first: bool) -> None:
     accuracy.set_title(task, fontsize=10)
     accuracy.set_ylim(-0.03, 1.03)
     rank.set_ylim(bottom=0)
-    rank.set_xscale("log")
     rank.set_xlabel("step")
     if first:
         accuracy.set_ylabel("accuracy")
         rank.set_ylabel("effective rank, last layer")
     for axes in (accuracy, rank):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
+
+
+def tidy(axes: Axes) -> None:
+    """Log-steps, a light grid, two spines."""
+    axes.set_xscale("log")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _legend(figure: Figure, colours: dict[str, str]) -> None:

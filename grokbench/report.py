@@ -151,7 +151,7 @@ def _score_row(agent: str, groups: list[Group]) -> list[str]:
     reasons = [f"{len(one.incomplete)} incomplete on {one.task.id}" for one in groups if one.incomplete]
     pinned = scoring.reference()
     unpinned = [one.task.id for one in groups if not set(one.seeds) <= set(pinned.tasks.get(one.task.id, {}))]
-    reasons += [f"no reference for these seeds of {task}" for task in unpinned]
+    reasons += [f"no reference for these seeds of {', '.join(unpinned)}"] if unpinned else []
     reasons += [f"salted runs on {one.task.id}" for one in groups if any(record.salt for record in one.complete)]
     seeds = sorted({seed for one in groups for seed in one.seeds})
     cells = [agent, str(len(groups)), _ranges(seeds)]

@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grokbench.plots import tidy
 from grokbench.reproduce.curves import NUMERICAL, Array, Curves
 
 BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#444444"
@@ -57,13 +58,6 @@ def layers(axes: Axes, steps: Array, values: Sequence[Array]) -> None:
     for layer in range(count):
         colour = colormaps["viridis_r"](0.15 + 0.8 * layer / max(count - 1, 1))
         band(axes, steps, [one[:, layer] for one in values], colour, str(layer + 1))
-
-
-def tidy(axes: Axes) -> None:
-    """Log-steps, a light grid, two spines."""
-    axes.set_xscale("log")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def save(figure: Figure, path: Path) -> None:

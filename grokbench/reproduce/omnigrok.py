@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from grokbench.plots import tidy
 from grokbench.reproduce.curves import Curves
-from grokbench.reproduce.figures import BLUE, ORANGE, band, common_steps, save, tidy
+from grokbench.reproduce.figures import BLUE, ORANGE, band, common_steps, save
 from grokbench.reproduce.grids import Batch, Deep, Measured, Scale
 from grokbench.reproduce.report import Finding, Statement, bootstrap, spread, table
 

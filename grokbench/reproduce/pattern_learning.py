@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from grokbench import patterns
 from grokbench.patterns import DOUBLE_DESCENT, GROKKING
+from grokbench.plots import tidy
 from grokbench.reproduce.curves import Curves
-from grokbench.reproduce.figures import BLUE, GREY, ORANGE, save, tidy
+from grokbench.reproduce.figures import BLUE, GREY, ORANGE, save
 from grokbench.reproduce.grids import Baseline, Batch, Measured, Scale
 from grokbench.reproduce.report import Finding, Statement, spread, table
 
