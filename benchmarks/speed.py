@@ -83,6 +83,7 @@ class Compiled:
 
     def __init__(self, network: Network[Any]) -> None:
         self.logits = torch.compile(network.logits, dynamic=False)
+        self.watch = network.watch
 
 
 def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
