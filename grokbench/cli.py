@@ -260,7 +260,7 @@ def verify(
     entry: Positional[str],
     *,
     salt: str,
-    cells: int = 1,
+    cells: int = 2,
     sandbox: bool = True,
     container: str | None = None,
     seconds: float = 3_600,
