@@ -71,12 +71,11 @@ class _Sums:
     def of(symbols: Tensor, heads: int, count: int) -> "_Sums":
         """Those of symbols (S, n, k), in tables (S, H, k·q, f)."""
         seeds, _, operands = symbols.shape
-        blocks = (
-            torch.arange(seeds * heads * operands, device=symbols.device).view(seeds, 1, heads, operands).mT
-        )  # (S, 1, k, H)
-        rows = (symbols.unsqueeze(-1) + count * blocks).reshape(-1, operands * heads)
+        everything = torch.arange(seeds * heads * operands * count, device=symbols.device)
+        first = everything[::count].view(seeds, 1, heads, operands).mT  # (S, 1, k, H), where each operand's rows begin
+        rows = (first + symbols.unsqueeze(-1)).reshape(-1, operands * heads)
         in_order, order = rows.flatten().sort(stable=True)
-        starts = torch.searchsorted(in_order, torch.arange(count * blocks.numel(), device=symbols.device))
+        starts = torch.searchsorted(in_order, everything)
         return _Sums(rows, order, order // rows.shape[1], starts)
 
     def __call__(self, table: Tensor, weights: Tensor | None) -> Tensor:
