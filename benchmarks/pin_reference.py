@@ -1,7 +1,7 @@
 """Pin the reference: `python -m benchmarks.pin_reference folder …` writes grokbench/data/reference.json.
 
 The runs are the reference's over whole suites, all official seeds: `transformer` on tables, `deep_mlp` on images, as
-`grokbench run --suite core --agents transformer --out benchmarks/reference` makes them.
+`grokbench run --suite core --agents transformer --out runs-core` makes them.
 """
 
 import json
