@@ -12,9 +12,11 @@ from grokbench.runs.records import RunRecord
 
 COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#444444")
 
+MOST_COLUMNS = 4
+
 
 def draw_curves(records: Sequence[RunRecord], out: Path, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Draw a column for each task, seeds as thin lines; writes `<out>.png` and `<out>.svg` and returns their paths.
+    """Draw two panels for each task, seeds as thin lines; writes `<out>.png` and `<out>.svg` and returns their paths.
 
     Raises:
         ValueError: there are no runs with exams.
@@ -25,20 +27,34 @@ def draw_curves(records: Sequence[RunRecord], out: Path, endings: Sequence[str] 
     tasks = list(dict.fromkeys(one.task.id for one in groups))
     agents = list(dict.fromkeys(one.agent for one in groups))
     colours = {agent: COLOURS[i % len(COLOURS)] for i, agent in enumerate(agents)}
-    figure = Figure(figsize=(max(6.5, 4.2 * len(tasks)), 5.6), layout="constrained")
-    axes = figure.subplots(2, len(tasks), sharex="col", squeeze=False)
-    for column, task in enumerate(tasks):
+    figure, panels = _panels(len(tasks))
+    for i, (task, (accuracy, rank)) in enumerate(zip(tasks, panels, strict=True)):
         for one in groups:
             if one.task.id == task:
                 for record in (*one.complete, *one.incomplete):
-                    _draw_run(axes[0][column], axes[1][column], record, colours[one.agent])
-        _label(axes[0][column], axes[1][column], task, first=column == 0)
+                    _draw_run(accuracy, rank, record, colours[one.agent])
+        _label(accuracy, rank, task, first=i % MOST_COLUMNS == 0)
     _legend(figure, colours)
     paths = [out.with_name(f"{out.name}.{ending}") for ending in endings]
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in paths:
         figure.savefig(path, dpi=150)
     return paths
+
+
+def _panels(tasks: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """A figure with two panels, one above the other, for every task."""
+    columns = min(tasks, MOST_COLUMNS)
+    bands = -(-tasks // columns)
+    figure = Figure(figsize=(max(6.5, 4.2 * columns), 0.4 + 5.2 * bands), layout="constrained")
+    grid = figure.add_gridspec(2 * bands, columns)
+    panels = []
+    for band, column in [divmod(task, columns) for task in range(tasks)]:
+        rank = figure.add_subplot(grid[2 * band + 1, column])
+        accuracy = figure.add_subplot(grid[2 * band, column], sharex=rank)
+        accuracy.tick_params(labelbottom=False)
+        panels.append((accuracy, rank))
+    return figure, panels
 
 
 def _draw_run(accuracy: Axes, rank: Axes, record: RunRecord, colour: str) -> None:
