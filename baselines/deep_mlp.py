@@ -16,7 +16,6 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from baselines.networks import Network, Parameters, uniform
-from baselines.questions import rows_at
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Images:
 
     def pick(self, index: Tensor) -> "Images":
         """The images at `index` (S, m) of each member."""
-        return Images(rows_at(self.pixels, index))
+        return Images(_rows_at(self.pixels, index))
 
     def select(self, select: Callable[[Tensor], Tensor]) -> "Images":
         """The images of the members that `select` leaves."""
@@ -120,3 +119,11 @@ class DeepMLP(Network[Images]):
     @override
     def flops(self, symbols: int, questions: int) -> int:
         return 2 * questions * sum(a * b for a, b in pairwise([self.inputs, *self.feature_dims, symbols]))
+
+
+def _rows_at(table: Tensor, index: Tensor) -> Tensor:
+    """`table[s, index[s]]` for every seed s: (S, r, f), (S, n) → (S, n, f)."""
+    seeds, rows, features = table.shape
+    if seeds > 1:
+        index = index + torch.arange(0, seeds * rows, rows, device=index.device)[:, None]
+    return table.reshape(seeds * rows, features).index_select(0, index.reshape(-1)).view(seeds, -1, features)

@@ -49,7 +49,7 @@ class Network(Protocol[Encoded]):
         """
 
     def flops(self, symbols: int, questions: int) -> int:
-        """Multiply-adds times two in the matrix products of `logits` over n questions, for one seed."""
+        """Multiply-adds times two in the products and weighted sums of `logits` over n questions, for one seed."""
 
 
 class TableNetwork(Network[Questions], Protocol):

@@ -102,11 +102,3 @@ class _TableGradient(torch.autograd.Function):
         takers, starts, weights = ctx.saved_tensors
         table = embedding_bag(takers, gradient.contiguous(), starts, mode="sum", per_sample_weights=weights)
         return gradient, table, None, None, None
-
-
-def rows_at(table: Tensor, index: Tensor) -> Tensor:
-    """`table[s, index[s]]` for every seed s: (S, r, f), (S, n) → (S, n, f)."""
-    seeds, rows, features = table.shape
-    if seeds > 1:
-        index = index + torch.arange(0, seeds * rows, rows, device=index.device)[:, None]
-    return table.reshape(seeds * rows, features).index_select(0, index.reshape(-1)).view(seeds, -1, features)
