@@ -19,6 +19,7 @@ from torch.nn.functional import embedding
 from typing_extensions import override
 
 from baselines.networks import Parameters, TableNetwork, heads, normal, uniform
+from baselines.products import product, relu_product
 from baselines.questions import Questions
 
 LENGTH = 5  # EOS a ∘ b =
@@ -74,7 +75,7 @@ class Decoder(TableNetwork):
             read = range(LENGTH) if layer < self.layers - 1 else range(LENGTH - 1, LENGTH)
             streams = self._layer(p, layer, streams, depends, questions, read)
             depends = PREFIXES
-        return streams[-1] @ p["unembed"], streams[-1]
+        return product(streams[-1], p["unembed"]), streams[-1]
 
     def _layer(
         self, p: Parameters, layer: int, streams: list[Tensor], depends: tuple[str, ...], questions: Questions, read: range
@@ -110,6 +111,12 @@ class Decoder(TableNetwork):
             mixed = mixed + weight * value  # addcmul's gradient would take two passes more
         return mixed.flatten(2)
 
+    def _block(self, p: Parameters, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
+        """What follows attention in a layer: (S, r, d) → (S, r, d)."""
+        x = _norm(x + product(mixed, p[f"output{layer}"]), p[f"attention_norm{layer}"], p[f"attention_norm_bias{layer}"])
+        x = x + relu_product(product(x, p[f"mlp_in{layer}"]), p[f"mlp_out{layer}"])
+        return _norm(x, p[f"mlp_norm{layer}"], p[f"mlp_norm_bias{layer}"])
+
     @override
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         p = parameters
@@ -127,14 +134,10 @@ class Decoder(TableNetwork):
             mixed = mixed.transpose(1, 2).flatten(2)
             if last_only and layer == self.layers - 1:
                 x, mixed = x[:, -1:], mixed[:, -1:]
-            x = self._block(p, layer, x, mixed)
+            x = _norm(x + mixed @ p[f"output{layer}"], p[f"attention_norm{layer}"], p[f"attention_norm_bias{layer}"])
+            hidden = torch.relu(x @ p[f"mlp_in{layer}"])
+            x = _norm(x + hidden @ p[f"mlp_out{layer}"], p[f"mlp_norm{layer}"], p[f"mlp_norm_bias{layer}"])
         return (x @ p["unembed"])[:, -1], x[:, -1]
-
-    def _block(self, p: Parameters, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
-        """What follows attention in a layer: (…, d) → (…, d)."""
-        x = _norm(x + mixed @ p[f"output{layer}"], p[f"attention_norm{layer}"], p[f"attention_norm_bias{layer}"])
-        hidden = torch.relu(x @ p[f"mlp_in{layer}"])
-        return _norm(x + hidden @ p[f"mlp_out{layer}"], p[f"mlp_norm{layer}"], p[f"mlp_norm_bias{layer}"])
 
     @override
     def flops(self, symbols: int, questions: int) -> int:
@@ -152,7 +155,7 @@ class Decoder(TableNetwork):
 
 def _together(streams: list[Tensor], weights: Tensor) -> list[Tensor]:
     """Each stream's product with the same weights, (S, r, d) → (S, r, f), in one."""
-    products = torch.cat(streams, dim=1) @ weights
+    products = product(torch.cat(streams, dim=1), weights)
     return list(products.split([x.shape[1] for x in streams], dim=1))  # type: ignore[no-untyped-call]
 
 

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from baselines.networks import Network, Parameters, uniform
+from baselines.products import product, relu_product
 
 
 @dataclass(frozen=True)
@@ -84,20 +85,18 @@ class DeepMLP(Network[Images]):
     @override
     def forward(self, parameters: Parameters, questions: Images) -> tuple[Tensor, Tensor]:
         """Logits, and as features every hidden layer's output before its ReLU, as the code of "Deep Grokking" measures it."""
-        outputs = self._outputs(parameters, questions.pixels)
+        outputs, x = [], questions.pixels
+        for layer in range(self.depth):
+            outputs.append(product(x, parameters[f"weight{layer}"], parameters[f"bias{layer}"]))  # (S, n, w)
+            x = outputs[-1].relu()
         return outputs[-1], torch.cat(outputs[:-1], dim=-1)
 
     @override
     def logits(self, parameters: Parameters, questions: Images) -> Tensor:
-        return self._outputs(parameters, questions.pixels)[-1]
-
-    def _outputs(self, p: Parameters, x: Tensor) -> list[Tensor]:
-        """Every layer's output before its ReLU."""
-        outputs = []
-        for layer in range(self.depth):
-            outputs.append(torch.baddbmm(p[f"bias{layer}"].unsqueeze(1), x, p[f"weight{layer}"]))  # (S, n, w)
-            x = outputs[-1].relu()
-        return outputs
+        p, x = parameters, product(questions.pixels, parameters["weight0"], parameters["bias0"])
+        for layer in range(1, self.depth):
+            x = relu_product(x, p[f"weight{layer}"], p[f"bias{layer}"])
+        return x
 
     @override
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:

@@ -10,31 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
 from baselines.networks import Parameters, TableNetwork, normal
+from baselines.products import product, relu_product, square_product
 from baselines.questions import Questions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "quadratic": torch.square}
-
-
-class _SquareProduct(torch.autograd.Function):
-    """x² @ weight, whose backward pass makes one array as large as x instead of three."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        square = x.square()  # (S, n, w)
-        ctx.save_for_backward(x, square, weight)
-        return square @ weight
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, square, weight = ctx.saved_tensors
-        return (gradient @ (2 * weight).mT).mul_(x), square.mT @ gradient
 
 
 @dataclass(frozen=True)
@@ -79,15 +64,17 @@ class MLP(TableNetwork):
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        return self._deeper(parameters, self._first(parameters, questions))
+        features, x = [], self._first(parameters, questions)
+        for layer in range(1, len(self.hidden) + 1):
+            features.append(ACTIVATIONS[self.activation](x))  # (S, n, w)
+            x = product(features[-1], parameters[f"layer{layer}"])
+        return x, torch.cat(features, dim=-1) if len(features) > 1 else features[0]
 
     @override
     def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
-        if self.activation != "quadratic":
-            return self.forward(parameters, questions)[0]
-        x = self._first(parameters, questions)
+        x, onward = self._first(parameters, questions), relu_product if self.activation == "relu" else square_product
         for layer in range(1, len(self.hidden) + 1):
-            x = _SquareProduct.apply(x, parameters[f"layer{layer}"])  # type: ignore[no-untyped-call]
+            x = onward(x, parameters[f"layer{layer}"])
         return x
 
     def _first(self, parameters: Parameters, questions: Questions) -> Tensor:
@@ -98,14 +85,11 @@ class MLP(TableNetwork):
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         weights = torch.cat([parameters["first"], parameters["second"]])  # (2q, w)
         one_hot = torch.nn.functional.one_hot(inputs, len(weights) // 2).flatten(1)  # (n, 2q)
-        return self._deeper(parameters, one_hot.to(weights.dtype) @ weights)
-
-    def _deeper(self, parameters: Parameters, preactivation: Tensor) -> tuple[Tensor, Tensor]:
-        features = []
+        features, x = [], one_hot.to(weights.dtype) @ weights
         for layer in range(1, len(self.hidden) + 1):
-            features.append(ACTIVATIONS[self.activation](preactivation))  # (S, n, w)
-            preactivation = features[-1] @ parameters[f"layer{layer}"]
-        return preactivation, torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+            features.append(ACTIVATIONS[self.activation](x))  # (n, w)
+            x = features[-1] @ parameters[f"layer{layer}"]
+        return x, torch.cat(features, dim=-1)
 
     @override
     def flops(self, symbols: int, questions: int) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from baselines.adamw import AdamW
+from baselines.products import multiply
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
@@ -76,6 +77,6 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     x: Tensor = matrices.mT if tall else matrices
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=TINY)
     for _ in range(ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        gram = multiply(x, x.mT)
+        x = a * x + multiply(b * gram + c * multiply(gram, gram), x)
     return x.mT if tall else x

@@ -16,6 +16,7 @@ from torch.nn.functional import embedding, pad
 from typing_extensions import override
 
 from baselines.networks import Parameters, TableNetwork, heads, normal
+from baselines.products import product, relu_product
 from baselines.questions import Questions
 
 ALIGNMENT = 16  # numbers; sums of rows whose width isn't a multiple of it take several times as long
@@ -62,8 +63,12 @@ class Transformer(TableNetwork):
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        stream, constant = self._attend(parameters, questions)
-        return self._head(parameters, stream + constant)
+        p = parameters
+        weights, values, constant = self._attend(p, questions)
+        x = constant + questions.sum(self._rows(values, p["output"]), weights=weights)
+        before = product(x, p["mlp_in"], p["mlp_in_bias"])  # (S, n, m)
+        x = x + relu_product(before, p["mlp_out"], p["mlp_out_bias"])  # (S, n, d)
+        return product(x, p["unembed"]), x
 
     @override
     def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
@@ -71,31 +76,34 @@ class Transformer(TableNetwork):
         if not self._folds(q):
             return self.forward(parameters, questions)[0]
         # Without layer norm the stream meets only matrices, so those in a row are multiplied with each other first.
-        padding = -(m + q) % ALIGNMENT
-        onward = pad(torch.cat([p["mlp_in"], p["unembed"]], dim=-1), (0, padding))  # (S, d, m + q + padding)
-        gathered, constant = self._attend(p, questions, onward)
-        before, direct, _ = gathered.split([m, q, padding], dim=-1)  # type: ignore[no-untyped-call]
-        hidden = torch.relu_(before + (constant @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2)))  # (S, n, m)
+        weights, values, constant = self._attend(p, questions)
+        to_hidden, to_logits = (product(p["output"], _aligned(p[name])) for name in ("mlp_in", "unembed"))
+        before = questions.sum(self._rows(values, to_hidden), weights=weights)[..., :m]
+        direct = questions.sum(self._rows(values, to_logits), weights=weights)[..., :q]
+        before = before + (constant @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2))  # (S, n, m)
         same = (constant + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
-        return torch.baddbmm(direct, hidden, p["mlp_out"] @ p["unembed"]).add_(same)
+        return (direct + relu_product(before, product(p["mlp_out"], p["unembed"]))).add_(same)
 
-    def _attend(self, p: Parameters, questions: Questions, onward: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The stream at the last position after attention: each question's part (S, n, d), and what all share (S, 1, d).
+    def _attend(self, p: Parameters, questions: Questions) -> tuple[Tensor, Tensor, Tensor]:
+        """Attention of the last position: each question's weights (S, n, 2, H) of the values (S, H, 2q, d/H), one per operand.
 
-        A question's part is a sum of rows, one per operand and head. With `onward` (S, d, f) it comes times that, (S, n, f).
+        With them what every question's stream has besides, (S, 1, d).
         """
         q, end = questions.count, p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
         operands = [p["embed"][:, :-1] + p["position"][:, i : i + 1] for i in (0, 1)]
         x = torch.cat([*operands, end], dim=1)  # (S, 2q + 1, d), all that is ever attended to
-        key, query, value = (heads(one, self.heads) for one in (x @ p["key"], end @ p["query"], x @ p["value"]))
+        keys, values = product(x, p["key"]), product(x, p["value"])
+        key, query, value = (heads(one, self.heads) for one in (keys, end @ p["query"], values))
         to_a, to_b, to_end = ((key * query).sum(-1) / sqrt(key.shape[-1])).split([q, q, 1], dim=1)  # type: ignore[no-untyped-call]
         score_a, score_b = questions.look_up(0, to_a), questions.look_up(1, to_b)  # (S, n, H)
         weights = torch.stack([score_a, score_b, to_end.expand_as(score_a)], dim=2).softmax(dim=2)[:, :, :2]
         # The three weights add up to one, so the last one needs no row: the others' values count from its.
-        beyond = (value[:, :-1] - value[:, -1:]).transpose(1, 2)  # (S, H, 2q, d/H)
-        output = p["output"] if onward is None else p["output"] @ onward  # (S, d, f)
-        table = beyond @ output.view(-1, self.heads, self.width // self.heads, output.shape[-1])  # (S, H, 2q, f)
-        return questions.sum(table, weights=weights), end + value[:, -1:].flatten(2) @ p["output"]
+        beyond = (value[:, :-1] - value[:, -1:]).transpose(1, 2)
+        return weights, beyond, end + values[:, -1:] @ p["output"]
+
+    def _rows(self, values: Tensor, output: Tensor) -> Tensor:
+        """What the values bring to the stream, or beyond it: (S, H, 2q, d/H), (S, d, f) → (S, H, 2q, f)."""
+        return values @ output.view(-1, self.heads, self.width // self.heads, output.shape[-1])
 
     @override
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
@@ -107,13 +115,10 @@ class Transformer(TableNetwork):
         future = torch.ones(3, 3, dtype=torch.bool, device=x.device).triu(1)
         mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (n, H, 3, d/H)
         x = x + mixed.transpose(1, 2).flatten(2) @ p["output"]  # (n, 3, d)
-        logits, features = self._head(p, x[:, -1:] if last_only else x)
-        return logits[:, -1], features[:, -1]
-
-    def _head(self, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = torch.relu(x @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2))  # (S, n, m)
-        x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"].unsqueeze(-2)  # (S, n, d)
-        return x @ p["unembed"], x
+        x = x[:, -1:] if last_only else x
+        hidden = torch.relu(x @ p["mlp_in"] + p["mlp_in_bias"])  # (n, 3, m)
+        x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"]
+        return (x @ p["unembed"])[:, -1], x[:, -1]
 
     def _folds(self, symbols: int) -> bool:
         """Whether folding saves products; with very many symbols, wide logits make it cost some."""
@@ -128,3 +133,8 @@ class Transformer(TableNetwork):
             return 2 * (keys_values + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))
         folded = d * d * (m + q) + m * d * q + rows * d * (m + q)
         return 2 * (keys_values + folded + questions * (2 * self.heads * (m + q) + m * q))
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """`x` (…, f) with zeros up to the next width whose rows are summed fast."""
+    return pad(x, (0, -x.shape[-1] % ALIGNMENT))
