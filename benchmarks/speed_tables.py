@@ -16,8 +16,9 @@ def tables(results: dict[str, Any]) -> str:
     device = where["gpu"] or "no GPU"
     about = (
         f"{where['processor']}, {where['threads']} threads, {device}; Python {where['python']}, torch {where['torch']}. "
-        f"Medians of {ROUNDS} rounds, least to most in brackets; `{results['task']}`, float32. Of products: of the rate of "
-        "this machine's best matrix product in the same round. Memory: the most that the process needed beyond its libraries."
+        f"Medians of {ROUNDS} rounds, least to most in brackets; `{results['task']}`, float32. Of products: the "
+        "step's GFLOP/s over those of a large matrix product in the same round, torch's own and the engine's. "
+        "Memory: the most that the process needed beyond its libraries."
     )
     return "\n\n".join([about, *(table(headers, map(cells, results.get(part, []))) for part, headers, cells in TABLES)])
 
@@ -28,7 +29,7 @@ def _variant(row: Row) -> Cells:
         row["variant"],
         _shown(row["steps_per_second"]),
         _shown(row["over_plain"], "×", 2),
-        f"{row['share_of_products'][0]:.0%}" if row["share_of_products"] else "",
+        *(f"{row[name][0]:.0%}" if row[name] else "" for name in ("share_of_torch_products", "share_of_products")),
         f"{row['compile_seconds']:.0f} s" if row["compile_seconds"] else "",
         _memory(row),
     ]
@@ -75,7 +76,11 @@ def _shown(values: Spread, sign: str = "", digits: int = 1) -> str:
 
 
 TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Row], Cells]], ...] = (
-    ("variants", ("recipe", "one seed", "steps/s", "over plain", "of products", "compiling", "memory"), _variant),
+    (
+        "variants",
+        ("recipe", "one seed", "steps/s", "over plain", "of torch's products", "of ours", "compiling", "memory"),
+        _variant,
+    ),
     ("seeds", ("recipe", "seeds together", "seed-steps/s", "over one after another", "over plain", "memory"), _seeds),
     ("runs", ("whole run of", "steps", "exams", "steps/s", "over plain training", "exams take", "outside learn and act"), _run),
     ("moduli", ("transformer at p", "training cells", "steps/s", "memory"), _modulus),
