@@ -89,13 +89,19 @@ def _weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`product` without a gradient."""
-    small = x.shape[-2] * weight[0].numel() < SMALL
-    if small or x.device.type != "cpu" or x.dtype != torch.float32 or not _wide():
+    if not _onednn(x, weight):
         return x @ weight if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight)
     linear = torch.ops.mkldnn._linear_pointwise.default  # x @ wᵀ + b, the one call that hands plain matrices to oneDNN
     biases = bias if bias is not None else [None] * len(x)
     products = [linear(one, w.T, b, "none", [], "") for one, w, b in zip(x.unsqueeze(1), weight, biases, strict=True)]
     return torch.cat(products) if len(products) > 1 else products[0]
+
+
+def _onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN multiplies these faster; `torch.compile` doesn't know its call."""
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype != torch.float32:
+        return False
+    return x.shape[-2] * weight[0].numel() >= SMALL and _wide()
 
 
 @lru_cache(maxsize=1)

@@ -29,6 +29,7 @@ class Runner:
         self._here, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, make, arguments), daemon=True)
         self._process.start()
+        there.close()  # so that the end of a process that fails is heard here
         self.first_step = self.seconds(1)
 
     def seconds(self, steps: int) -> float:
