@@ -82,7 +82,7 @@ class Transformer(TableNetwork):
         direct = questions.sum(self._rows(values, to_logits), weights=weights)[..., :q]
         before = before + (constant @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2))  # (S, n, m)
         same = (constant + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
-        return (direct + relu_product(before, product(p["mlp_out"], p["unembed"]))).add_(same)
+        return direct + relu_product(before, product(p["mlp_out"], p["unembed"]), same.squeeze(-2))
 
     def _attend(self, p: Parameters, questions: Questions) -> tuple[Tensor, Tensor, Tensor]:
         """Attention of the last position: each question's weights (S, n, 2, H) of the values (S, H, 2q, d/H), one per operand.
