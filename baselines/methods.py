@@ -41,10 +41,20 @@ class Training:
     seeds_together: int
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        pair = isinstance(self.betas, tuple) and len(self.betas) == 2
+        sound = (
+            ("learning_rate", _is_number(self.learning_rate) and self.learning_rate > 0, "a number above 0"),
+            ("weight_decay", _is_number(self.weight_decay) and self.weight_decay >= 0, "a number from 0 up"),
+            ("betas", pair and all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
+            ("warmup", _is_count(self.warmup), "a whole number of updates"),
+            ("batch_size", _is_count(self.batch_size), "a whole number of cells, 0 for all"),
+            ("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
+            ("dtype", self.dtype in DTYPES, f"one of {', '.join(DTYPES)}"),
+            ("seeds_together", _is_count(self.seeds_together) and self.seeds_together > 0, "a whole number from 1 up"),
+        )
+        for name, fits, expected in sound:
+            if not fits:
+                raise ValueError(f"{name} must be {expected}, got {getattr(self, name)!r}")
 
     def batch(self, cells: int) -> int:
         """Training cells per step, of `cells` in all."""
@@ -68,6 +78,14 @@ class Method:
     def shared(self) -> "Method":
         """What all members of a batch have in common."""
         return replace(self, network=_levelled(self.network), training=_levelled(self.training))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _levelled(part: Part) -> Part:

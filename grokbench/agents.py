@@ -99,7 +99,8 @@ class Recipe:
         try:
             agent: Agent = factory(**self.hyperparameters)
         except TypeError as error:
-            raise ValueError(f"{self.target} doesn't accept the hyperparameters of {self.name!r}: {error}") from error
+            accepted = ", ".join(inspect.signature(factory).parameters) or "none"
+            raise ValueError(f"{self.target} doesn't accept what {self.name!r} sets: {error}; it takes {accepted}") from error
         missing = [name for name in ("reset", "learn", "act", "state_dict", "load_state_dict") if not hasattr(agent, name)]
         if missing:
             raise ValueError(f"{self.target} is no agent: it lacks {', '.join(missing)}")
@@ -152,16 +153,21 @@ def _read_recipe(name: str, text: str) -> Recipe:
     return Recipe(name, target, content, "" if own else _source_hash(_load(target)))
 
 
-def _load(target: str) -> Any:
-    module_name, _, attribute = target.partition(":")
+def look_here() -> None:
+    """Let modules be found in the current folder too."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+
+
+def _load(target: str) -> Any:
+    module_name, _, attribute = target.partition(":")
+    look_here()
     try:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"can't find the agent {target!r} (looked in {Path.cwd()} too): {error}") from error
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        raise ValueError(f"can't load the agent {target!r} (looked in {Path.cwd()} too): {error}") from error
     return found
 
 

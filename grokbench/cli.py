@@ -64,9 +64,13 @@ def run(
     from grokbench.runs.progress import Progress
     from grokbench.runs.store import Store
 
-    plans = runner.plan(tasks, suite, [find_recipe(name) for name in agents], seeds, salt)
+    recipes = [find_recipe(name) for name in agents]
+    for recipe in recipes:
+        recipe.make()  # what a recipe gets wrong is told before anything runs
+    plans, store = runner.plan(tasks, suite, recipes, seeds, salt), Store(out)
     with Progress(sum(len(one.seeds) for one in plans)) as progress:
-        complete = runner.run(plans, Store(out), progress, device, max_steps, probes)
+        progress.done = sum(store.finished(cell, seed) for one in plans for cell in one.cells for seed in one.seeds)
+        complete = runner.run(plans, store, progress, device, max_steps, probes)
     return 0 if complete else 1
 
 
@@ -193,8 +197,9 @@ def submit(
     """
     from shlex import join
 
-    from grokbench.board.check import check_entry
+    from grokbench.board.check import check_entry, entry_names
     from grokbench.board.entries import RECIPE, make_form
+    from grokbench.board.standings import summary
     from grokbench.board.submit import open_pull_request, pull_request, runs_to_submit, write_entry
 
     records, _ = _records(folders)
@@ -215,7 +220,8 @@ def submit(
     )
     folder = leaderboard / "entries" / name
     write_entry(folder, form, runs_to_submit(records, suite, agent))
-    checked = check_entry(folder)
+    checked = check_entry(folder, entry_names(folder.parent))
+    print(f"{name}: {summary(checked)}")
     for finding in checked.findings:
         print(finding)
     if checked.refused:
@@ -235,19 +241,21 @@ def check(entries: Positional[tuple[str, ...]] = (), leaderboard: Path = Path("l
         entries: names or folders; none: all, and whether the table says what they amount to.
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board.check import check_all, check_entry
+    from grokbench.board.check import check_all, check_entry, entry_names
+    from grokbench.board.standings import summary
     from grokbench.board.table import drift
 
     root = leaderboard / "entries"
     if entries:
         folders = [Path(entry) if Path(entry).is_dir() else root / entry for entry in entries]
-        checked = [check_entry(folder) for folder in folders]
+        beside = entry_names(root) if root.is_dir() else None
+        checked = [check_entry(folder, beside) for folder in folders]
     elif not root.is_dir():
         raise ValueError(f"there is no folder {root}: run this in a checkout, or name the leaderboard's folder")
     else:
         checked = check_all(root)
     for one in checked:
-        print(f"{one.name}: {'refused' if one.refused else 'stands'}, {len(one.sound)} sound runs")
+        print(f"{one.name}: {summary(one)}")
         for finding in one.findings:
             print(f"  {finding}")
     stale = [] if entries else drift(checked, leaderboard)
@@ -310,7 +318,7 @@ def pull(
     """
     from tempfile import TemporaryDirectory
 
-    from grokbench.board.check import check_all, check_entry
+    from grokbench.board.check import check_all, check_entry, entry_names
     from grokbench.board.comment import comment
     from grokbench.board.pulls import entry_of, take_entry
 
@@ -320,7 +328,8 @@ def pull(
         print("it brings no entry")
         return 0
     with TemporaryDirectory() as folder:
-        checked = check_entry(take_entry(name, head, repository, take or Path(folder)))
+        beside = entry_names(leaderboard / "entries")
+        checked = check_entry(take_entry(name, head, repository, take or Path(folder)), beside)
     others = [one for one in check_all(leaderboard / "entries") if one.name != name]
     text = comment(checked, others)
     if out:
@@ -372,7 +381,7 @@ def main() -> None:
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
     except KeyboardInterrupt:
-        _say("stopped; finished runs are safe, and the same command goes on where it was")
+        _say("stopped; finished runs are safe, and the same command goes on where the others were at most 20 seconds ago")
         sys.exit(130)
     except (ValueError, OSError) as error:
         _say(f"grokbench: {error}")

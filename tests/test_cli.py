@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,7 +28,7 @@ def test_list_shows_formula_size_budget_and_source() -> None:
     [
         (("run", "--agents", "mpl", "--suite", "mini"), "did you mean 'mlp'"),
         (("reproduce", "grokking"), "expected one of deep-grokking"),
-        (("run", "--agents", "nowhere:Agent", "--suite", "mini"), "can't find the agent"),
+        (("run", "--agents", "nowhere:Agent", "--suite", "mini"), "can't load the agent"),
         (("run", "--agents", "none.toml", "--suite", "mini"), "can't read the recipe"),
         (("run", "--agents", "mlp", "--suite", "miny"), "expected one of mini"),
         (("run", "--agents", "mlp", "--tasks", "add_mod24-0.5"), "nearest prime is 23"),
@@ -41,6 +42,46 @@ def test_mistakes_are_one_clear_line(arguments: tuple[str, ...], why: str) -> No
     result = grokbench(*arguments)
     assert result.returncode == 2, result.stderr
     assert why in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "why"),
+    [
+        ("learning_rate = 1e-3", 'learning_rate = "fast"', "learning_rate must be a number above 0, got 'fast'"),
+        ("learning_rate = 1e-3", "learning_rate = -1.0", "learning_rate must be a number above 0"),
+        ("batch_size = 0", "batch_size = 0.5", "batch_size must be a whole number"),
+        ("[training]", "[optimizer]", "it takes network, training, gradient, muon"),
+        ("[training]", "[gradient]\nkind = 1\n[training]", "[gradient] needs filter"),
+    ],
+)
+def test_what_a_recipe_gets_wrong_is_told_before_anything_runs(tmp_path: Path, line: str, other: str, why: str) -> None:
+    """What was expected, once; square brackets are shown."""
+    text = (ROOT / "baselines" / "recipes" / "transformer.toml").read_text(encoding="utf-8")
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(text.replace(line, other), encoding="utf-8")
+    result = grokbench("run", "--agents", str(recipe), "--suite", "mini", "--out", str(tmp_path / "runs"))
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.count(why) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_agent_that_python_cannot_read(tmp_path: Path) -> None:
+    """File and line, no traceback."""
+    (tmp_path / "broken.py").write_text("class Agent(:\n", encoding="utf-8")
+    command = [sys.executable, "-m", "grokbench", "run", "--agents", "broken:Agent", "--suite", "mini"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "(broken.py, line 1)" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_no_cuda_is_said(tmp_path: Path) -> None:
+    """One line."""
+    result = grokbench("run", "--agents", "mlp", "--suite", "mini", "--device", "cuda", "--out", str(tmp_path))
+    assert result.returncode == 2
+    assert "no CUDA device" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -5,14 +5,14 @@ The same program runs at home and in CI. It reads data only.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from grokbench.agents import RECIPES, find_recipe, recipe_names
-from grokbench.board.entries import RUNS, Entry, Finding, official_cells, place, read_entry
+from grokbench.board.entries import FORM, RUNS, Entry, Finding, official_cells, place, read_entry
 from grokbench.board.verdicts import Verdict, read_verdicts, strays
 from grokbench.ranks import SPECTRAL
 from grokbench.runs.records import OutcomeRecord, RunRecord
@@ -49,8 +49,8 @@ class Checked:
         return any(finding.refused for finding in self.findings)
 
 
-def check_entry(folder: Path) -> Checked:
-    """Everything about the entry in `folder`.
+def check_entry(folder: Path, beside: Collection[str] | None = None) -> Checked:
+    """Everything about the entry in `folder`; `beside` names the entries of the leaderboard that it stands in or goes to.
 
     Raises:
         ValueError: there is no such folder.
@@ -67,12 +67,21 @@ def check_entry(folder: Path) -> Checked:
         if not any(finding.refused for finding in found):
             sound.append(run)
     findings += [*_missing(entry), *_repeated(entry), *_division(entry)]
+    original = entry.form.reproduces
+    if beside is not None and original is not None and (original == folder.name or original not in beside):
+        findings.append(Finding(FORM, "", f"it reproduces {original!r}, which isn't another entry", "name one that stands"))
     return Checked(folder.name, entry, tuple(findings), tuple(sound))
+
+
+def entry_names(entries: Path) -> list[str]:
+    """The names of all entries below `entries`."""
+    return sorted(folder.name for folder in entries.iterdir() if folder.is_dir() and not folder.is_symlink())
 
 
 def check_all(entries: Path) -> list[Checked]:
     """Every entry below `entries` with the verdicts beside them, and runs that stand in two of them."""
-    checked = [check_entry(folder) for folder in sorted(entries.iterdir()) if folder.is_dir() and not folder.is_symlink()]
+    names = entry_names(entries)
+    checked = [check_entry(entries / name, names) for name in names]
     owner: dict[Any, str] = {}
     found: dict[str, list[Finding]] = {one.name: [] for one in checked}
     for one in checked:

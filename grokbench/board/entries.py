@@ -65,6 +65,11 @@ def _web_address(text: str) -> str:
     return text
 
 
+def _task_id(name: str) -> str:
+    parse_id(name)
+    return name
+
+
 Line = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
 
 
@@ -72,7 +77,7 @@ class Tuning(Strict):
     """How the recipe was found: how many settings were tried, on which tasks."""
 
     settings: Annotated[int, Field(ge=0, le=10**9)]
-    tasks: Annotated[list[Line], Field(max_length=100)]
+    tasks: Annotated[list[Annotated[Line, AfterValidator(_task_id)]], Field(max_length=100)]
 
 
 class Form(Strict):
@@ -100,8 +105,8 @@ def make_form(content: dict[str, Any]) -> Form:
     try:
         return Form.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
-        raise ValueError(problems[:1_000]) from None
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]]
+        raise ValueError("; ".join(problems).replace(": Value error, ", ": ")[:1_000]) from None
 
 
 @dataclass(frozen=True)

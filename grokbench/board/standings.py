@@ -67,3 +67,15 @@ def standings(checked: Sequence[Checked]) -> list[Standing]:
         if tasks <= set(scoring.reference().tasks):
             found.append(Standing(one.entry, tuple(run for run in one.entry.runs if run.task in tasks), one.verdicts))
     return found
+
+
+def summary(checked: Checked) -> str:
+    """In one line whether the entry stands, and what it amounts to."""
+    if checked.refused:
+        return f"refused, {len(checked.sound)} sound runs"
+    scored = [
+        f", score ×{one.score:.2f} (95 % interval {one.interval[0]:.2f}–{one.interval[1]:.2f}), "
+        f"{len(one.solved)} of {len(one.runs)} runs generalise"
+        for one in standings([checked])
+    ]
+    return "".join([f"stands, {len(checked.sound)} sound runs", *scored])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tomli_w
 
-from grokbench.agents import RECIPES
+from grokbench.agents import RECIPES, look_here
 from grokbench.board.entries import CODE, FORM, NAME, RECIPE, RUNS, Form, canonical, official_cells, place
 from grokbench.runs.records import RunRecord
 
@@ -27,11 +27,14 @@ def runs_to_submit(records: Sequence[RunRecord], suite: str, agent: str | None) 
         raise ValueError(f"these are runs of {', '.join(names)}: choose one with --agent")
     chosen = [run for run in fitting if run.agent.name == (agent or run.agent.name)]
     by_place = {place(run): run for run in chosen}
+    if agent is not None and agent not in names:
+        raise ValueError(f"there are no finished runs of {agent!r} on {suite!r} here, but of {', '.join(names) or 'none'}")
     missing = [f"{task} seed {seed}" for task, seed in cells if (task, seed) not in by_place]
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise ValueError(
-            f"an entry to {suite!r} has all {len(cells)} runs; missing: {shown}. `grokbench run --suite {suite}` makes them"
+            f"an entry to {suite!r} has all {len(cells)} runs; missing or unfinished: {shown}. "
+            f"`grokbench run --suite {suite} --agents …` makes them and goes on with those that were stopped"
         )
     if len({run.agent.hash for run in by_place.values()}) > 1:
         raise ValueError("these runs were made by different recipes of the same name: keep each in a folder of its own")
@@ -50,6 +53,8 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
         raise ValueError(f"{folder} is there already: choose another name, or remove it")
     agent = runs[0].agent
     own = not agent.target.split(":")[0].startswith(RECIPES)
+    if own and form.division == "closed":
+        raise ValueError("the closed division trains a baseline's network; an agent of your own enters with --division open")
     code = _code(agent.target, agent.source) if own else b""
     target = f"agent:{agent.target.rpartition(':')[2]}" if own else agent.target
     folder.mkdir(parents=True)
@@ -67,6 +72,7 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
 def _code(target: str, source: str) -> bytes:
     """The file of the agent's class, which must be the one that made the runs."""
     module = target.partition(":")[0]
+    look_here()
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise ValueError(f"can't find the module {module!r} that made these runs: go to the folder where it stands")

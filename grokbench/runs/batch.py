@@ -1,6 +1,8 @@
 """A batch of runs: from exam to exam, with checkpoints, until each has ended and its record is written."""
 
+import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,11 +75,12 @@ class Batch:
         except (StoreError, KeyboardInterrupt):
             raise
         except Exception as error:
-            self._stop(f"failed: {type(error).__name__}: {error}")
+            self._stop(f"failed: {type(error).__name__}: {error}{_place(error, self.runs[0].cell.recipe)}")
             return False
         if paused:
             self._save()
-            self._stop(f"stopped: --max-steps {self.settings.max_steps}")
+            early = "" if self.step else ", before the first exam"
+            self._stop(f"stopped: --max-steps {self.settings.max_steps}{early}")
             return False
         self.store.remove(self._checkpoint_path())
         return True
@@ -246,6 +249,13 @@ def _per_member(watched: dict[str, Any], members: int) -> list[Ranks]:
             if np.isfinite(row).all():
                 ranks[name] = row.astype(float).tolist()
     return each
+
+
+def _place(error: Exception, recipe: Recipe) -> str:
+    """The line that an error came from in the file of an agent from outside."""
+    file = getattr(sys.modules.get(recipe.target.partition(":")[0]), "__file__", None) if recipe.source else None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
 
 
 def _make_agent(recipes: Sequence[Recipe]) -> Agent:

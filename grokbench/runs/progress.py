@@ -42,7 +42,7 @@ class Progress:
     """A `Watcher` for people; use it as a context manager."""
 
     def __init__(self, planned: int, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, soft_wrap=True)
+        self.console = console or Console(stderr=True, soft_wrap=True, markup=False)
         self.planned = planned
         self.rows: dict[tuple[str, str, str, int], tuple[Task, _Row]] = {}
         self.done = 0
@@ -84,11 +84,9 @@ class Progress:
         return self.rows.setdefault((cell.task.id, cell.recipe.name, cell.salt, seed), (cell.task, _Row()))[1]
 
     def _line(self, cell: Cell, seed: int, row: _Row) -> str:
-        cells = _cells(cell.task, row)
-        return (
-            f"[{self.done}/{self.planned}] {cell.task.id} {cell.recipe.name} seed {seed}: step {cells[0]}, train {cells[1]}, "
-            f"held out {cells[2]}, effective rank {cells[3]}, {cells[4]}"
-        )
+        step, train, held_out, rank, how = _cells(cell.task, row)
+        exam = f"step {step}, train {train}, held out {held_out}, effective rank {rank}, " if row.exam else ""
+        return f"[{self.done}/{self.planned}] {cell.task.id} {cell.recipe.name} seed {seed}: {exam}{how}"
 
     def _table(self) -> Table:
         table = Table(title=f"{self.done} of {self.planned} runs done", title_justify="left", box=None, pad_edge=False)

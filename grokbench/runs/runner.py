@@ -53,10 +53,11 @@ def run(
     With `probes`, linear probes look at every layer now and then, and what they find stands in the records.
 
     Raises:
+        ValueError: torch has no such device.
         StoreError: the folder can't be written; what was finished before is safe.
     """
-    store.prepare()
     settings = Settings(_resolve(device), max_steps, probes)
+    store.prepare()
     return all([_run_plan(one, store, watcher, settings) for one in plans])
 
 
@@ -119,10 +120,12 @@ def _batch_size(recipe: Recipe) -> int:
 
 def _resolve(device: str) -> str:
     """`auto` as cuda where torch finds one, else cpu."""
-    if device != "auto":
-        return device
     try:
         import torch
     except ImportError:
-        return "cpu"
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        found = False
+    else:
+        found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise ValueError("torch finds no CUDA device here: choose device cpu or auto, or install a torch with CUDA")
+    return ("cuda" if found else "cpu") if device == "auto" else device

@@ -149,7 +149,7 @@ def table_task(match: re.Match[str], version: int, task_id: str) -> TableTask:
         ValueError: unknown operation, or a size or ratio that won't do.
     """
     operation, structure, size = match["operation"], match["structure"], int(match["size"])
-    _check_operation(operation, structure, size, task_id)
+    _check_operation(operation, structure, task_id)
     if structure == "mod" and not (size**2 <= MOST_CELLS and is_prime(size)):
         raise ValueError(_bad_modulus(size, task_id))
     if structure == "s" and size not in DEGREES:
@@ -163,13 +163,13 @@ def table_task(match: re.Match[str], version: int, task_id: str) -> TableTask:
     return task
 
 
-def _check_operation(operation: str, structure: str, size: int, task_id: str) -> None:
+def _check_operation(operation: str, structure: str, task_id: str) -> None:
     known = [*OPERATIONS, RANDOM] if structure == "mod" else list(GROUP_OPERATIONS)
     if operation in known:
         return
     where = "a modulus" if structure == "mod" else "a permutation group"
     near = get_close_matches(operation, known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{near[0]}_{structure}{size}'?" if near else ""
+    hint = f"; did you mean {task_id.replace(operation, near[0], 1)!r}?" if near else ""
     raise ValueError(f"unknown operation {operation!r} on {where} in {task_id!r}: expected one of {', '.join(known)}{hint}")
 
 

@@ -107,7 +107,9 @@ def test_submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit) as status:
         main()
     assert status.value.code == 0
-    assert "gh pr create" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "gh pr create" in printed
+    assert "mine: stands, 22 sound runs, score ×" in printed
     assert not check_entry(tmp_path / "entries" / "mine").refused
     with pytest.raises(SystemExit) as status:
         main()
@@ -118,10 +120,12 @@ def test_submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_what_cannot_be_submitted() -> None:
     """Missing runs are named; several agents must be chosen from."""
     runs = good_runs()
-    with pytest.raises(ValueError, match=r"missing: add_mod47-0.7-v1 seed 0\."):
+    with pytest.raises(ValueError, match=r"missing or unfinished: add_mod47-0.7-v1 seed 0\."):
         runs_to_submit(runs[1:], "mini", None)
     with pytest.raises(ValueError, match=r"runs of mlp, transformer: choose one"):
         runs_to_submit([*runs, *good_runs("mlp")], "mini", None)
+    with pytest.raises(ValueError, match=r"no finished runs of 'MLP' on 'mini' here, but of mlp"):
+        runs_to_submit(good_runs("mlp"), "mini", "MLP")
     assert len(runs_to_submit([*runs, *good_runs("mlp")], "mini", "mlp")) == 22
     assert pull_request(Path("leaderboard/entries/x"), "t")[0] == ["git", "switch", "--create", "entry-x"]
 
@@ -136,6 +140,8 @@ def test_an_own_agent_is_packed_with_its_code(tmp_path: Path) -> None:
         for s in [find_recipe(target).source]
         for run in good_runs()
     ]
+    with pytest.raises(ValueError, match="--division open"):
+        write(tmp_path / "own", runs, division="closed")
     folder = write(tmp_path / "own", runs, division="open")
     checked = check_entry(folder)
     assert not checked.refused

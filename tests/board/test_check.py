@@ -42,6 +42,24 @@ def test_a_good_entry_stands(entry: Path) -> None:
     assert checked.entry.architecture == "transformer"
 
 
+def test_it_reproduces_an_entry_that_is_there(tmp_path: Path) -> None:
+    """Another one, by its name."""
+    write(tmp_path / "entries" / "first")
+    for original, fits in (("first", True), ("frist", False), ("again", False)):
+        again = write(tmp_path / "entries" / "again", good_runs(luck=1), reproduces=original)
+        (checked,) = (one for one in check_all(tmp_path / "entries") if one.name == "again")
+        assert checked.refused != fits
+        assert fits or f"reproduces {original!r}, which isn't another entry" in problems(checked)
+        shutil.rmtree(again)
+
+
+def test_it_was_tuned_on_tasks(entry: Path) -> None:
+    """A task that doesn't exist is named."""
+    form = entry / "entry.toml"
+    form.write_text(form.read_text(encoding="utf-8").replace('"add_mod47-0.7"', '"ad_mod47-0.7"'), encoding="utf-8")
+    assert "tuning.tasks.0: unknown operation 'ad'" in problems(check_entry(entry))
+
+
 def spoil_exam(**changes: Any) -> Callable[[list[dict[str, Any]]], None]:
     """Change the fourth run's last exam."""
     return lambda runs: runs[3]["exams"][-1].update(changes)

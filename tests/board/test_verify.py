@@ -92,7 +92,7 @@ def hostile(tmp_path: Path) -> Path:
         ("Quitter", "the agent's process ended"),
         ("Talker", "a message|took longer|ended"),
         ("Eater", "MemoryError"),
-        ("Missing", "can't find the agent"),
+        ("Missing", "can't load the agent"),
     ],
 )
 def test_hostile_agents_fail_their_runs(hostile: Path, name: str, why: str) -> None:

@@ -64,8 +64,8 @@ def test_one_task_whatever_the_spelling(written: str) -> None:
 
 
 BAD = [
-    ("ad_mod97-0.3", r"unknown operation 'ad'.*did you mean 'add_mod97'"),
-    ("compos_s5-0.5", r"unknown operation 'compos'.*permutation group.*did you mean 'compose_s5'"),
+    ("ad_mod97-0.3", r"unknown operation 'ad'.*did you mean 'add_mod97-0.3'"),
+    ("compos_s5-0.5", r"unknown operation 'compos'.*permutation group.*did you mean 'compose_s5-0.5'"),
     ("add_s5-0.5", r"unknown operation 'add' on a permutation group"),
     ("compose_mod97-0.5", r"unknown operation 'compose' on a modulus"),
     ("random_s5-0.5", r"unknown operation 'random' on a permutation group"),
