@@ -221,9 +221,9 @@ def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
     """Status 130, one line, no traceback."""
-    process = shell("run", "--agents", "mlp", "--tasks", TASK, "--seeds", "0", "--out", str(tmp_path))
-    while not list(tmp_path.rglob("*.safetensors")):
-        time.sleep(0.01)
+    process = shell("run", "--agents", "mlp", "--tasks", f"{TASK}-to1000000", "--seeds", "0", "--out", str(tmp_path))
+    assert process.stderr is not None
+    assert "step 10" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130

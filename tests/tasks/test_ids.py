@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import grokbench
@@ -180,12 +180,15 @@ NEAR = st.builds(
 )
 
 
+@example("mnist5k-n1")
+@example("mnist-first-n5000-to20000")
 @given(st.one_of(st.text(), st.lists(PIECES).map("".join), LIKELY, NEAR))
 def test_any_text_is_a_task_or_a_value_error(text: str) -> None:
     """Whatever is written, the parser returns a sound task with a canonical id, or raises ValueError alone."""
     task = _parsed(text)
     if task is not None:
         assert parse_id(task.id) == task
-        assert re.fullmatch(r"[a-z0-9_]+_(mod|s)[1-9][0-9]*-0\.[0-9]*[1-9]-v1", task.id)
+        table, images = r"[a-z0-9_]+_(mod|s)[1-9][0-9]*-0\.[0-9]*[1-9]", r"(random_)?mnist(5k)?(-first)?-n[1-9][0-9]*"
+        assert re.fullmatch(rf"({table}|{images})(-to[1-9][0-9]*)?-v1", task.id)
         assert 0 < task.seen_cells < task.cells
         assert task.budget > 0
