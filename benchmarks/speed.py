@@ -41,6 +41,7 @@ MODULI = (31, 47, 67, 97, 113)
 RUN_STEPS = 10_000  # the reference takes about so many
 PRODUCT = (2048, 1024, 256)
 PRODUCT_FLOPS = 2 * math.prod(PRODUCT)
+PRODUCTS: dict[str, Callable[..., torch.Tensor]] = {"torch's product": torch.matmul, "our product": multiply}
 SEEDS = (1, 4, 16, 64) if CUDA else (1, 4, 16)
 MEMBERS = (1, 6, 12)  # of a batch of deep MLPs
 
@@ -122,11 +123,11 @@ def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
     return learn
 
 
-def product_trainer(ours: bool) -> Trainer:
-    """A "step" that is nothing but a matrix product large enough for the machine's best rate, torch's or the engine's."""
+def product_trainer(name: str) -> Trainer:
+    """A "step" that is nothing but one of `PRODUCTS`, of a size large enough for the machine's best rate."""
     n, k, m = PRODUCT
     a, b = (torch.randn(1, *shape, device=DEVICE) for shape in ((n, k), (k, m)))
-    product = multiply if ours else torch.matmul
+    product = PRODUCTS[name]
 
     def learn(steps: int) -> None:
         for _ in range(steps):
@@ -138,13 +139,13 @@ def product_trainer(ours: bool) -> Trainer:
 def measure_variants(recipe: str) -> list[dict[str, Any]]:
     """The recipe's variants with one seed, against the machine's matrix products."""
     variants = [v for v in VARIANTS if recipe != "mlp" or v != "plain, last position"]  # an MLP has no positions
-    runners = {name: Runner(product_trainer, name == "product") for name in ("torch's product", "product")}
+    runners = {name: Runner(product_trainer, name) for name in PRODUCTS}
     runners |= {variant: Runner(trainer, recipe, variant) for variant in variants}
     measured = rates(runners)
     memory = {name: one.stop() for name, one in runners.items()}
     flops = agent_on(recipe, instances_of(TASK, 1)).cost()["flops_per_step"]
-    products = {name: [rate * PRODUCT_FLOPS / flops for rate in measured[name]] for name in ("torch's product", "product")}
-    shares = {name: ratio(measured["fast"], most) for name, most in products.items()}
+    most = {name: [rate * PRODUCT_FLOPS / flops for rate in measured[name]] for name in PRODUCTS}
+    shares = {name: ratio(measured["fast"], best) for name, best in most.items()}
     return [
         {
             "recipe": recipe,
@@ -152,7 +153,7 @@ def measure_variants(recipe: str) -> list[dict[str, Any]]:
             "steps_per_second": spread(measured[variant]),
             "over_plain": ratio(measured[variant], measured["plain"]),
             "share_of_torch_products": shares["torch's product"] if variant == "fast" else None,
-            "share_of_products": shares["product"] if variant == "fast" else None,
+            "share_of_products": shares["our product"] if variant == "fast" else None,
             "compile_seconds": runners[variant].first_step if variant == "fast, compiled" else None,
             "peak_memory": memory[variant],
         }

@@ -71,11 +71,9 @@ def standings(checked: Sequence[Checked]) -> list[Standing]:
 
 def summary(checked: Checked) -> str:
     """In one line whether the entry stands, and what it amounts to."""
-    if checked.refused:
-        return f"refused, {len(checked.sound)} sound runs"
-    scored = [
-        f", score ×{one.score:.2f} (95 % interval {one.interval[0]:.2f}–{one.interval[1]:.2f}), "
-        f"{len(one.solved)} of {len(one.runs)} runs generalise"
-        for one in standings([checked])
-    ]
-    return "".join([f"stands, {len(checked.sound)} sound runs", *scored])
+    text = f"{'refused' if checked.refused else 'stands'}, {len(checked.sound)} sound runs"
+    for one in standings([checked]):
+        low, high = one.interval
+        text += f", score ×{one.score:.2f} (95 % interval {low:.2f}–{high:.2f})"
+        text += f", {len(one.solved)} of {len(one.runs)} runs generalise"
+    return text
