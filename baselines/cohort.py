@@ -82,7 +82,6 @@ class Cohort:
         self.gradients = torch.zeros_like(self.optimizer.values)
         self._gradient_views = self._views(self.gradients)
         self.parameters = {name: view.requires_grad_() for name, view in self._views(self.optimizer.values).items()}
-        self._leaves = list(self.parameters.values())
         self.loss = torch.zeros(self.size, dtype=self.gradients.dtype, device=self.device)
         self.index = torch.zeros(self.size, self.batch, dtype=torch.int64, device=self.device)
         changes = [*self.optimizer.state().values(), *self.memory.values(), self.gradients, self.loss]
@@ -101,10 +100,7 @@ class Cohort:
         questions, answers = self.questions, self.answers
         if self.batch < answers.shape[1]:
             questions, answers = questions.pick(self.index), answers.gather(1, self.index)
-        logits = self.network.logits(self.parameters, questions)
-        loss, gradient = self.loss_of(logits.detach(), answers)
-        for name, found in zip(self.parameters, torch.autograd.grad(logits, self._leaves, gradient), strict=True):
-            self._gradient_views[name].copy_(found)
+        loss = self.network.gradients(self.parameters, questions, answers, self.loss_of, self._gradient_views)
         if self.filter:
             pairs = [(self._gradient_views[name], parameter) for name, parameter in self.parameters.items()]
             self.filter.apply(self.gradients, pairs, self.memory)

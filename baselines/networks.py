@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
+from baselines.losses import Loss
 from baselines.questions import Questions, Rows
 
 Parameters = dict[str, Tensor]  # name → (S, …); a single seed's, while they are drawn, have no S
@@ -36,6 +37,15 @@ class Network(Protocol[Encoded]):
     def logits(self, parameters: Parameters, questions: Encoded) -> Tensor:
         """The logits of `forward`, to rounding, for training, which needs no features."""
         return self.forward(parameters, questions)[0]
+
+    def gradients(self, parameters: Parameters, questions: Encoded, answers: Tensor, loss_of: Loss, into: Parameters) -> Tensor:
+        """Every member's loss, (S,), whose gradient by every parameter is written `into` a tensor of the same name."""
+        logits = self.logits(parameters, questions)
+        loss, gradient = loss_of(logits.detach(), answers)
+        found = torch.autograd.grad(logits, list(parameters.values()), gradient)
+        for name, one in zip(parameters, found, strict=True):
+            into[name].copy_(one)
+        return loss
 
     def watch(self, parameters: Parameters) -> dict[str, Tensor]:
         """What is worth watching of the parameters beside the features: name → a number per layer, (S, layers)."""

@@ -22,9 +22,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return result
 
 
-def relu_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The product of relu(x), with one array less on the way back."""
-    result: Tensor = _ReluProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+def relu_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+    """The product of relu(x + shift), shift (S, k), with one array less on the way back."""
+    result: Tensor = _ReluProduct.apply(x, weight, bias, shift)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -46,24 +46,29 @@ class _Product(torch.autograd.Function):
         to_x, _, to_bias = ctx.needs_input_grad
         return (
             multiply(gradient, weight.mT) if to_x else None,
-            _weight_gradient(x, gradient),
+            weight_gradient(x, gradient),
             gradient.sum(1) if to_bias else None,
         )
 
 
 class _ReluProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        hidden = x.relu()
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, shift: Tensor | None) -> Tensor:
+        hidden = x.relu() if shift is None else (x + shift.unsqueeze(1)).relu_()
         ctx.save_for_backward(hidden, weight)
         return multiply(hidden, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight = ctx.saved_tensors
-        to_x = multiply(gradient, weight.mT)
-        torch.ops.aten.threshold_backward.grad_input(to_x, hidden, 0, grad_input=to_x)
-        return to_x, _weight_gradient(hidden, gradient), gradient.sum(1) if ctx.needs_input_grad[2] else None
+        to_x = relu_gradient(multiply(gradient, weight.mT), hidden)
+        *_, to_bias, to_shift = ctx.needs_input_grad
+        return (
+            to_x,
+            weight_gradient(hidden, gradient),
+            gradient.sum(1) if to_bias else None,
+            to_x.sum(1) if to_shift else None,
+        )
 
 
 class _SquareProduct(torch.autograd.Function):
@@ -76,32 +81,47 @@ class _SquareProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, square, weight = ctx.saved_tensors
-        return multiply(gradient, (2 * weight).mT).mul_(x), _weight_gradient(square, gradient)
+        return multiply(gradient, (2 * weight).mT).mul_(x), weight_gradient(square, gradient)
 
 
-def _weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    """The weight's gradient in a product: (S, n, k), (S, n, m) → (S, k, m)."""
+def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    """The weight's gradient in a product, from its x and its own gradient: (S, n, k), (S, n, m) → (S, k, m)."""
     rows, k, m = *x.shape[-2:], gradient.shape[-1]
     if m < k < rows:  # oneDNN sums over many rows faster where the result has fewer rows than columns
         return multiply(gradient.mT, x).mT
     return multiply(x.mT, gradient)
 
 
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`product` without a gradient."""
+def relu_gradient(gradient: Tensor, hidden: Tensor) -> Tensor:
+    """What of the gradient by hidden = relu(x) reaches x, in the same memory."""
+    torch.ops.aten.threshold_backward.grad_input(gradient, hidden, 0, grad_input=gradient)
+    return gradient
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """`product` without a gradient, or relu of it; of a single member's matrices too."""
     if not _onednn(x, weight):
-        return x @ weight if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight)
-    linear = torch.ops.mkldnn._linear_pointwise.default  # x @ wᵀ + b, the one call that hands plain matrices to oneDNN
+        result = x @ weight if bias is None else (x @ weight).add_(bias.unsqueeze(-2))
+        return result.relu_() if relu else result
+    if x.ndim == 2:
+        return _linear(x, weight, bias, relu)
     biases = bias if bias is not None else [None] * len(x)
-    products = [linear(one, w.T, b, "none", [], "") for one, w, b in zip(x.unsqueeze(1), weight, biases, strict=True)]
-    return torch.cat(products) if len(products) > 1 else products[0]
+    products = [_linear(one, w, b, relu) for one, w, b in zip(x, weight, biases, strict=True)]
+    return torch.stack(products) if len(products) > 1 else products[0].unsqueeze(0)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """One member's product by the one call that hands plain matrices to oneDNN, x @ wᵀ + b."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight.T, bias, "relu" if relu else "none", [], "")
+    return result
 
 
 def _onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN multiplies these faster; `torch.compile` doesn't know its call."""
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype != torch.float32:
+    rows, k = x.shape[-2:]
+    if x.is_cuda or x.dtype != torch.float32 or rows * k * weight.shape[-1] < SMALL:
         return False
-    return x.shape[-2] * weight[0].numel() >= SMALL and _wide()
+    return _wide() and not torch.compiler.is_compiling()
 
 
 @lru_cache(maxsize=1)

@@ -80,9 +80,9 @@ class Transformer(TableNetwork):
         to_hidden, to_logits = (product(p["output"], _aligned(p[name])) for name in ("mlp_in", "unembed"))
         before = questions.sum(self._rows(values, to_hidden), weights=weights)[..., :m]
         direct = questions.sum(self._rows(values, to_logits), weights=weights)[..., :q]
-        before = before + (constant @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(-2))  # (S, n, m)
+        shift = (constant @ p["mlp_in"]).squeeze(-2) + p["mlp_in_bias"]  # (S, m)
         same = (constant + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
-        return direct + relu_product(before, product(p["mlp_out"], p["unembed"]), same.squeeze(-2))
+        return direct + relu_product(before, product(p["mlp_out"], p["unembed"]), same.squeeze(-2), shift)
 
     def _attend(self, p: Parameters, questions: Questions) -> tuple[Tensor, Tensor, Tensor]:
         """Attention of the last position: each question's weights (S, n, 2, H) of the values (S, H, 2q, d/H), one per operand.
@@ -92,11 +92,13 @@ class Transformer(TableNetwork):
         q, end = questions.count, p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
         operands = [p["embed"][:, :-1] + p["position"][:, i : i + 1] for i in (0, 1)]
         x = torch.cat([*operands, end], dim=1)  # (S, 2q + 1, d), all that is ever attended to
-        keys, values = product(x, p["key"]), product(x, p["value"])
-        key, query, value = (heads(one, self.heads) for one in (keys, end @ p["query"], values))
-        to_a, to_b, to_end = ((key * query).sum(-1) / sqrt(key.shape[-1])).split([q, q, 1], dim=1)  # type: ignore[no-untyped-call]
+        # There is one query, so the matrix of the keys is multiplied with it first: (S, d, H).
+        scoring = heads(p["key"] * (end @ p["query"]), self.heads).sum(-1) / sqrt(self.width // self.heads)
+        to_a, to_b, to_end = (x @ scoring).split([q, q, 1], dim=1)  # type: ignore[no-untyped-call]
         score_a, score_b = questions.look_up(0, to_a), questions.look_up(1, to_b)  # (S, n, H)
         weights = torch.stack([score_a, score_b, to_end.expand_as(score_a)], dim=2).softmax(dim=2)[:, :, :2]
+        values = product(x, p["value"])
+        value = heads(values, self.heads)
         # The three weights add up to one, so the last one needs no row: the others' values count from its.
         beyond = (value[:, :-1] - value[:, -1:]).transpose(1, 2)
         return weights, beyond, end + values[:, -1:] @ p["output"]
@@ -128,11 +130,11 @@ class Transformer(TableNetwork):
     @override
     def flops(self, symbols: int, questions: int) -> int:
         d, m, q, rows = self.width, self.mlp_width, symbols, 2 * symbols + 1
-        keys_values = rows * 2 * d * d
+        attention = d * d + rows * d * (d + self.heads)
         if not self._folds(q):
-            return 2 * (keys_values + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))
+            return 2 * (attention + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))
         folded = d * d * (m + q) + m * d * q + rows * d * (m + q)
-        return 2 * (keys_values + folded + questions * (2 * self.heads * (m + q) + m * q))
+        return 2 * (attention + folded + questions * (2 * self.heads * (m + q) + m * q))
 
 
 def _aligned(x: Tensor) -> Tensor:

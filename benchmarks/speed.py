@@ -87,6 +87,8 @@ class Compiled:
         self.logits = torch.compile(network.logits, dynamic=False)
         self.watch = network.watch
 
+    gradients = Network.gradients
+
 
 def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
     """One seed in plain PyTorch: every question's whole sequence (MLP: `one_hot @ weights`), torch's own AdamW."""

@@ -9,6 +9,7 @@ from torch import Generator, nn
 
 from baselines.agents import deep_mlp
 from baselines.deep_mlp import DeepMLP, Images
+from baselines.losses import LOSSES
 from baselines.training import NetworkAgent
 from grokbench.agents import Recipe, Spec, find_recipe
 from grokbench.exams import Examiner
@@ -62,6 +63,26 @@ def test_the_forward_is_pytorchs_layers(depth: int) -> None:
         torch.testing.assert_close(found, wanted)
     for found, wanted in zip(network.plain(drawn, x), (logits[0], features[0]), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("of", [0, 2, slice(None)], ids=["first", "last", "all at once"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_are_autograds(of: int | slice, loss: str) -> None:
+    """Those written down, of one member by itself and of all in one."""
+    network, generator = DeepMLP(30, 4, 8, 3.0), Generator().manual_seed(0)
+    drawn = [network.draw(5, generator) for _ in range(3)]
+    parameters = {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
+    pixels = torch.rand(3, 9, 30, generator=generator, dtype=torch.float64)
+    answers = torch.randint(5, (3, 9), generator=generator)
+    into = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    found = network._gradients(of, parameters, pixels, answers, LOSSES[loss], into)
+    logits, _ = network.forward(parameters, Images(pixels))
+    wanted, gradient = LOSSES[loss](logits.detach(), answers)
+    torch.testing.assert_close(found, wanted[of])
+    for one, (name, written) in zip(
+        torch.autograd.grad(logits, list(parameters.values()), gradient), into.items(), strict=True
+    ):
+        torch.testing.assert_close(written[of], one[of], msg=name)
 
 
 def test_initialisation_is_pytorchs_times_alpha() -> None:
