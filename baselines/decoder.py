@@ -19,7 +19,7 @@ from torch.nn.functional import embedding
 from typing_extensions import override
 
 from baselines.networks import Parameters, TableNetwork, heads, normal, uniform
-from baselines.products import product, relu_product
+from baselines.products import product
 from baselines.questions import Questions
 
 LENGTH = 5  # EOS a ∘ b =
@@ -114,7 +114,7 @@ class Decoder(TableNetwork):
     def _block(self, p: Parameters, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
         """What follows attention in a layer: (S, r, d) → (S, r, d)."""
         x = _norm(x + product(mixed, p[f"output{layer}"]), p[f"attention_norm{layer}"], p[f"attention_norm_bias{layer}"])
-        x = x + relu_product(product(x, p[f"mlp_in{layer}"]), p[f"mlp_out{layer}"])
+        x = x + product(product(x, p[f"mlp_in{layer}"], relu=True), p[f"mlp_out{layer}"])
         return _norm(x, p[f"mlp_norm{layer}"], p[f"mlp_norm_bias{layer}"])
 
     @override

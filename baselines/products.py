@@ -16,9 +16,9 @@ from torch import Tensor
 SMALL = 1 << 18  # multiply-adds; the call takes ten microseconds longer, which fewer of them don't give back
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Rows times weights, x @ weight + bias: (S, n, k), (S, k, m) and (S, m) → (S, n, m)."""
-    result: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """Rows times weights, x @ weight + bias, or relu of it: (S, n, k), (S, k, m) and (S, m) → (S, n, m)."""
+    result: Tensor = _Product.apply(x, weight, bias, relu)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -36,18 +36,22 @@ def square_product(x: Tensor, weight: Tensor) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return multiply(x, weight, bias)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+        result = multiply(x, weight, bias, relu)
+        ctx.save_for_backward(x, weight, result if relu else None)
+        return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        to_x, _, to_bias = ctx.needs_input_grad
+        x, weight, hidden = ctx.saved_tensors
+        if hidden is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, hidden, 0)
+        to_x, _, to_bias, _ = ctx.needs_input_grad
         return (
             multiply(gradient, weight.mT) if to_x else None,
             weight_gradient(x, gradient),
             gradient.sum(1) if to_bias else None,
+            None,
         )
 
 

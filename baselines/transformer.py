@@ -66,8 +66,8 @@ class Transformer(TableNetwork):
         p = parameters
         weights, values, constant = self._attend(p, questions)
         x = constant + questions.sum(self._rows(values, p["output"]), weights=weights)
-        before = product(x, p["mlp_in"], p["mlp_in_bias"])  # (S, n, m)
-        x = x + relu_product(before, p["mlp_out"], p["mlp_out_bias"])  # (S, n, d)
+        hidden = product(x, p["mlp_in"], p["mlp_in_bias"], relu=True)  # (S, n, m)
+        x = x + product(hidden, p["mlp_out"], p["mlp_out_bias"])  # (S, n, d)
         return product(x, p["unembed"]), x
 
     @override
