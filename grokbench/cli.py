@@ -68,8 +68,7 @@ def run(
     for recipe in recipes:
         recipe.make()  # what a recipe gets wrong is told before anything runs
     plans, store = runner.plan(tasks, suite, recipes, seeds, salt), Store(out)
-    with Progress(sum(len(one.seeds) for one in plans)) as progress:
-        progress.done = sum(store.finished(cell, seed) for one in plans for cell in one.cells for seed in one.seeds)
+    with Progress(*runner.counts(plans, store), max_steps) as progress:
         complete = runner.run(plans, store, progress, device, max_steps, probes)
     return 0 if complete else 1
 
@@ -123,9 +122,9 @@ def calibrate(
     from grokbench.runs.store import Store, find_records
 
     tasks = [f"{o}_{s}-{r}" for o in operations for s in structures for r in ratios]
-    plans = runner.plan(tasks, None, [find_recipe(agent)], seeds)
-    with Progress(sum(len(one.seeds) for one in plans)) as progress:
-        runner.run(plans, Store(out), progress, device, max_steps)
+    plans, store = runner.plan(tasks, None, [find_recipe(agent)], seeds), Store(out)
+    with Progress(*runner.counts(plans, store), max_steps) as progress:
+        runner.run(plans, store, progress, device, max_steps)
     print(task_table(find_records([out])[0]))
     return 0
 

@@ -14,7 +14,7 @@ from grokbench.reproduce.grids import Batch, Measured, Scale
 from grokbench.reproduce.report import Statement, statements_table, verdicts
 from grokbench.runs.progress import Progress
 from grokbench.runs.records import RunRecord, read_record
-from grokbench.runs.runner import run
+from grokbench.runs.runner import counts, run
 from grokbench.runs.store import Store
 
 STUDIES = ("deep-grokking", "omnigrok", "pattern-learning", "model-wise")
@@ -62,8 +62,9 @@ def reproduce(name: str, scale: Scale, runs: Path, out: Path, device: str) -> li
     """
     study, store = find_study(name), Store(runs)
     batches = study.batches(scale)
-    with Progress(sum(len(one.settings) * len(one.seeds) for one in batches)) as progress:
-        if not run([one.plan for one in batches], store, progress, device, probes=True):
+    plans = [one.plan for one in batches]
+    with Progress(*counts(plans, store)) as progress:
+        if not run(plans, store, progress, device, probes=True):
             return None
     measured = {
         setting: [Curves(read_record(store.record_path(setting.cell, seed))) for seed in batch.seeds]

@@ -41,11 +41,10 @@ class _Row:
 class Progress:
     """A `Watcher` for people; use it as a context manager."""
 
-    def __init__(self, planned: int, console: Console | None = None) -> None:
+    def __init__(self, planned: int, done: int = 0, max_steps: int | None = None, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, soft_wrap=True, markup=False)
-        self.planned = planned
+        self.planned, self.done, self.max_steps = planned, done, max_steps
         self.rows: dict[tuple[str, str, str, int], tuple[Task, _Row]] = {}
-        self.done = 0
         self._last_line = 0.0
         self._live = Live(console=self.console, refresh_per_second=4, get_renderable=self._table)
 
@@ -84,7 +83,7 @@ class Progress:
         return self.rows.setdefault((cell.task.id, cell.recipe.name, cell.salt, seed), (cell.task, _Row()))[1]
 
     def _line(self, cell: Cell, seed: int, row: _Row) -> str:
-        step, train, held_out, rank, how = _cells(cell.task, row)
+        step, train, held_out, rank, how = self._cells(cell.task, row)
         exam = f"step {step}, train {train}, held out {held_out}, effective rank {rank}, " if row.exam else ""
         return f"[{self.done}/{self.planned}] {cell.task.id} {cell.recipe.name} seed {seed}: {exam}{how}"
 
@@ -94,29 +93,28 @@ class Progress:
             table.add_column(name, justify="left" if name in ("task", "agent", "ETA") else "right")
         room = max(5, self.console.size.height - 4)
         for (task_id, agent, _, seed), (task, row) in list(self.rows.items())[-room:]:
-            table.add_row(task_id, agent, str(seed), *_cells(task, row), style="" if not row.how else "dim")
+            table.add_row(task_id, agent, str(seed), *self._cells(task, row), style="" if not row.how else "dim")
         return table
 
+    def _cells(self, task: Task, row: _Row) -> tuple[str, str, str, str, str]:
+        exam = row.exam
+        if exam is None:
+            return "0", "", "", "", row.how or "starting"
+        rank = "diverged" if exam.ranks is None else f"{exam.ranks['effective_rank'][-1]:.1f}"
+        train, held_out = exam.seen / task.seen_cells, exam.held_out / task.held_out_cells
+        last = min(task.budget, self.max_steps or task.budget)
+        return f"{exam.step:,}", f"{train:.1%}", f"{held_out:.1%}", rank, row.how or _eta(row, exam, last)
 
-def _cells(task: Task, row: _Row) -> tuple[str, str, str, str, str]:
-    exam = row.exam
-    if exam is None:
-        return "0", "", "", "", row.how or "starting"
-    rank = "diverged" if exam.ranks is None else f"{exam.ranks['effective_rank'][-1]:.1f}"
-    train, held_out = exam.seen / task.seen_cells, exam.held_out / task.held_out_cells
-    return f"{exam.step:,}", f"{train:.1%}", f"{held_out:.1%}", rank, row.how or _eta(task, row)
 
-
-def _eta(task: Task, row: _Row) -> str:
-    """Time to the confirmation of a standing candidate, else the most it can take, to the budget."""
-    assert row.exam is not None
-    steps = row.exam.step - (row.first_step or 0)
+def _eta(row: _Row, exam: Exam, last: int) -> str:
+    """Time to the confirmation of a standing candidate, else the most it can take, to the `last` step."""
+    steps = exam.step - (row.first_step or 0)
     if not steps:
         return "…"
     per_step = (time.perf_counter() - row.started) / steps
     if row.outcome.candidate:
-        return f"{_clock(per_step * max(0.0, 1.25 * row.outcome.candidate - row.exam.step))} to confirm"
-    return f"at most {_clock(per_step * (task.budget - row.exam.step))}"
+        return f"{_clock(per_step * max(0.0, 1.25 * row.outcome.candidate - exam.step))} to confirm"
+    return f"at most {_clock(per_step * (last - exam.step))}"
 
 
 def _clock(seconds: float) -> str:

@@ -40,6 +40,12 @@ def plan(
     return [Plan((Cell(task, recipe, salt),), its_seeds) for task, its_seeds in wanted for recipe in recipes]
 
 
+def counts(plans: Iterable[Plan], store: Store) -> tuple[int, int]:
+    """How many runs are planned, and how many of them are finished already."""
+    runs = [(cell, seed) for one in plans for cell in one.cells for seed in one.seeds]
+    return len(runs), sum(store.finished(*one) for one in runs)
+
+
 def run(
     plans: Iterable[Plan],
     store: Store,

@@ -1,0 +1,39 @@
+"""What a person sees while runs go on."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from grokbench.agents import find_recipe
+from grokbench.runs import progress, runner
+from grokbench.runs.progress import Progress
+from grokbench.runs.store import Store
+
+
+def lines(out: Path, seeds: tuple[int, ...], max_steps: int) -> list[str]:
+    """What runs of the MLP print where there is no terminal."""
+    plans, store, printed = runner.plan(["add_mod5-0.5"], None, [find_recipe("mlp")], seeds), Store(out), io.StringIO()
+    with Progress(*runner.counts(plans, store), max_steps, Console(file=printed, width=200)) as shown:
+        runner.run(plans, store, shown, "cpu", max_steps)
+    return printed.getvalue().splitlines()
+
+
+def test_counts_what_is_finished(tmp_path: Path) -> None:
+    """Runs that an earlier command finished count as done."""
+    budget = 20_000
+    assert lines(tmp_path, (0,), budget)[-1].startswith("[1/1] ")
+    after = lines(tmp_path, (0, 1, 2), budget)
+    assert after[0].startswith("[1/3] ")
+    assert after[-1].startswith("[3/3] ")
+
+
+def test_time_left_ends_where_the_run_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the task's budget."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress, "_clock", lambda seconds: f"{seconds:.3f}")
+    left = [float(match[1]) for line in lines(tmp_path, (0,), 100) if (match := re.search(r"at most ([\d.]+)$", line))]
+    assert left
+    assert left[-1] == 0.0
