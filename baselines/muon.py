@@ -23,7 +23,7 @@ class MuonSettings:
     """Hyperparameters of the matrices' updates; warm-up and the other parameters' are the training's.
 
     Attributes:
-        learning_rate: the step size, times √max(1, rows/columns).
+        learning_rate: the step size, times √max(1, fan-out/fan-in).
         weight_decay: decoupled decay.
         momentum: Nesterov's.
     """
@@ -55,9 +55,9 @@ class Muon:
         self.momentum.lerp_(gradients[:, :total], 1 - settings.momentum)
         update = torch.lerp(gradients[:, :total], self.momentum, settings.momentum)  # (S, total)
         values.mul_(1 - rate * settings.weight_decay)
-        for columns, (rows, width) in self.matrices:
-            direction = orthogonalized(update[:, columns].reshape(-1, rows, width))
-            values[:, columns].sub_(direction.flatten(1) * (rate * sqrt(max(1.0, rows / width))))
+        for columns, (fan_in, fan_out) in self.matrices:  # torch's are transposed, its rows the outputs
+            direction = orthogonalized(update[:, columns].reshape(-1, fan_in, fan_out))
+            values[:, columns].sub_(direction.flatten(1) * (rate * sqrt(max(1.0, fan_out / fan_in))))
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes, the parameters too, as the buffers themselves."""
