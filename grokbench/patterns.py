@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from grokbench.stages import Array, Curve, curve
 
-SPEEDS = (0.1, 100.0)  # bounds of a fit, per e-fold of steps: a rise from 10 % to 90 % over 19 decades, or 2 % of the steps
+SPEEDS = (0.1, 100.0)  # bounds of a fit, per e-fold of steps: a rise from 10 % to 90 % over 19 decades, or 4.5 % of the steps
 START_SPEEDS = (2.0, 10.0)
 START_ONSETS = 6  # of the run's ln(step), evenly: every choice of `count` of them is a start
 

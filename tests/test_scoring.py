@@ -1,5 +1,6 @@
 """Scores against closed forms, scipy and brute force."""
 
+from itertools import product
 from math import isclose
 from statistics import mean
 from typing import Any
@@ -78,7 +79,7 @@ def test_chance_limit_bounds_guessing() -> None:
     assert not scoring.beats_chance(task, [Exam(10, 0, limit, {})] * 50)
 
 
-@pytest.mark.parametrize("suite", ["mini", "deep"])
+@pytest.mark.parametrize("suite", ["mini", "core", "deep"])
 def test_the_reference_covers_the_suite_and_fits_the_budgets(suite: str) -> None:
     """All official seeds; every budget is at least four times the reference's median T."""
     pinned = scoring.reference()
@@ -146,13 +147,24 @@ def test_improvement_probability_is_mann_whitneys(ours: list[list[int]], theirs:
     assert scoring.improvement_probability(ours, theirs) == pytest.approx(expected)
 
 
-def test_bootstrap_interval_of_two_points() -> None:
-    """One task with two seeds has three resampled means; the quantiles are among them, reflected."""
-    # The score is 20/25; the resampled ones are 0.5, 0.8 and 2, and the interval reflects them: 0.8²/2 and 0.8²/0.5.
-    assert scoring.bootstrap_interval([[10, 40]], [20]) == pytest.approx((0.32, 1.28))
+def test_bootstrap_interval_is_that_of_all_resamples() -> None:
+    """One task with five seeds has 5⁵ resamples; drawn ones come to the same interval, but for the noise of drawing."""
+    values, fixed = np.array([300.0, 420.0, 380.0, 900.0, 510.0]), 600.0
+    drawn = values[np.array(list(product(range(5), repeat=5)))]
+    deviation = drawn.std(axis=1, ddof=1) / 5**0.5 / drawn.mean(axis=1)
+    distance = np.log(values.mean() / drawn.mean(axis=1))
+    own = values.std(ddof=1) / 5**0.5 / values.mean()
+    errors = distance / np.where(deviation > 0, deviation, own)
+    expected = fixed / values.mean() * np.exp(-own * np.quantile(errors, (0.975, 0.025)))
+    assert scoring.bootstrap_interval([values.tolist()], [fixed], resamples=100_000) == pytest.approx(expected, rel=0.03)
+
+
+def test_bootstrap_interval_holds_the_score() -> None:
+    """Seeds that agree leave no doubt; of two seeds each resample that isn't the sample again has the sample's spread."""
     low, high = scoring.bootstrap_interval([[10, 12, 9, 11] * 3, [100, 90, 130, 80] * 3], [20, 200])
     assert low < scoring.score([20 / 10.5, 200 / 100]) < high
     assert scoring.bootstrap_interval([[5] * 10], [10]) == pytest.approx((2, 2))
+    assert scoring.bootstrap_interval([[10, 40]], [20]) == pytest.approx((0.32, 1.28))  # resampled: 0.5, 0.8 and 2, reflected
 
 
 def test_rows_that_cannot_be_told_apart_share_a_rank() -> None:

@@ -34,14 +34,14 @@ DIVISIONS = {
 }
 LEGEND = (
     "Score: times faster than the pinned reference, the geometric mean over tasks of the ratio of restricted mean steps "
-    "(RMST), with a bootstrap interval over seeds. Rank: 1 + the number of rows significantly faster (paired exchange test "
-    "over task and seed, Holm-corrected over the table, 5 %); rows that can't be told apart share one; *unsolved* where under "
-    "half of the runs generalise. Sooner: the chance that a run generalises before one of the reference's. Final rank: median "
-    "effective rank over generalised runs, and their number. Settings tried: the tuning that the entry declares. Trust: "
-    "*consistent* means that every number was recomputed from the exams and checked; *re-executed*, that cells chosen by salt "
-    "and fresh instances were run again, the agent in a sandbox, and every such verdict on the files as they are is good; "
-    "*reproduced*, that besides other people's entry, made to reproduce this one and re-executed too, can't be told apart from "
-    "it (paired exchange test, 5 %). A failed re-execution stays listed."
+    "(RMST), with a studentized bootstrap interval over seeds. Rank: 1 + the number of rows significantly faster (paired "
+    "exchange test over task and seed, Holm-corrected over the table, 5 %); rows that can't be told apart share one; "
+    "*unsolved* where under half of the runs generalise. Sooner: the chance that a run generalises before one of the "
+    "reference's. Final rank: median effective rank over generalised runs, and their number. Settings tried: the tuning "
+    "that the entry declares. Trust: *consistent* means that every number was recomputed from the exams and checked; "
+    "*re-executed*, that cells chosen by salt and fresh instances were run again, the agent in a sandbox, and every such "
+    "verdict on the files as they are is good; *reproduced*, that besides other people's entry, made to reproduce this one "
+    "and re-executed too, can't be told apart from it (paired exchange test, 5 %). A failed re-execution stays listed."
 )
 
 

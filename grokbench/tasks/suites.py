@@ -1,8 +1,8 @@
 """The suites, named lists of tasks, and the budgets and thresholds of the standard tasks.
 
 Plain data, chosen from the calibration in benchmarks/README.md. A budget is at least four times the reference's median
-steps-to-generalize (a test holds this); the threshold of an image task is 95 % of the held-out accuracy that the suite's
-reference reaches.
+steps-to-generalize where a reference is pinned (a test holds this); the threshold of an image task is 95 % of the held-out
+accuracy that the suite's reference reaches.
 """
 
 from dataclasses import dataclass

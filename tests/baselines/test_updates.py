@@ -67,22 +67,23 @@ def test_stablemax_and_its_gradient() -> None:
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
 def test_muon_is_torchs(shape: tuple[int, int]) -> None:
-    """Member by member, to the bfloat16 in which torch orthogonalises; the other columns are AdamW's."""
+    """Member by member, to the bfloat16 in which torch orthogonalises, its matrices (out, in) where ours are (in, out)."""
     count = shape[0] * shape[1]
     values = random(2, count + 3)
     adamw = AdamW(values[:, count:], [1e-3], [0.1], (0.9, 0.98), warmup=1)
     ours = Muon(values.clone(), [(slice(0, count), torch.Size(shape))], MuonSettings(0.02, 0.1, 0.95), adamw)
-    theirs = [values[member, :count].reshape(shape).clone().requires_grad_() for member in range(2)]
+    theirs = [values[member, :count].reshape(shape).T.clone().requires_grad_() for member in range(2)]
     optimizer = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, momentum=0.95)
     for step in range(4):
         gradients = random(2, count + 3, seed=10 + step)
         ours.step(gradients)
         for member, parameter in enumerate(theirs):
-            parameter.grad = gradients[member, :count].reshape(shape).clone()
+            parameter.grad = gradients[member, :count].reshape(shape).T.clone()
         optimizer.step()  # type: ignore[no-untyped-call]
     for member, parameter in enumerate(theirs):
-        moved = (parameter.detach().flatten() - values[member, :count]).norm()
-        difference = (ours.values[member, :count] - parameter.detach().flatten()).norm()
+        theirs_now = parameter.detach().T.flatten()
+        moved = (theirs_now - values[member, :count]).norm()
+        difference = (ours.values[member, :count] - theirs_now).norm()
         assert float(difference / moved) < 0.02
 
 
