@@ -28,7 +28,7 @@ pull: $(VENV)/.ready
 
 # Some of an entry's cells again: make verify ENTRY=… SALT=… CELLS=2
 verify: $(VENV)/.ready
-	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) $(if $(CELLS),--cells $(CELLS)) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(TRUSTED),--no-sandbox)
+	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) $(if $(CELLS),--cells $(CELLS)) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(LIMIT),--seconds $(LIMIT)) $(if $(TRUSTED),--no-sandbox)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -107,6 +107,11 @@ class Recipe:
         return agent
 
 
+def is_baseline(target: str) -> bool:
+    """Whether `target` is in the baselines' package."""
+    return target.partition(":")[0].split(".")[0] == RECIPES
+
+
 def recipe_names() -> list[str]:
     """The names of the recipes that come with the baselines."""
     folder = files(RECIPES) / "recipes"
@@ -149,8 +154,7 @@ def _read_recipe(name: str, text: str) -> Recipe:
     target = content.pop("agent", None)
     if not isinstance(target, str) or ":" not in target:
         raise ValueError(f'the recipe {name!r} needs a line such as agent = "module:Class"')
-    own = target.split(":")[0].split(".")[0] == RECIPES
-    return Recipe(name, target, content, "" if own else _source_hash(_load(target)))
+    return Recipe(name, target, content, "" if is_baseline(target) else _source_hash(_load(target)))
 
 
 def look_here() -> None:

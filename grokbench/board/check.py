@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grokbench.agents import RECIPES, find_recipe, recipe_names
+from grokbench.agents import Recipe, find_recipe, is_baseline, recipe_names
 from grokbench.board.entries import FORM, RUNS, Entry, Finding, official_cells, place, read_entry
 from grokbench.board.verdicts import Verdict, read_verdicts, strays
 from grokbench.ranks import SPECTRAL
@@ -131,9 +131,12 @@ def _run_findings(run: RunRecord, entry: Entry) -> Iterator[Finding]:
 def _agent_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:
     if not AGENT_NAME.fullmatch(run.agent.name):
         yield finding("its agent has a name that can't be shown", "use letters, digits, points, hyphens, 60 at most")
-    target = entry.target if run.agent.target.split(":")[0].startswith(RECIPES) else f"agent:{run.agent.target.split(':')[-1]}"
-    if (target, run.agent.hyperparameters, run.agent.source) != (entry.target, entry.hyperparameters, entry.source):
+    made = Recipe(run.agent.name, run.agent.target, run.agent.hyperparameters, run.agent.source)
+    target = made.target if is_baseline(made.target) else f"agent:{made.target.rpartition(':')[2]}"
+    if (target, made.hyperparameters, made.source) != (entry.target, entry.hyperparameters, entry.source):
         yield finding("was made by another recipe or code than the entry's", "bring the recipe and code that made the runs")
+    elif run.agent.hash != made.hash:
+        yield finding("its agent's hash isn't that of the recipe that it states")
 
 
 def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:

@@ -20,6 +20,8 @@ from grokbench.agents import Agent, Recipe, Spec
 from grokbench.runs import checkpoints
 
 LARGEST_MESSAGE = 1 << 30  # bytes
+MOST_PROCESSES = 4_096  # and threads, all of the user's that count together
+TOO_LONG = "it took longer than it may"
 ATTRIBUTES = ("feature_dims", "batched", "dtype", "seeds_together")
 METHODS = ("reset", "learn", "act", "keep", "cost", "state_dict", "load_state_dict")
 
@@ -28,11 +30,17 @@ class RemoteError(RuntimeError):
     """The child's agent failed, took too long, or sent nonsense."""
 
 
-def send(stream: RawIOBase, tree: dict[str, Any]) -> None:
-    """Write a tree of arrays and JSON scalars, its length before it."""
+def send(stream: RawIOBase, tree: dict[str, Any], deadline: float | None = None) -> None:
+    """Write a tree of arrays and JSON scalars, its length before it.
+
+    Raises:
+        RemoteError: nobody has read it by the deadline (`time.monotonic`); `stream` mustn't block then.
+    """
     data = checkpoints.pack(tree)
     rest = memoryview(struct.pack("<Q", len(data)) + data)
     while rest:
+        if deadline is not None and not select.select([], [stream], [], max(0.0, deadline - time.monotonic()))[1]:
+            raise RemoteError(TOO_LONG)
         rest = rest[os.write(stream.fileno(), rest) :]
 
 
@@ -59,7 +67,7 @@ def _read(stream: RawIOBase, count: int, deadline: float | None) -> bytes:
     data = bytearray()
     while len(data) < count:
         if deadline is not None and not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise RemoteError("it took longer than it may")
+            raise RemoteError(TOO_LONG)
         chunk = os.read(stream.fileno(), min(count - len(data), 1 << 20))
         if not chunk:
             if data:
@@ -110,6 +118,10 @@ class RemoteAgent(Agent):
             start_new_session=True,
             bufsize=0,
         )
+        assert self._process.stdin is not None
+        os.set_blocking(
+            self._process.stdin.fileno(), False
+        )  # a child that never reads is waited for no longer than one that never answers
         found = self._ask({"target": recipe.target, "hyperparameters": recipe.hyperparameters})
         self.feature_dims = tuple(found.get("feature_dims", (128,)))
         self.batched = bool(found.get("batched", False))
@@ -150,7 +162,7 @@ class RemoteAgent(Agent):
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            send(self._process.stdin, message)  # type: ignore[arg-type]
+            send(self._process.stdin, message, self._deadline)  # type: ignore[arg-type]
             answer = receive(self._process.stdout, self._deadline)  # type: ignore[arg-type]
         except BrokenPipeError:
             answer = None
@@ -203,18 +215,20 @@ def _spec(content: dict[str, Any]) -> Spec:
     return Spec(**values)
 
 
-def _limit_memory() -> None:
+def _limit() -> None:
     import resource
 
     memory = int(os.environ.pop("GROKBENCH_MEMORY", "0"))
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    resource.setrlimit(resource.RLIMIT_NPROC, (MOST_PROCESSES if most < 0 else min(MOST_PROCESSES, most),) * 2)
 
 
 def main() -> None:
     """Serve on the standard streams; what the agent prints goes to standard error."""
-    _limit_memory()
+    _limit()
     source, target = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from grokbench.agents import RECIPES
+from grokbench.agents import RECIPES, find_recipe, is_baseline, recipe_names
 from grokbench.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord, Strict, refuse_constant
 from grokbench.tasks import get_suite, parse_id
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
-AGENT = re.compile(r"recipe\.toml|agent:[A-Za-z_][A-Za-z0-9_]*")
+OWN = re.compile(r"agent:[A-Za-z_][A-Za-z0-9_]*")
 FORM, RUNS, RECIPE, CODE = "entry.toml", "runs.jsonl", "recipe.toml", "agent.py"
 LARGEST = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20}  # bytes
 LONGEST_LINE = 2 << 20  # bytes of one run
@@ -90,7 +90,7 @@ class Form(Strict):
     licence: Line
     protocol: Literal[1]
     suite: Annotated[str, AfterValidator(_known_suite)]
-    agent: Annotated[str, Field(pattern=rf"^({AGENT.pattern})$")]
+    agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN.pattern})$")]
     division: Literal["closed", "open"]
     tuning: Tuning
     reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
@@ -133,8 +133,7 @@ class Entry:
     @property
     def architecture(self) -> str:
         """The baseline whose network it trains, or what it calls its own."""
-        module, _, name = self.target.partition(":")
-        return name if module.split(".")[0] == RECIPES else "own"
+        return self.target.rpartition(":")[2] if is_baseline(self.target) else "own"
 
 
 class Unreadable(ValueError):
@@ -241,13 +240,19 @@ def _recipe(folder: Path, form: Form) -> tuple[str, dict[str, Any], str]:
         return form.agent, {}, source
     content = _toml(folder, RECIPE)
     target = content.pop("agent", None)
-    if not isinstance(target, str) or target.split(":")[0] not in ("agent", f"{RECIPES}.agents"):
+    if not isinstance(target, str) or (target not in _baselines() and not OWN.fullmatch(target)):
         remedy = f'name a baseline ("{RECIPES}.agents:transformer") or the code beside it ("agent:MyAgent")'
         raise Unreadable(Finding(RECIPE, "", "has no agent that could be run from here", remedy))
     if target.startswith("agent:") != has_code:
         remedy = f'bring {CODE} just where the recipe says agent = "agent:…"'
         raise Unreadable(Finding(RECIPE, "", f"names {target[:80]}, and {CODE} is {'' if has_code else 'not '}there", remedy))
     return target, content, source
+
+
+@cache
+def _baselines() -> frozenset[str]:
+    """What makes the baselines' agents."""
+    return frozenset(find_recipe(name).target for name in recipe_names())
 
 
 def _runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tomli_w
 
-from grokbench.agents import RECIPES, look_here
+from grokbench.agents import is_baseline, look_here
 from grokbench.board.entries import CODE, FORM, NAME, RECIPE, RUNS, Form, canonical, official_cells, place
 from grokbench.runs.records import RunRecord
 
@@ -26,6 +26,8 @@ def runs_to_submit(records: Sequence[RunRecord], suite: str, agent: str | None) 
     if agent is None and len(names) > 1:
         raise ValueError(f"these are runs of {', '.join(names)}: choose one with --agent")
     chosen = [run for run in fitting if run.agent.name == (agent or run.agent.name)]
+    if len({run.agent.hash for run in chosen}) > 1:
+        raise ValueError("these runs were made by different recipes of the same name: keep each in a folder of its own")
     by_place = {place(run): run for run in chosen}
     if agent is not None and agent not in names:
         raise ValueError(f"there are no finished runs of {agent!r} on {suite!r} here, but of {', '.join(names) or 'none'}")
@@ -36,8 +38,6 @@ def runs_to_submit(records: Sequence[RunRecord], suite: str, agent: str | None) 
             f"an entry to {suite!r} has all {len(cells)} runs; missing or unfinished: {shown}. "
             f"`grokbench run --suite {suite} --agents …` makes them and goes on with those that were stopped"
         )
-    if len({run.agent.hash for run in by_place.values()}) > 1:
-        raise ValueError("these runs were made by different recipes of the same name: keep each in a folder of its own")
     return [by_place[cell] for cell in cells]
 
 
@@ -52,7 +52,7 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
     if folder.exists():
         raise ValueError(f"{folder} is there already: choose another name, or remove it")
     agent = runs[0].agent
-    own = not agent.target.split(":")[0].startswith(RECIPES)
+    own = not is_baseline(agent.target)
     if own and form.division == "closed":
         raise ValueError("the closed division trains a baseline's network; an agent of your own enters with --division open")
     code = _code(agent.target, agent.source) if own else b""

@@ -2,9 +2,10 @@
 
 The environment and the answers stay in this process; the agent runs in a child without network, secrets or terminal.
 
-Two questions. Does a batch repeat to the bit? It must, on the same machine, versions and threads; elsewhere floats drift and
-training is chaotic, so it only joins the second question: are the new runs slower than the claimed ones? Under honest
-claims salted instances are exchangeable with the official ones, so a permutation test within tasks has exactly its level.
+Two questions. Does a batch repeat to the bit? It must, on the same machine with the same versions, threads and commit of
+grokbench; elsewhere floats drift and training is chaotic, so it only joins the second question: are the new runs slower
+than the claimed ones? Under honest claims salted instances are exchangeable with the official ones, so a permutation test
+within tasks has exactly its level.
 """
 
 import hashlib
@@ -19,8 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+import baselines
+import grokbench
+from grokbench.agents import find_recipe
 from grokbench.board.check import Checked
-from grokbench.board.child import RemoteRecipe
+from grokbench.board.child import RemoteError, RemoteRecipe
 from grokbench.board.entries import CODE, Entry, place
 from grokbench.board.verdicts import Cell, Times, Verdict
 from grokbench.runs import runner
@@ -35,6 +39,26 @@ RESAMPLES = 10_000
 CHILD = "grokbench.board.child"
 Watch = Callable[[int], AbstractContextManager[Watcher]]
 MOST_MEMORY = 64 << 30  # bytes of address space; torch reserves much more than it uses
+BOX = """
+root=$1; home=$2; shift 2
+mount -t tmpfs box "$root"
+bind() {
+    if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$(dirname "$root$2")"; touch "$root$2"; fi
+    mount --rbind "$1" "$root$2"
+    mount -o remount,bind,ro "$root$2" || mount -o remount,bind,ro,nosuid,nodev "$root$2"
+}
+while [ "$1" != -- ]; do bind "$1" "$1"; shift; done
+shift
+bind "$home" /agent
+mkdir -p "$root/tmp" "$root/proc" "$root/dev" "$root/old"
+mount -t proc proc "$root/proc"
+for device in null zero random urandom; do touch "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; done
+cd "$root"
+pivot_root . old
+umount -l /old
+cd /agent
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+"""  # a root of its own with the paths given, then the command without a privilege
 
 
 def chosen_cells(entry: Entry, count: int, salt: str) -> list[Cell]:
@@ -56,29 +80,49 @@ def slower_p(claimed: Sequence[Sequence[float]], new: Sequence[Sequence[float]])
     return float((1 + (total >= seen - 1e-12).sum()) / (1 + RESAMPLES))
 
 
-def sandbox(command: Sequence[str]) -> list[str] | None:
-    """`command` without network, in process and user namespaces of its own; None where this machine can't."""
-    ways = [
-        [
-            "bwrap",
-            "--unshare-all",
-            "--die-with-parent",
-            "--ro-bind",
-            "/",
-            "/",
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--tmpfs",
-            "/tmp",
-        ],
-        ["unshare", "--user", "--map-root-user", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"],
-    ]
+def sandbox(command: Sequence[str], home: Path) -> list[str] | None:
+    """`command` in a sandbox of this machine, bubblewrap's or one made of namespaces alone; None where there is none.
+
+    It sees the system's programs and libraries, Python, grokbench and `home` as /agent, all read-only, and an empty /tmp: no
+    network, no other process, no file of anybody's.
+    """
+    ways = [_bubblewrap(home)]
+    root = home.with_name("root")
+    root.mkdir(exist_ok=True)
+    options = "--user --map-root-user --mount --net --ipc --pid --fork --kill-child"
+    ways.append(["unshare", *options.split(), *_boxed(root, home)])
     for way in ways:
         if shutil.which(way[0]) and subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0:
             return [*way, *command]
     return None
+
+
+def _visible() -> list[str]:
+    """What the child needs of this machine."""
+    packages = [str(Path(one.__file__).parent) for one in (grokbench, baselines) if one.__file__]
+    paths = [
+        "/usr",
+        "/bin",
+        "/lib",
+        "/lib64",
+        "/etc/ld.so.cache",
+        "/sys/devices/system",
+        sys.base_prefix,
+        sys.prefix,
+        *packages,
+    ]
+    return [path for path in dict.fromkeys(paths) if Path(path).exists()]
+
+
+def _bubblewrap(home: Path) -> list[str]:
+    binds = [word for path in _visible() for word in ("--ro-bind", path, path)]
+    place = ["--ro-bind", str(home), "/agent", "--chdir", "/agent"]
+    options = "--unshare-all --die-with-parent --new-session --proc /proc --dev /dev --tmpfs /tmp"
+    return ["bwrap", *options.split(), *binds, *place]
+
+
+def _boxed(root: Path, home: Path) -> list[str]:
+    return ["sh", "-euc", BOX, "box", str(root), str(home), *_visible(), "--"]
 
 
 def container(image: str, home: Path, seconds: float) -> list[str]:
@@ -104,8 +148,10 @@ def verify(
     `watch` is told how many runs there will be and gives what watches them.
 
     Raises:
-        ValueError: the entry doesn't stand, or there is no sandbox here.
+        ValueError: the entry doesn't stand, or no cell is asked for, or there is no sandbox here.
     """
+    if cells < 1:
+        raise ValueError(f"at least one cell has to be run again, got {cells}")
     entry = checked.entry
     if entry is None or checked.refused:
         raise ValueError(f"`grokbench check {checked.name}` refuses it: only what is consistent is worth running again")
@@ -116,18 +162,28 @@ def verify(
         if (folder / CODE).exists():
             shutil.copy(folder / CODE, home)
         bare = [sys.executable, "-m", CHILD]
-        command = container(image, home, seconds) if image else sandbox(bare) if sandboxed else bare
+        command = container(image, home, seconds) if image else sandbox(bare, home) if sandboxed else bare
         if command is None:
             raise ValueError("no sandbox here: install bubblewrap, or allow user namespaces, or pass --no-sandbox")
+        _try(command, home)
         recipe = RemoteRecipe(
             "entry", entry.target, entry.hyperparameters, entry.source, tuple(command), home, (seconds, MOST_MEMORY)
         )
         plans = plans_of(entry, chosen, recipe, mixed(entry, salt))
         with watch(sum(len(one.seeds) for one in plans)) as watcher:
-            runner.run(plans, Store(Path(scratch) / "runs"), watcher)
+            runner.run(plans, Store(Path(scratch) / "runs"), watcher, "cpu")  # a sandbox sees no other device
         records, _ = find_records([Path(scratch) / "runs"])
     # What a container computes with isn't known here, so there nothing has to repeat to the bit.
     return judge(entry, salt, chosen, records, sandboxed or image is not None, comparable=image is None)
+
+
+def _try(command: Sequence[str], home: Path) -> None:
+    """See that the child serves an agent of ours, so that what fails afterwards is the entry's."""
+    probe = find_recipe("mlp")
+    try:
+        RemoteRecipe(probe.name, probe.target, probe.hyperparameters, "", tuple(command), home, (120.0, MOST_MEMORY)).make()
+    except (OSError, RemoteError) as error:
+        raise ValueError(f"{' '.join(command[:2])} … can't serve a baseline here ({error}): nothing was run") from None
 
 
 def mixed(entry: Entry, salt: str) -> str:

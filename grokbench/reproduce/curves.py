@@ -13,6 +13,7 @@ from grokbench.stages import MINIMAL_RISE, Delay, Stretch, delayed_generalizatio
 
 Array = NDArray[np.float64]
 NUMERICAL = "deep_grokking_rank_code"
+GENERALIZED = 0.5  # held out, far above the chance of any study
 TUNNEL = 0.75  # of the width: "Deep Grokking" counts a layer of 400 units as tunnel where its rank is below 300
 
 
@@ -61,6 +62,11 @@ class Curves:
     def delay(self) -> Delay | None:
         """How late it generalised, None if not late."""
         return delayed_generalization(self.steps, self.train, self.held_out)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it generalises, to `GENERALIZED` at least, and not long after it has memorised."""
+        return self.delay is None and self.final >= GENERALIZED
 
     @cached_property
     def surges(self) -> list[Stretch]:

@@ -108,10 +108,10 @@ def _share(groups: dict[Deep, list[Curves]], delayed: bool) -> Finding | None:
     runs = [one for seeds in groups.values() for one in seeds]
     if not runs:
         return None
-    found = [one for one in runs if (one.delay is not None) == delayed]
+    found = [one for one in runs if (one.delay is not None if delayed else one.at_once)]
     ratios = [one.delay.ratio for one in runs if one.delay]
     text = f", delay ×{spread(ratios, 1)}" if ratios else ""
-    return Finding(f"{len(found)} of {len(runs)} runs {'late' if delayed else 'not late'}{text}", len(found) > len(runs) / 2)
+    return Finding(f"{len(found)} of {len(runs)} runs {'late' if delayed else 'at once'}{text}", len(found) > len(runs) / 2)
 
 
 def _slope(groups: dict[Deep, list[Curves]]) -> Finding | None:

@@ -71,8 +71,9 @@ def _take_arrays(node: Any, path: str, found: dict[str, NDArray[Any]]) -> Any:
     if isinstance(node, list | tuple):
         return [_take_arrays(value, f"{path}/{i}", found) for i, value in enumerate(node)]
     if arrays.is_array_api_obj(node) and not isinstance(node, np.generic):
-        found[path] = np.asarray(to_numpy(node), order="C")
-        return {_TENSOR if arrays.is_torch_array(node) else _ARRAY: path}
+        name = str(len(found))
+        found[name] = np.asarray(to_numpy(node), order="C")
+        return {_TENSOR if arrays.is_torch_array(node) else _ARRAY: name}
     if isinstance(node, np.generic):
         return node.item()
     if node is None or isinstance(node, bool | int | float | str):

@@ -25,8 +25,9 @@ from grokbench.agents import Recipe
 from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.tasks import Task, parse_id
 
-Count = Annotated[int, Field(ge=0)]
-Width = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+Width = Annotated[int, Field(ge=1, lt=1 << 31)]
+MOST_TOGETHER = 1_000  # runs of one batch
 
 
 class RecordError(ValueError):
@@ -129,7 +130,7 @@ class RunRecord(Strict):
     seed: Count
     salt: str
     fingerprint: str
-    batch: list[Count]
+    batch: Annotated[list[Count], Field(max_length=MOST_TOGETHER)]
     incomplete: str | None
     outcome: OutcomeRecord
     cost: Cost

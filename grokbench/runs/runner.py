@@ -81,7 +81,12 @@ def _run_plan(plan: Plan, store: Store, watcher: Watcher, settings: Settings) ->
                 continue
             # What another process finished between the plan and the claim is left alone.
             claimed = [run for run in claimed if not store.finished(run.cell, run.seed)]
-            if claimed:
+            if claimed and job.checkpoint and _live_runs(job.checkpoint, plan.cells, store, watcher) != list(job.runs):
+                watcher.noted(
+                    f"{job.checkpoint}: another process went on with it meanwhile; run the command again for the rest"
+                )
+                complete = False
+            elif claimed:
                 job = job if job.checkpoint else Job(tuple(claimed))
                 complete &= Batch(job, store, watcher, settings).run()
     return complete

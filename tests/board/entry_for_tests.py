@@ -77,6 +77,12 @@ def write(folder: Path, runs: list[RunRecord] | None = None, **form: Any) -> Pat
     return folder
 
 
+def restate(run: dict[str, Any]) -> None:
+    """Give a run, as parsed JSON, the hash of the recipe that it states now."""
+    agent = run["agent"]
+    agent["hash"] = Recipe(agent["name"], agent["target"], agent["hyperparameters"], agent["source"]).hash
+
+
 def rewrite(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
     """Change the entry's runs, as parsed JSON, and keep the file canonical otherwise."""
     path = folder / "runs.jsonl"

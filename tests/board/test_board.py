@@ -127,6 +127,9 @@ def test_what_cannot_be_submitted() -> None:
     with pytest.raises(ValueError, match=r"no finished runs of 'MLP' on 'mini' here, but of mlp"):
         runs_to_submit(good_runs("mlp"), "mini", "MLP")
     assert len(runs_to_submit([*runs, *good_runs("mlp")], "mini", "mlp")) == 22
+    older = [run.model_copy(update={"agent": run.agent.model_copy(update={"hash": "0" * 64})}) for run in runs]
+    with pytest.raises(ValueError, match="different recipes of the same name"):
+        runs_to_submit([*older, *runs], "mini", None)
     assert pull_request(Path("leaderboard/entries/x"), "t")[0] == ["git", "switch", "--create", "entry-x"]
 
 
@@ -135,11 +138,9 @@ def test_an_own_agent_is_packed_with_its_code(tmp_path: Path) -> None:
     from grokbench.agents import find_recipe
 
     target = "tests.agents_for_tests:AddingAgent"
-    runs = [
-        run.model_copy(update={"agent": run.agent.model_copy(update={"target": target, "hyperparameters": {}, "source": s})})
-        for s in [find_recipe(target).source]
-        for run in good_runs()
-    ]
+    own = find_recipe(target)
+    stated = {"name": own.name, "target": own.target, "hyperparameters": {}, "source": own.source, "hash": own.hash}
+    runs = [run.model_copy(update={"agent": run.agent.model_copy(update=stated)}) for run in good_runs()]
     with pytest.raises(ValueError, match="--division open"):
         write(tmp_path / "own", runs, division="closed")
     folder = write(tmp_path / "own", runs, division="open")

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grokbench.board.check import Checked, check_all, check_entry
-from tests.board.entry_for_tests import good_runs, rewrite, write
+from tests.board.entry_for_tests import good_runs, restate, rewrite, write
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +105,16 @@ SPOILED: list[tuple[Callable[[list[dict[str, Any]]], Any], str]] = [
     (lambda runs: runs[3]["cost"].update(steps=1), "its cost doesn't fit"),
     (lambda runs: runs[3]["cost"].update(seconds=-1.0), "its cost doesn't fit"),
     (lambda runs: runs[3]["agent"]["hyperparameters"]["training"].update(learning_rate=0.1), "made by another recipe"),
+    (lambda runs: runs[3]["agent"].update(target="baselines.agents:mlp"), "made by another recipe"),
+    (lambda runs: runs[3]["agent"].update(target="baselines_of_mine:transformer"), "made by another recipe"),
+    (lambda runs: runs[3]["agent"].update(hash="\n\n# Title\n"), "hash isn't that of the recipe"),
     (lambda runs: runs[3]["agent"].update(name="<b>x</b>"), "a name that can't be shown"),
     (spoil_run(fingerprint="0" * 64), "its fingerprint isn't that of the instance"),
     (spoil_run(salt="mine"), "ran on a salted instance"),
     (spoil_run(incomplete="stopped"), "is incomplete"),
     (spoil_run(batch=[9]), "its batch isn't one"),
+    (spoil_run(batch=list(range(1_001))), "line 4: batch.*at most 1000"),
+    (lambda runs: runs[3]["cost"].update(flops=10**30), "line 4: cost.flops"),
     (spoil_run(protocol=2), "line 4: protocol"),
     (spoil_run(task="add_mod48-0.7-v1"), "line 4: task"),
     (spoil_run(task="add_mod4093-0.9-v1"), "doesn't belong to the suite"),
@@ -152,6 +157,9 @@ BAD_BYTES: list[tuple[str, bytes, str]] = [
     ("entry.toml", b"#" * 20_000, "has 20,000 bytes, more than 16,384"),
     ("recipe.toml", b"", "has no agent"),
     ("recipe.toml", b'agent = "os:system"', "has no agent"),
+    ("recipe.toml", b'agent = "baselines.agents:x](#) | [money](https://evil.example)"', "has no agent"),
+    ("recipe.toml", b'agent = "baselines.agents:find_recipe"', "has no agent"),
+    ("recipe.toml", b'agent = "agent:Mine | <b>"', "has no agent"),
     ("recipe.toml", b'agent = "agent:Mine"', "agent.py is not there"),
     ("recipe.toml", b'agent = "baselines.agents:transformer"\nnetwork = 3', "isn't a baseline's"),
 ]
@@ -225,6 +233,7 @@ def test_the_closed_division_keeps_the_network(entry: Path) -> None:
         for run in runs:
             run["agent"]["hyperparameters"]["network"]["width"] = 256
             run["agent"]["feature_dims"] = [256]
+            restate(run)
 
     rewrite(entry, widen)
     recipe = entry / "recipe.toml"
@@ -250,6 +259,7 @@ def test_a_network_of_its_own_states_its_widths(entry: Path, widths: list[int] |
     def own(runs: list[dict[str, Any]]) -> None:
         for run in runs:
             run["agent"]["hyperparameters"]["network"].pop("width")
+            restate(run)
             if widths is None:
                 del run["agent"]["feature_dims"]
             else:

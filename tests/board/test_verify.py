@@ -1,6 +1,8 @@
 """Re-execution: the agent in a child process, what a salt chooses, and the test that new runs are slower."""
 
+import os
 import re
+import shutil
 import socket
 import sys
 import time
@@ -12,7 +14,7 @@ import pytest
 
 from grokbench.agents import Recipe, find_recipe
 from grokbench.board.check import check_entry
-from grokbench.board.child import RemoteError, RemoteRecipe
+from grokbench.board.child import RemoteError, RemoteRecipe, send
 from grokbench.board.entries import Entry
 from grokbench.board.verify import FRESH, chosen_cells, judge, sandbox, slower_p, verify
 from grokbench.runs import runner
@@ -40,9 +42,18 @@ class Spy(Quiet):
     def learn(self, steps):
         secrets = [name for name in os.environ if "TOKEN" in name]
         if secrets: raise RuntimeError(f"secrets: {secrets}")
-        try: socket.create_connection(("127.0.0.1", PORT), timeout=2).close()
-        except OSError: return {}
-        raise RuntimeError("the network is there")
+        for what, reach in REACH.items():
+            try: reach()
+            except OSError: continue
+            raise RuntimeError(what)
+        return {}
+REACH = {
+    "the network is there": lambda: socket.create_connection(("127.0.0.1", PORT), timeout=2).close(),
+    "a file of the user's can be read": lambda: open("SECRET").close(),
+    "the parent's runs can be read": lambda: os.listdir("FOLDER"),
+    "its own folder can be written": lambda: open("planted", "w").close(),
+    "another process is there": lambda: os.kill(PARENT, 0),
+}
 class Sleeper(Quiet):
     def learn(self, steps): time.sleep(60)
 class Quitter(Quiet):
@@ -101,6 +112,24 @@ def test_hostile_agents_fail_their_runs(hostile: Path, name: str, why: str) -> N
     assert all(record.incomplete and re.search(why, record.incomplete) for record in records)
 
 
+def test_a_child_that_never_reads_is_not_waited_for() -> None:
+    """Once its pipe is full."""
+    source, target = os.pipe()
+    os.set_blocking(target, False)
+    with os.fdopen(target, "wb", buffering=0) as stream, pytest.raises(RemoteError, match="longer than it may"):
+        send(stream, {"table": np.zeros(1_000_000)}, time.monotonic() + 0.2)
+    os.close(source)
+
+
+def test_what_fails_before_the_agent_is_not_the_entrys_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox in which no baseline runs ends `verify` without a verdict; so does asking for no cell."""
+    folder = write(tmp_path / "good")
+    monkeypatch.setattr("grokbench.board.verify.sandbox", lambda command, home: ["false"])
+    for cells, why in ((1, "can't serve a baseline here"), (0, "at least one cell")):
+        with pytest.raises(ValueError, match=why):
+            verify(check_entry(folder), folder, cells, "salt", tell)
+
+
 def test_a_slow_agent_is_stopped(hostile: Path) -> None:
     """It doesn't get longer than it may."""
     agent = remote(Recipe("entry", "agent:Sleeper", {}), hostile, seconds=5).make()
@@ -110,20 +139,31 @@ def test_a_slow_agent_is_stopped(hostile: Path) -> None:
     assert time.monotonic() - started < 30
 
 
-def test_the_sandbox_has_no_network_and_no_secrets(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listener that the parent can reach is out of the child's reach, and its environment is empty."""
-    if sandbox(["true"]) is None:
-        pytest.skip("neither bubblewrap nor user namespaces here: `verify` refuses to run")
+@pytest.mark.parametrize("tool", ["bwrap", "unshare"])
+def test_the_sandbox_has_no_network_and_no_secrets(hostile: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
+    """What the parent can reach is out of the child's reach, whichever tool boxes it, and its environment is empty."""
+    home = hostile / "agent"
+    home.mkdir()
+    find = shutil.which
+    monkeypatch.setattr("grokbench.board.verify.shutil.which", lambda name: find(name) if name == tool else None)
+    boxed = sandbox(COMMAND, home)
+    if boxed is None:
+        pytest.skip(f"{tool} makes no sandbox here")
+    (hostile / "secret").write_text("")
     monkeypatch.setenv("TOKEN", "secret")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        (hostile / "agent.py").write_text(HOSTILE.replace("PORT", str(port)), encoding="utf-8")
+        here = {"PORT": port, "SECRET": hostile / "secret", "FOLDER": hostile, "PARENT": os.getpid()}
+        code = HOSTILE
+        for name, value in here.items():
+            code = code.replace(name, str(value))
+        (hostile / "agent.py").write_text(code, encoding="utf-8")
         recipe = remote(Recipe("entry", "agent:Spy", {}), hostile)
         bare = recipe.make()
         with pytest.raises(RemoteError, match="the network is there"):
             bare.learn(1)
-        boxed = remote(Recipe("entry", "agent:Spy", {}), hostile, sandbox(COMMAND)).make()
-        assert boxed.learn(1) == {}
+        shutil.copy(hostile / "agent.py", home)
+        assert remote(Recipe("entry", "agent:Spy", {}), home, boxed).make().learn(1) == {}
 
 
 def test_the_salt_chooses(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import pytest
 from grokbench.agents import find_recipe
 from grokbench.protocol import Exam, Outcome
 from grokbench.runs import runner
+from grokbench.runs.batch import Job, Run
 from grokbench.runs.records import RecordError, read_record
 from grokbench.runs.store import Cell, Store, StoreError, find_records
+from grokbench.tasks import parse_id
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "add_mod5-0.5"
@@ -210,6 +212,20 @@ def test_a_full_disk_is_explained_and_loses_nothing(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.rglob(".writing-*"))
     run(tmp_path, seeds=(0, 1), max_steps=200)
     assert [record["exams"][-1]["step"] for record in records(tmp_path)] == [200, 200]
+
+
+def test_a_checkpoint_that_another_process_took_further_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch planned from what the checkpoint held before isn't resumed from what it holds now."""
+    run(tmp_path, max_steps=50)
+    (path,) = tmp_path.rglob("batch-*")
+    cell = Cell(parse_id(TASK), find_recipe("mlp"), "")
+    before = Job(tuple(Run(cell, seed) for seed in (0, 1, 2)), path)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_jobs", lambda *_: [before])
+        watcher = run(tmp_path, seeds=(0, 1, 2))
+    assert "run the command again" in watcher.notes[0]
+    assert path.exists()
+    assert len(run(tmp_path, seeds=(0, 1, 2)).ends) == 3
 
 
 def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
