@@ -1,6 +1,6 @@
 """What may be done to a gradient before the optimiser takes it: Grokfast and the orthogonal gradient.
 
-Shapes: S members, P numbers in a member's row, as in `training.Cohort`.
+Shapes: S members, P numbers in a member's row, as in `cohort.Cohort`.
 """
 
 from collections.abc import Sequence

@@ -201,7 +201,11 @@ def measure_moduli() -> list[dict[str, Any]]:
 
 
 def measure_run(recipe: str) -> dict[str, Any]:
-    """A whole `grokbench run` of one seed, start-up, exams, checkpoints and record included, beside plain training."""
+    """A whole `grokbench run` of one seed beside plain training.
+
+    Its rate is by its record's seconds, in which exams count and start and checkpoints don't; its shares are of all the time
+    that it took, these included.
+    """
     spent = {"learn": 0.0, "act": 0.0}
 
     def timed(name: str) -> Callable[..., Any]:

@@ -380,7 +380,7 @@ def main() -> None:
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
     except KeyboardInterrupt:
-        _say("stopped; finished runs are safe, and the same command goes on where the others were at most 20 seconds ago")
+        _say("stopped; finished runs are safe, and the same command goes on where the others were some 20 seconds ago")
         sys.exit(130)
     except (ValueError, OSError) as error:
         _say(f"grokbench: {error}")

@@ -55,7 +55,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def spread(values: Sequence[float | None], digits: int = 0) -> str:
-    """The mean with the lowest and the highest; `–` counts for what never came."""
+    """The mean with the lowest and the highest; None is what never came."""
     known = [value for value in values if value is not None]
     missing = f", {len(values) - len(known)} never" if len(known) < len(values) else ""
     if not known:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from grokbench.protocol import Exam, Outcome
+from grokbench.protocol import PROTOCOL, Exam, Outcome
 from grokbench.runs.store import Cell
 from grokbench.tasks import Task
 
@@ -113,7 +113,7 @@ def _eta(row: _Row, exam: Exam, last: int) -> str:
         return "…"
     per_step = (time.perf_counter() - row.started) / steps
     if row.outcome.candidate:
-        return f"{_clock(per_step * max(0.0, 1.25 * row.outcome.candidate - exam.step))} to confirm"
+        return f"{_clock(per_step * max(0.0, float(PROTOCOL.confirmation * row.outcome.candidate) - exam.step))} to confirm"
     return f"at most {_clock(per_step * (last - exam.step))}"
 
 
