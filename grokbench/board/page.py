@@ -21,7 +21,7 @@ def page(one: Standing, standing: Sequence[Standing]) -> str:
         f"{', '.join(map(inert, form.authors))} · <{form.link}> · licence {inert(form.licence)}",
         inert(form.description),
         f"Suite `{form.suite}`, {form.division} division, architecture {one.entry.architecture}; "
-        f"{form.tuning.settings:,} settings tried{_tuned_on(form.tuning.tasks)}.",
+        f"{form.tuning.settings:,} setting{'s' * (form.tuning.settings != 1)} tried{_tuned_on(form.tuning.tasks)}.",
     ]
     if form.reproduces:
         lines.append(f"An independent reproduction of [{form.reproduces}]({form.reproduces}.md).")
