@@ -10,7 +10,6 @@ within tasks has exactly its level.
 
 import hashlib
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -20,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-import baselines
-import grokbench
 from grokbench.agents import find_recipe
 from grokbench.board.check import Checked
 from grokbench.board.child import RemoteError, RemoteRecipe
 from grokbench.board.entries import CODE, Entry, place
+from grokbench.board.sandbox import CHILD, container, sandbox
 from grokbench.board.verdicts import Cell, Times, Verdict
 from grokbench.runs import runner
 from grokbench.runs.progress import Watcher
@@ -36,29 +34,8 @@ from grokbench.tasks import list_tasks
 
 FRESH = 3  # salted instances of every task tested, at least
 RESAMPLES = 10_000
-CHILD = "grokbench.board.child"
 Watch = Callable[[int], AbstractContextManager[Watcher]]
 MOST_MEMORY = 64 << 30  # bytes of address space; torch reserves much more than it uses
-BOX = """
-root=$1; home=$2; shift 2
-mount -t tmpfs box "$root"
-bind() {
-    if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$(dirname "$root$2")"; touch "$root$2"; fi
-    mount --rbind "$1" "$root$2"
-    mount -o remount,bind,ro "$root$2" || mount -o remount,bind,ro,nosuid,nodev "$root$2"
-}
-while [ "$1" != -- ]; do bind "$1" "$1"; shift; done
-shift
-bind "$home" /agent
-mkdir -p "$root/tmp" "$root/proc" "$root/dev" "$root/old"
-mount -t proc proc "$root/proc"
-for device in null zero random urandom; do touch "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; done
-cd "$root"
-pivot_root . old
-umount -l /old
-cd /agent
-exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
-"""  # a root of its own with the paths given, then the command without a privilege
 
 
 def chosen_cells(entry: Entry, count: int, salt: str) -> list[Cell]:
@@ -78,59 +55,6 @@ def slower_p(claimed: Sequence[Sequence[float]], new: Sequence[Sequence[float]])
         shuffled = random.permuted(np.broadcast_to(logs, (RESAMPLES, len(logs))), axis=1)
         total += shuffled[:, :n].mean(axis=1) - shuffled[:, n:].mean(axis=1)
     return float((1 + (total >= seen - 1e-12).sum()) / (1 + RESAMPLES))
-
-
-def sandbox(command: Sequence[str], home: Path) -> list[str] | None:
-    """`command` in a sandbox of this machine, bubblewrap's or one made of namespaces alone; None where there is none.
-
-    It sees the system's programs and libraries, Python, grokbench and `home` as /agent, all read-only, and an empty /tmp: no
-    network, no other process, no file of anybody's.
-    """
-    ways = [_bubblewrap(home)]
-    root = home.with_name("root")
-    root.mkdir(exist_ok=True)
-    options = "--user --map-root-user --mount --net --ipc --pid --fork --kill-child"
-    ways.append(["unshare", *options.split(), *_boxed(root, home)])
-    for way in ways:
-        if shutil.which(way[0]) and subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0:
-            return [*way, *command]
-    return None
-
-
-def _visible() -> list[str]:
-    """What the child needs of this machine."""
-    packages = [str(Path(one.__file__).parent) for one in (grokbench, baselines) if one.__file__]
-    paths = [
-        "/usr",
-        "/bin",
-        "/lib",
-        "/lib64",
-        "/etc/ld.so.cache",
-        "/sys/devices/system",
-        sys.base_prefix,
-        sys.prefix,
-        *packages,
-    ]
-    return [path for path in dict.fromkeys(paths) if Path(path).exists()]
-
-
-def _bubblewrap(home: Path) -> list[str]:
-    binds = [word for path in _visible() for word in ("--ro-bind", path, path)]
-    place = ["--ro-bind", str(home), "/agent", "--chdir", "/agent"]
-    options = "--unshare-all --die-with-parent --new-session --proc /proc --dev /dev --tmpfs /tmp"
-    return ["bwrap", *options.split(), *binds, *place]
-
-
-def _boxed(root: Path, home: Path) -> list[str]:
-    return ["sh", "-euc", BOX, "box", str(root), str(home), *_visible(), "--"]
-
-
-def container(image: str, home: Path, seconds: float) -> list[str]:
-    """The child in a container: no network, nothing to write to, no user, no privileges, little memory, few processes."""
-    options = "--interactive --rm --init --network none --read-only --tmpfs /tmp --user 65534:65534 --cap-drop ALL"
-    options += " --security-opt no-new-privileges --memory 8g --pids-limit 256 --workdir /agent"
-    mount = ["--volume", f"{home.resolve()}:/agent:ro"]
-    return ["docker", "run", *options.split(), *mount, image, "timeout", f"{seconds:.0f}", "python", "-m", CHILD]
 
 
 def verify(

@@ -16,7 +16,8 @@ from grokbench.agents import Recipe, find_recipe
 from grokbench.board.check import check_entry
 from grokbench.board.child import RemoteError, RemoteRecipe, send
 from grokbench.board.entries import Entry
-from grokbench.board.verify import FRESH, chosen_cells, judge, sandbox, slower_p, verify
+from grokbench.board.sandbox import sandbox
+from grokbench.board.verify import FRESH, chosen_cells, judge, slower_p, verify
 from grokbench.runs import runner
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
@@ -145,7 +146,7 @@ def test_the_sandbox_has_no_network_and_no_secrets(hostile: Path, monkeypatch: p
     home = hostile / "agent"
     home.mkdir()
     find = shutil.which
-    monkeypatch.setattr("grokbench.board.verify.shutil.which", lambda name: find(name) if name == tool else None)
+    monkeypatch.setattr("grokbench.board.sandbox.shutil.which", lambda name: find(name) if name == tool else None)
     boxed = sandbox(COMMAND, home)
     if boxed is None:
         pytest.skip(f"{tool} makes no sandbox here")
