@@ -114,7 +114,7 @@ def _eta(row: _Row, exam: Exam, last: int) -> str:
     per_step = (time.perf_counter() - row.started) / steps
     if row.outcome.candidate:
         return f"{_clock(per_step * max(0.0, float(PROTOCOL.confirmation * row.outcome.candidate) - exam.step))} to confirm"
-    return f"at most {_clock(per_step * (last - exam.step))}"
+    return f"at most {_clock(per_step * max(0, last - exam.step))}"
 
 
 def _clock(seconds: float) -> str:
