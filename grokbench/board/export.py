@@ -74,7 +74,15 @@ def write_runs(checked: Sequence[Checked], path: Path) -> bool:
     from pyarrow import Table
     from pyarrow.parquet import write_table
 
-    write_table(Table.from_pylist(wanted, schema=_features().arrow_schema), path, compression="zstd")
+    columns = {**RUN, **{f"exams.list.element.{name}": kind for name, kind in EXAM.items()}}
+    floats = [name for name, kind in columns.items() if kind == REAL]  # split by bytes: a quarter smaller
+    write_table(
+        Table.from_pylist(wanted, schema=_features().arrow_schema),
+        path,
+        compression="zstd",
+        use_byte_stream_split=floats,
+        use_dictionary=[name for name in columns if name not in floats],
+    )
     return True
 
 
