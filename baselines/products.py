@@ -105,7 +105,10 @@ def relu_gradient(gradient: Tensor, hidden: Tensor) -> Tensor:
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
     """`product` without a gradient, or relu of it; of a single member's matrices too."""
     if not _onednn(x, weight):
-        result = x @ weight if bias is None else (x @ weight).add_(bias.unsqueeze(-2))
+        if bias is None:
+            result = x @ weight
+        else:
+            result = torch.addmm(bias, x, weight) if x.ndim == 2 else torch.baddbmm(bias.unsqueeze(1), x, weight)
         return result.relu_() if relu else result
     if x.ndim == 2:
         return _linear(x, weight, bias, relu)

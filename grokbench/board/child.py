@@ -118,10 +118,9 @@ class RemoteAgent(Agent):
             start_new_session=True,
             bufsize=0,
         )
+        # A child that never reads is waited for no longer than one that never answers.
         assert self._process.stdin is not None
-        os.set_blocking(
-            self._process.stdin.fileno(), False
-        )  # a child that never reads is waited for no longer than one that never answers
+        os.set_blocking(self._process.stdin.fileno(), False)
         found = self._ask({"target": recipe.target, "hyperparameters": recipe.hyperparameters})
         self.feature_dims = tuple(found.get("feature_dims", (128,)))
         self.batched = bool(found.get("batched", False))

@@ -172,6 +172,11 @@ def _by_depth(groups: Sequence[list[Curves]], number: Callable[[Curves], Number]
     return found
 
 
+def _grows(values: list[float]) -> bool:
+    """Whether they never fall, and rise at least once."""
+    return values == sorted(values) and len(set(values)) > 1
+
+
 def _delayed(groups: Sequence[list[Curves]]) -> Finding:
     found, runs = _count(groups, lambda one: one.delay is not None)
     ratios = [one.delay.ratio for seeds in groups for one in seeds if one.delay]
@@ -196,7 +201,7 @@ def _later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
     by_depth = _by_depth(groups, lambda one: one.half)
     text = "; ".join(f"depth {depth}: {spread(steps)}" for depth, steps in by_depth.items())
     medians = [median(inf if s is None else s for s in steps) for steps in by_depth.values()]  # None: not by the end
-    return Finding(f"held-out accuracy halfway at step {text}", medians == sorted(medians) and len(set(medians)) > 1)
+    return Finding(f"held-out accuracy halfway at step {text}", _grows(medians))
 
 
 def _all_grok_later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
@@ -238,7 +243,7 @@ def _longer_tunnel(groups: Sequence[list[Curves]]) -> Finding:
     by_depth = _by_depth(groups, lambda one: one.tunnel(one.record.agent.hyperparameters["network"]["width"]))
     text = "; ".join(f"depth {depth}: {spread(lengths, 1)} layers" for depth, lengths in by_depth.items())
     medians = [median(lengths) for lengths in by_depth.values()]  # one odd run makes no tunnel
-    return Finding(text, medians == sorted(medians) and len(set(medians)) > 1)
+    return Finding(text, _grows(medians))
 
 
 def _tunnels(expected: Sequence[int]) -> Callable[[Sequence[list[Curves]]], Finding]:
