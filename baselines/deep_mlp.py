@@ -72,7 +72,8 @@ class DeepMLP(Network[Images]):
         parameters = {}
         for layer, (fan_in, width) in enumerate(pairwise([self.inputs, *self.feature_dims, symbols])):
             bound = self.init_scale / sqrt(fan_in)
-            parameters[f"weight{layer}"] = uniform(generator, fan_in, width, bound=bound)
+            # As nn.Linear's, (width, fan-in): that way its gradient needs no transposed copy of the pixels.
+            parameters[f"weight{layer}"] = uniform(generator, fan_in, width, bound=bound).T
             parameters[f"bias{layer}"] = uniform(generator, width, bound=bound)
         return parameters
 
@@ -88,7 +89,7 @@ class DeepMLP(Network[Images]):
         """Logits, and as features every hidden layer's output before its ReLU, as the code of "Deep Grokking" measures it."""
         outputs, x = [], questions.pixels
         for layer in range(self.depth):
-            outputs.append(product(x, parameters[f"weight{layer}"], parameters[f"bias{layer}"]))  # (S, n, w)
+            outputs.append(product(x, parameters[f"weight{layer}"].mT, parameters[f"bias{layer}"]))  # (S, n, w)
             x = outputs[-1].relu()
         return outputs[-1], torch.cat(outputs[:-1], dim=-1)
 
@@ -111,20 +112,20 @@ class DeepMLP(Network[Images]):
         )
         inputs = [pixels[of]]  # of every layer
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            inputs.append(multiply(inputs[-1], weight, bias, relu=True))
-        loss, gradient = loss_of(multiply(inputs[-1], weights[-1], biases[-1]), answers[of])
+            inputs.append(multiply(inputs[-1], weight.mT, bias, relu=True))
+        loss, gradient = loss_of(multiply(inputs[-1], weights[-1].mT, biases[-1]), answers[of])
         for layer in reversed(range(self.depth)):
-            to_weights[layer].copy_(weight_gradient(inputs[layer], gradient))
+            to_weights[layer].copy_(weight_gradient(gradient, inputs[layer]))
             torch.sum(gradient, -2, out=to_biases[layer])
             if layer:
-                gradient = relu_gradient(multiply(gradient, weights[layer].mT), inputs[layer])
+                gradient = relu_gradient(multiply(gradient, weights[layer]), inputs[layer])
         return loss
 
     @override
     def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         x, outputs = inputs, []
         for layer in range(self.depth):
-            outputs.append(x @ parameters[f"weight{layer}"] + parameters[f"bias{layer}"])
+            outputs.append(x @ parameters[f"weight{layer}"].mT + parameters[f"bias{layer}"])
             x = torch.relu(outputs[-1])
         return outputs[-1], torch.cat(outputs[:-1], dim=-1)
 

@@ -13,8 +13,9 @@ from grokbench.reproduce import STUDIES, deep_grokking, find_study, model_wise, 
 from grokbench.reproduce.curves import Curves
 from grokbench.reproduce.grids import Batch, Deep, Measured, Scale, Wide
 from grokbench.reproduce.report import Finding, Statement, spread, statements_table, verdicts
-from grokbench.runs.records import Cost, make_record, where_now
+from grokbench.runs.records import Cost, make_record
 from grokbench.runs.store import find_records
+from grokbench.runs.where import where_now
 
 Levels = Sequence[float]
 TASK = "mnist5k-n1000"

@@ -37,7 +37,7 @@ class Verdict(Strict):
         salt: what chose the cells and the fresh instances, mixed with the digest.
         cells: the official cells that were run again.
         repeated: of them, those whose exams came out the same to the bit.
-        differing: those that didn't, though machine, versions, threads and commit were the same.
+        differing: those that didn't, though machine, versions, threads and code were the same.
         fresh: the times compared, per task.
         p: how likely honest runs are to be so much slower by chance.
         failed: what didn't run to its end, and why.
@@ -64,7 +64,7 @@ class Verdict(Strict):
     @property
     def problems(self) -> list[str]:
         """What speaks against it beside p."""
-        words = "differs on the same machine, versions, threads and commit"
+        words = "differs on the same machine, versions, threads and code"
         return [f"{task} seed {seed} {words}" for task, seed in self.differing] + [f"failed: {what}" for what in self.failed]
 
     def __str__(self) -> str:

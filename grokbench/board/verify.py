@@ -2,7 +2,7 @@
 
 The environment and the answers stay in this process; the agent runs in a child without network, secrets or terminal.
 
-Two questions. Does a batch repeat to the bit? It must, on the same machine with the same versions, threads and commit of
+Two questions. Does a batch repeat to the bit? It must, on the same machine with the same versions, threads and code of
 grokbench; elsewhere floats drift and training is chaotic, so it only joins the second question: are the new runs slower
 than the claimed ones? Under honest claims salted instances are exchangeable with the official ones, so a permutation test
 within tasks has exactly its level.
@@ -72,7 +72,7 @@ def verify(
     `watch` is told how many runs there will be and gives what watches them.
 
     Raises:
-        ValueError: the entry doesn't stand, or no cell is asked for, or there is no sandbox here.
+        ValueError: the entry doesn't stand, no cell is asked for, a batch needs more than `seconds`, or there is no sandbox.
     """
     if cells < 1:
         raise ValueError(f"at least one cell has to be run again, got {cells}")
@@ -80,6 +80,7 @@ def verify(
     if entry is None or checked.refused:
         raise ValueError(f"`grokbench check {checked.name}` refuses it: only what is consistent is worth running again")
     chosen = chosen_cells(entry, cells, mixed(entry, salt))
+    _see_that_it_fits(entry, chosen, seconds)
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "agent"
         home.mkdir()
@@ -101,6 +102,15 @@ def verify(
     return judge(entry, salt, chosen, records, sandboxed or image is not None, comparable=image is None)
 
 
+def _see_that_it_fits(entry: Entry, chosen: Sequence[Cell], seconds: float) -> None:
+    """A batch that says itself that it needs longer than it may isn't started: running out of time speaks against an entry."""
+    for task, batch in batches_of(entry, chosen):
+        took = sum(run.cost.seconds for run in entry.runs if (run.task, tuple(run.batch)) == (task, batch))
+        if seconds < 2 * took:
+            name = f"the batch of {task} seed {batch[0]}"
+            raise ValueError(f"{name} took {took:,.0f} s when it was made: allow at least {2 * took:,.0f}")
+
+
 def _try(command: Sequence[str], home: Path) -> None:
     """See that the child serves an agent of ours, so that what fails afterwards is the entry's."""
     probe = find_recipe("mlp")
@@ -115,11 +125,14 @@ def mixed(entry: Entry, salt: str) -> str:
     return hashlib.sha256(f"{salt}\n{entry.digest}".encode()).hexdigest()
 
 
+def batches_of(entry: Entry, chosen: Sequence[Cell]) -> list[tuple[str, tuple[int, ...]]]:
+    """The batches that the chosen cells were made in, each as its task and its seeds."""
+    return sorted({(run.task, tuple(run.batch)) for run in entry.runs if place(run) in chosen})
+
+
 def plans_of(entry: Entry, chosen: Sequence[Cell], recipe: RemoteRecipe, salt: str) -> list[runner.Plan]:
     """The batches of the chosen cells, and salted runs of their tasks."""
-    by_place = {place(run): run for run in entry.runs}
-    batches = sorted({(cell[0], tuple(by_place[cell].batch)) for cell in chosen})
-    plans = [one for task, batch in batches for one in runner.plan([task], None, [recipe], batch)]
+    plans = [one for task, batch in batches_of(entry, chosen) for one in runner.plan([task], None, [recipe], batch)]
     for task in sorted({task for task, _ in chosen}):
         plans += runner.plan([task], None, [recipe], range(FRESH), salt)
     return plans
@@ -141,7 +154,7 @@ def judge(
     complete = [run for run in records if run.incomplete is None]
     again = {place(run): run for run in complete if not run.salt}
     repeated = [cell for cell in chosen if cell in again and again[cell].exams == claimed[cell].exams]
-    same = [cell for cell in chosen if comparable and cell in again and again[cell].where == claimed[cell].where]
+    same = [cell for cell in chosen if comparable and cell in again and again[cell].where.repeats(claimed[cell].where)]
     differing = [cell for cell in same if cell not in repeated]
     new: dict[str, list[int]] = defaultdict(list)
     for run in complete:

@@ -16,8 +16,9 @@ from grokbench.probes import is_probed, probe
 from grokbench.protocol import PROTOCOL, Exam, Ranks
 from grokbench.runs import checkpoints
 from grokbench.runs.progress import Watcher
-from grokbench.runs.records import Cost, make_record, where_now
+from grokbench.runs.records import Cost, make_record
 from grokbench.runs.store import Cell, Store, StoreError
+from grokbench.runs.where import where_now
 from grokbench.tasks import make_instance
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
@@ -176,6 +177,7 @@ class Batch:
 
     def _save(self) -> None:
         tree = {
+            "code": self.where.code,
             "salt": self.salt,
             "recipes": [self.runs[member].cell.recipe.hash for member in self.live],
             "batch": self.batch,

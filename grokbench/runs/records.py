@@ -1,13 +1,8 @@
 """The run record: one JSON file per run, from which everything else is recomputed."""
 
 import json
-import platform
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,8 +98,8 @@ class Cost(Strict):
     seconds: float
 
 
-class Where(Strict):
-    """Where and with what the run was made."""
+class Where(Sparse):
+    """Where and with what the run was made; `code` is the hash of what of grokbench computes a run, left out by old records."""
 
     versions: dict[str, str]
     device: str
@@ -112,6 +107,12 @@ class Where(Strict):
     threads: int
     commit: str | None
     dirty: bool | None
+    code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    def repeats(self, other: "Where") -> bool:
+        """Whether the same batch has to come out there as here, to the bit: nothing differs but the commit."""
+        ours, theirs = (one.model_dump(exclude={"commit", "dirty"}) for one in (self, other))
+        return self.code is not None and ours == theirs
 
 
 def _known_task(task_id: str) -> str:
@@ -221,51 +222,3 @@ def read_record(path: Path) -> RunRecord:
 def refuse_constant(name: str) -> None:
     """For `json.loads`: NaN and the infinities are errors."""
     raise ValueError(f"{name} is not a number that a record may hold")
-
-
-def where_now(device: str, dtype: str | None) -> Where:
-    """Where this process runs: versions, device, threads and the code's commit."""
-    torch = sys.modules.get("torch")
-    versions = {"python": platform.python_version()}
-    for package in ("grokbench", "numpy", "torch"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    commit, dirty = _code_state()
-    name = torch.cuda.get_device_name() if torch is not None and device == "cuda" else _cpu()
-    threads = torch.get_num_threads() if torch is not None else 1
-    return Where(versions=versions, device=f"{device} ({name})", dtype=dtype, threads=threads, commit=commit, dirty=dirty)
-
-
-def _cpu() -> str:
-    """This CPU, and the instructions that torch uses on it: others round differently."""
-    torch = sys.modules.get("torch")
-    return ", ".join([processor(), *([] if torch is None else [torch.backends.cpu.get_cpu_capability()])])
-
-
-def processor() -> str:
-    """The name of this CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-@cache
-def _code_state() -> tuple[str | None, bool | None]:
-    """The commit of the checkout that this code stands in, and whether tracked files differ from it."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return None, None
-    try:
-        commit = _git(here, "rev-parse", "HEAD")
-        return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()

@@ -11,6 +11,7 @@ from grokbench.runs import checkpoints
 from grokbench.runs.batch import Batch, Job, Run, Settings
 from grokbench.runs.progress import Watcher
 from grokbench.runs.store import Cell, Store
+from grokbench.runs.where import code_hash
 from grokbench.tasks import get_suite, parse_id
 
 
@@ -107,9 +108,11 @@ def _jobs(plan: Plan, store: Store, watcher: Watcher) -> list[Job]:
 
 
 def _live_runs(path: Path, cells: Sequence[Cell], store: Store, watcher: Watcher) -> list[Run]:
-    """The runs that a checkpoint of these cells holds; one that can't be read is set aside."""
+    """The runs that a checkpoint of these cells holds; one that can't be read, or that other code made, is set aside."""
     try:
         tree = checkpoints.read(path)
+        if tree["code"] != code_hash():
+            raise checkpoints.CheckpointError("made by another version of grokbench's code")
         ours = {cell.recipe.hash: cell for cell in cells if cell.salt == tree["salt"]}
         live = list(zip(tree["recipes"], tree["live"], strict=True))
         return [Run(ours[recipe], seed) for recipe, seed in live] if all(recipe in ours for recipe, _ in live) else []

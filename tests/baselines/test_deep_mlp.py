@@ -53,7 +53,7 @@ def test_the_forward_is_pytorchs_layers(depth: int) -> None:
     layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([30, *network.feature_dims, 5]))
     for number, layer in enumerate(layers):
         assert isinstance(layer, nn.Linear)
-        layer.weight.data, layer.bias.data = drawn[f"weight{number}"].T, drawn[f"bias{number}"]
+        layer.weight.data, layer.bias.data = drawn[f"weight{number}"], drawn[f"bias{number}"]
     x = torch.rand(9, 30)
     outputs = [layers[0](x)]
     for layer in layers[1:]:

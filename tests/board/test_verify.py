@@ -123,12 +123,16 @@ def test_a_child_that_never_reads_is_not_waited_for() -> None:
 
 
 def test_what_fails_before_the_agent_is_not_the_entrys_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sandbox in which no baseline runs ends `verify` without a verdict; so does asking for no cell."""
+    """A sandbox in which no baseline runs ends `verify` without a verdict; so do no cell and too little time."""
     folder = write(tmp_path / "good")
     monkeypatch.setattr("grokbench.board.verify.sandbox", lambda command, home: ["false"])
-    for cells, why in ((1, "can't serve a baseline here"), (0, "at least one cell")):
+    for cells, seconds, why in (
+        (1, 60, "can't serve a baseline here"),
+        (0, 60, "at least one cell"),
+        (1, 1, "took 1 s .* allow at least 2"),
+    ):
         with pytest.raises(ValueError, match=why):
-            verify(check_entry(folder), folder, cells, "salt", tell)
+            verify(check_entry(folder), folder, cells, "salt", tell, seconds=seconds)
 
 
 def test_a_slow_agent_is_stopped(hostile: Path) -> None:
@@ -223,11 +227,14 @@ def test_a_run_that_differs(tmp_path: Path) -> None:
     assert here.differing == [cell]
     assert not here.passed
     assert judge(entry, "s", [cell], [other], sandboxed=True, comparable=False).passed
-    elsewhere = other.model_copy(update={"where": other.where.model_copy(update={"threads": 1})})
-    there = judge(entry, "s", [cell], [elsewhere], sandboxed=True)
-    assert there.differing == []
-    assert len(there.fresh[other.task].new) == 1
-    assert there.passed
+    for change in ({"threads": 1}, {"code": "1" * 64}, {"code": None}):
+        elsewhere = other.model_copy(update={"where": other.where.model_copy(update=change)})
+        there = judge(entry, "s", [cell], [elsewhere], sandboxed=True)
+        assert there.differing == []
+        assert len(there.fresh[other.task].new) == 1
+        assert there.passed
+    newer = other.model_copy(update={"where": other.where.model_copy(update={"commit": "another, of the same code"})})
+    assert judge(entry, "s", [cell], [newer], sandboxed=True).differing == [cell]
 
 
 def test_a_run_that_fails(tmp_path: Path) -> None:

@@ -196,6 +196,17 @@ def test_a_checkpoint_that_the_agent_refuses_is_set_aside(tmp_path: Path) -> Non
     assert all([exam["step"] for exam in record["exams"]] == list(range(10, 201, 10)) for record in found)
 
 
+def test_a_checkpoint_of_other_code_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run is made by two versions of the code: it starts over, and a note says so."""
+    run(tmp_path, max_steps=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "code_hash", lambda: "another")
+        watcher = run(tmp_path, max_steps=200)
+    assert any("another version of grokbench's code" in note for note in watcher.notes)
+    assert len(list(tmp_path.rglob("*.damaged"))) == 1
+    assert [record["exams"][0]["step"] for record in records(tmp_path)] == [10, 10]
+
+
 def test_a_full_disk_is_explained_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to do; what was finished stays; the same command goes on."""
     run(tmp_path, seeds=(0,), max_steps=100)
