@@ -11,8 +11,15 @@ from pathlib import Path
 from grokbench.runs.records import Where
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that grokbench and baselines stand in
-COMPUTES = ("baselines", "grokbench/tasks", "grokbench/exams.py", "grokbench/probes.py", "grokbench/protocol.py")
-COMPUTES += ("grokbench/ranks.py", "grokbench/runs/batch.py")
+COMPUTES = (
+    "baselines",
+    "grokbench/exams.py",
+    "grokbench/probes.py",
+    "grokbench/protocol.py",
+    "grokbench/ranks.py",
+    "grokbench/runs/batch.py",
+    "grokbench/tasks",
+)
 
 
 def where_now(device: str, dtype: str | None) -> Where:
