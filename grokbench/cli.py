@@ -1,5 +1,6 @@
 """The command line: grokbench list | run | score | plot | calibrate | reproduce | submit | check | verify | pull | board."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -197,7 +198,7 @@ def submit(
     from shlex import join
 
     from grokbench.board.check import check_entry, entry_names
-    from grokbench.board.entries import RECIPE, make_form
+    from grokbench.board.entries import RECIPE, entry_folder, make_form
     from grokbench.board.standings import summary
     from grokbench.board.submit import open_pull_request, pull_request, runs_to_submit, write_entry
 
@@ -217,7 +218,7 @@ def submit(
             "reproduces": reproduces,
         }
     )
-    folder = leaderboard / "entries" / name
+    folder = entry_folder(leaderboard, name)
     write_entry(folder, form, runs_to_submit(records, suite, agent))
     checked = check_entry(folder, entry_names(folder.parent))
     print(f"{name}: {summary(checked)}")
@@ -246,7 +247,7 @@ def check(entries: Positional[tuple[str, ...]] = (), leaderboard: Path = Path("l
 
     root = leaderboard / "entries"
     if entries:
-        folders = [Path(entry) if Path(entry).is_dir() else root / entry for entry in entries]
+        folders = [Path(entry).resolve() if Path(entry).is_dir() else root / entry for entry in entries]
         beside = entry_names(root) if root.is_dir() else None
         checked = [check_entry(folder, beside) for folder in folders]
     elif not root.is_dir():
@@ -317,7 +318,7 @@ def pull(
     """
     from tempfile import TemporaryDirectory
 
-    from grokbench.board.check import check_all, check_entry, entry_names
+    from grokbench.board.check import check_all, check_entry, entry_names, with_copies
     from grokbench.board.comment import comment
     from grokbench.board.pulls import entry_of, take_entry
 
@@ -330,7 +331,7 @@ def pull(
         beside = entry_names(leaderboard / "entries")
         checked = check_entry(take_entry(name, head, repository, take or Path(folder)), beside)
     others = [one for one in check_all(leaderboard / "entries") if one.name != name]
-    text = comment(checked, others)
+    text = comment(with_copies(checked, others), others)
     if out:
         out.write_text(text, encoding="utf-8")
     else:
@@ -382,6 +383,9 @@ def main() -> None:
     except KeyboardInterrupt:
         _say("stopped; finished runs are safe, and the same command goes on where the others were some 20 seconds ago")
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ValueError, OSError) as error:
         _say(f"grokbench: {error}")
         sys.exit(2)

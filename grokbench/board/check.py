@@ -5,14 +5,14 @@ The same program runs at home and in CI. It reads data only.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grokbench.agents import Recipe, find_recipe, is_baseline, recipe_names
-from grokbench.board.entries import FORM, RUNS, Entry, Finding, official_cells, place, read_entry
+from grokbench.agents import Recipe, is_baseline
+from grokbench.board.entries import FORM, RECIPE, RUNS, Entry, Finding, baseline_networks, official_cells, place, read_entry
 from grokbench.board.verdicts import Verdict, read_verdicts, strays
 from grokbench.ranks import SPECTRAL
 from grokbench.runs.records import OutcomeRecord, RunRecord
@@ -50,13 +50,10 @@ class Checked:
 
 
 def check_entry(folder: Path, beside: Collection[str] | None = None) -> Checked:
-    """Everything about the entry in `folder`; `beside` names the entries of the leaderboard that it stands in or goes to.
-
-    Raises:
-        ValueError: there is no such folder.
-    """
+    """Everything about the entry in `folder`; `beside` names the entries of the leaderboard that it stands in or goes to."""
     if folder.is_symlink() or not folder.is_dir():
-        raise ValueError(f"there is no entry {folder}: name one below leaderboard/entries, or its folder")
+        missing = Finding(str(folder), "", "is no entry's folder", "name one below leaderboard/entries, or its folder")
+        return Checked(folder.name, None, (missing,), ())
     entry, findings = read_entry(folder)
     if entry is None:
         return Checked(folder.name, None, tuple(findings), ())
@@ -81,22 +78,29 @@ def entry_names(entries: Path) -> list[str]:
 def check_all(entries: Path) -> list[Checked]:
     """Every entry below `entries` with the verdicts beside them, and runs that stand in two of them."""
     names = entry_names(entries)
-    checked = [check_entry(entries / name, names) for name in names]
-    owner: dict[Any, str] = {}
-    found: dict[str, list[Finding]] = {one.name: [] for one in checked}
-    for one in checked:
-        for run in one.sound:
-            first = owner.setdefault((place(run), trajectory(run)), one.name)
-            if first != one.name and run.outcome.end != "diverged":
-                problem = f"has the same exams as in {first!r}"
-                found[one.name].append(Finding(RUNS, _name(run), problem, "say in the description why", refused=False))
-    checked = [_with_verdicts(one, found[one.name], entries.parent) for one in checked]
-    return checked + [Checked(name, None, (finding,), ()) for name, finding in strays(entries.parent, set(found))]
+    checked: list[Checked] = []
+    for name in names:
+        one = check_entry(entries / name, names)
+        verdicts, unreadable = read_verdicts(entries.parent, name)
+        one = replace(one, findings=(*one.findings, *unreadable), verdicts=verdicts)
+        checked.append(with_copies(one, checked))
+    left = sorted(path.name for path in entries.iterdir() if path.name not in {*names, ".gitkeep"})
+    remedy = "leave only the entries' folders"
+    found = [(ascii(name)[1:-1][:80], Finding("entries", "", "holds what is no entry", remedy)) for name in left]
+    found += strays(entries.parent, set(names))
+    return checked + [Checked(name, None, (finding,), ()) for name, finding in found]
 
 
-def _with_verdicts(one: Checked, found: list[Finding], leaderboard: Path) -> Checked:
-    verdicts, unreadable = read_verdicts(leaderboard, one.name)
-    return replace(one, findings=(*one.findings, *found, *unreadable), verdicts=verdicts)
+def with_copies(one: Checked, others: Sequence[Checked]) -> Checked:
+    """The entry with a note on every run whose exams stand in another entry too; an honest repetition may be one."""
+    owner = {(place(run), trajectory(run)): other.name for other in others for run in other.sound}
+    found = []
+    for run in one.sound:
+        first = owner.get((place(run), trajectory(run)))
+        if first and run.outcome.end != "diverged":
+            problem = f"has the same exams as in {first!r}"
+            found.append(Finding(RUNS, _name(run), problem, "say in the description why", refused=False))
+    return replace(one, findings=(*one.findings, *found))
 
 
 def _name(run: RunRecord) -> str:
@@ -141,7 +145,7 @@ def _agent_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Find
 
 def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:
     task = run.parsed_task()
-    if run.cost.steps != (run.exams[-1].step if run.exams else 0) or run.cost.seconds < 0:
+    if run.cost.steps != (run.exams[-1].step if run.exams else 0):
         yield finding("its cost doesn't fit its exams")
     if run.seed not in run.batch or len(set(run.batch)) < len(run.batch):
         yield finding("its batch isn't one that it could have been in")
@@ -150,6 +154,10 @@ def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Fin
         yield finding("answers held-out cells of the random control", "nothing that learns honestly can: find the leak")
     pinned = reference().tasks.get(run.task, {})
     typical = [t for t in pinned.values() if t is not None]
+    if run.outcome.steps_to_generalize is not None and run.outcome.steps_to_memorize is None:
+        yield finding("generalises without having memorised", "expect questions", refused=False)
+    if task.control and run.outcome.end == "diverged":
+        yield finding("diverged on the random control, which then shows nothing", "expect questions", refused=False)
     if typical and (run.outcome.steps_to_generalize or task.budget) * IMPLAUSIBLE < min(typical):
         yield finding(f"generalises {IMPLAUSIBLE} times sooner than the reference ever did", "expect questions", refused=False)
 
@@ -208,35 +216,33 @@ def _repeated(entry: Entry) -> Iterator[Finding]:
     for run in entry.runs:
         if run.outcome.end == "diverged" or not run.exams:
             continue
-        other = first.setdefault((run.task, trajectory(run)), _name(run))
+        other = first.setdefault(trajectory(run), _name(run))
         if other != _name(run):
             yield Finding(RUNS, _name(run), f"has the same exams as {other}", RERUN)
 
 
 def trajectory(run: RunRecord) -> tuple[Any, ...]:
-    """What two different runs don't share."""
-    return tuple((exam.seen, exam.held_out, exam.ranks and tuple(exam.ranks.get("effective_rank", ()))) for exam in run.exams)
+    """What two different runs don't share, on whatever tasks: how many answers were right at every exam."""
+    return tuple((exam.seen, exam.held_out) for exam in run.exams)
 
 
 def _division(entry: Entry) -> Iterator[Finding]:
     """The closed division trains the network of a baseline, unchanged."""
     if entry.form.division != "closed":
         return
-    networks = _baseline_networks()
+    networks = baseline_networks()
     network = entry.hyperparameters.get("network")
     if entry.target not in networks:
         yield Finding("entry.toml", "", "a closed entry trains a baseline's network", 'name a baseline, or division = "open"')
-    elif not isinstance(network, dict) or _architecture(network) not in networks[entry.target]:
+    elif not isinstance(network, dict) or _architecture(network) not in map(_architecture, networks[entry.target]):
         remedy = 'take [network] from a baseline\'s recipe, or division = "open"'
-        yield Finding("recipe.toml", "", "its [network] isn't a baseline's", remedy)
-
-
-@cache
-def _baseline_networks() -> dict[str, list[str]]:
-    networks: dict[str, list[str]] = {}
-    for recipe in map(find_recipe, recipe_names()):
-        networks.setdefault(recipe.target, []).append(_architecture(recipe.hyperparameters["network"]))
-    return networks
+        yield Finding(RECIPE, "", "its [network] isn't a baseline's", remedy)
+    else:
+        try:
+            Recipe(entry.name, entry.target, entry.hyperparameters).make()  # a baseline's code, the entry's numbers
+        except Exception as error:
+            problem = f"makes no agent ({str(error)[:300]})"
+            yield Finding(RECIPE, "", problem, "bring the recipe that made the runs")
 
 
 def _architecture(network: dict[str, Any]) -> str:

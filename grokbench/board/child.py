@@ -17,7 +17,9 @@ from typing import Any
 from typing_extensions import override
 
 from grokbench.agents import Agent, Recipe, Spec
+from grokbench.exams import checked_feature_dims
 from grokbench.runs import checkpoints
+from grokbench.runs.records import MOST_TOGETHER
 
 LARGEST_MESSAGE = 1 << 30  # bytes
 MOST_PROCESSES = 4_096  # and threads, all of the user's that count together
@@ -85,11 +87,13 @@ class RemoteRecipe(Recipe):
         command: what starts the child.
         folder: where it starts, with `agent.py` if the entry has one.
         limits: seconds that all of it may take, and bytes of memory.
+        widths: the layer widths that it may show, each as its claimed runs showed it; empty: any.
     """
 
     command: tuple[str, ...] = ()
     folder: Path = field(default_factory=Path)
     limits: tuple[float, int] = (3_600.0, 64 << 30)
+    widths: frozenset[tuple[int, ...]] = frozenset()
 
     @override
     def make(self) -> Agent:
@@ -122,11 +126,18 @@ class RemoteAgent(Agent):
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
         found = self._ask({"target": recipe.target, "hyperparameters": recipe.hyperparameters})
-        self.feature_dims = tuple(found.get("feature_dims", (128,)))
+        try:
+            self.feature_dims = checked_feature_dims(found.get("feature_dims", (128,)))
+            self.seeds_together = int(found.get("seeds_together", 10))
+            self._methods = list(found["methods"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RemoteError(f"it says of itself what can't be ({str(error)[:200]})") from None
+        if not 1 <= self.seeds_together <= MOST_TOGETHER:
+            raise RemoteError(f"it takes {self.seeds_together} seeds together, which must be from 1 to {MOST_TOGETHER:,}")
+        if recipe.widths and self.feature_dims not in recipe.widths:
+            raise RemoteError(f"it shows layers of widths {str(self.feature_dims)[:200]}, other ones than in its claimed runs")
         self.batched = bool(found.get("batched", False))
         self.dtype = str(found["dtype"])[:20] if found.get("dtype") else None
-        self.seeds_together = int(found.get("seeds_together", 10))
-        self._methods = list(found["methods"])
 
     def __getattr__(self, name: str) -> Any:
         """`keep` and `cost`, where the agent has them."""

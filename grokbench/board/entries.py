@@ -28,6 +28,7 @@ FORM, RUNS, RECIPE, CODE = "entry.toml", "runs.jsonl", "recipe.toml", "agent.py"
 LARGEST = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20}  # bytes
 LONGEST_LINE = 2 << 20  # bytes of one run
 MOST_RUNS = 1_000
+DEEPEST = 30  # levels of nesting
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.file}: {self.run}" if self.run else self.file
-        return f"{'error' if self.refused else 'note'}: {place}: {self.problem}; {self.remedy}"
+        text = f"{'error' if self.refused else 'note'}: {place}: {self.problem}; {self.remedy}"
+        return "".join(c if c.isprintable() else " " for c in text)  # it may quote the entry
 
 
 def _one_line(text: str) -> str:
@@ -60,8 +62,8 @@ def _known_suite(name: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s<>\"'`()|\\]+", text):
-        raise ValueError("must be a web address that starts with https:// or http://")
+    if not re.fullmatch(r"https?://[A-Za-z0-9._~:/?#@!$&+,;=%-]+", text):
+        raise ValueError("must be a web address that starts with https:// or http://, other characters as %XX")
     return text
 
 
@@ -157,6 +159,13 @@ def read_entry(folder: Path) -> tuple[Entry | None, list[Finding]]:
     return Entry(folder.name, form, target, hyperparameters, source, digest, tuple(runs)), findings + unreadable
 
 
+def entry_folder(leaderboard: Path, name: str) -> Path:
+    """Where the entry of this name stands. Raises ValueError for a name that can't be an entry's."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"an entry's name has small letters, digits and hyphens, 2 to 41 in all, got {name!r}")
+    return leaderboard / "entries" / name
+
+
 def canonical(record: RunRecord) -> str:
     """The record as the one line that `runs.jsonl` has for it."""
     return json.dumps(
@@ -213,7 +222,9 @@ def read_plain(path: Path, name: str, limit: int) -> bytes:
 
 def _toml(folder: Path, name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(_bytes(folder, name).decode("utf-8"))
+        content = tomllib.loads(_bytes(folder, name).decode("utf-8"))
+        _see_its_depth(content)
+        return content
     except UnicodeDecodeError:
         raise Unreadable(Finding(name, "", "isn't UTF-8 text", "save it as UTF-8")) from None
     except (ValueError, RecursionError) as error:
@@ -240,7 +251,7 @@ def _recipe(folder: Path, form: Form) -> tuple[str, dict[str, Any], str]:
         return form.agent, {}, source
     content = _toml(folder, RECIPE)
     target = content.pop("agent", None)
-    if not isinstance(target, str) or (target not in _baselines() and not OWN.fullmatch(target)):
+    if not isinstance(target, str) or (target not in baseline_networks() and not OWN.fullmatch(target)):
         remedy = f'name a baseline ("{RECIPES}.agents:transformer") or the code beside it ("agent:MyAgent")'
         raise Unreadable(Finding(RECIPE, "", "has no agent that could be run from here", remedy))
     if target.startswith("agent:") != has_code:
@@ -250,9 +261,12 @@ def _recipe(folder: Path, form: Form) -> tuple[str, dict[str, Any], str]:
 
 
 @cache
-def _baselines() -> frozenset[str]:
-    """What makes the baselines' agents."""
-    return frozenset(find_recipe(name).target for name in recipe_names())
+def baseline_networks() -> dict[str, list[dict[str, Any]]]:
+    """What makes the baselines' agents, each with the [network] tables of its recipes."""
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for recipe in map(find_recipe, recipe_names()):
+        networks.setdefault(recipe.target, []).append(recipe.hyperparameters["network"])
+    return networks
 
 
 def _runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:
@@ -280,6 +294,7 @@ def _run(line: bytes) -> RunRecord:
         raise ValueError(f"has {len(line):,} bytes, more than {LONGEST_LINE:,}")
     try:
         content = json.loads(line.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_no_duplicates)
+        _see_its_depth(content)
         record = RunRecord.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
@@ -291,6 +306,16 @@ def _run(line: bytes) -> RunRecord:
     if canonical(record).encode() != line:
         raise ValueError("isn't in canonical form")
     return record
+
+
+def _see_its_depth(content: Any) -> None:
+    """Raise ValueError where something is nested so deeply that looking at it could fail."""
+    level = [content]
+    for _ in range(DEEPEST):
+        nodes = [list(node.values()) if isinstance(node, dict) else node for node in level]
+        level = [child for node in nodes if isinstance(node, list) for child in node]
+    if level:
+        raise ValueError("is nested too deeply")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,13 +16,16 @@ def entry_of(base: str, head: str, repository: Path) -> str | None:
         ValueError: it touches an entry and anything else, or the name isn't one.
     """
     changed = _git(repository, "diff", "--name-only", "--no-renames", "-z", f"{base}...{head}").split("\0")[:-1]
-    names = {path.split("/")[2] for path in changed if path.startswith(f"{ENTRIES}/") and path.count("/") >= 3}
+    names = {path.split("/")[2] for path in changed if path.startswith(f"{ENTRIES}/")}
     if not names:
         return None
     outside = [path for path in changed if not any(path.startswith(f"{ENTRIES}/{name}/") for name in names)]
     if len(names) > 1 or outside:
         listed = ", ".join(ascii(path) for path in sorted(outside or names)[:5])
-        raise ValueError(f"an entry's pull request touches that entry's folder and nothing else; this one touches {listed} too")
+        raise ValueError(
+            f"an entry's pull request touches that entry's folder and nothing else; this one touches {listed} too: "
+            f"leave that out, or bring it as a pull request of its own"
+        )
     (name,) = names
     if not NAME.fullmatch(name):
         raise ValueError(f"an entry's folder has small letters, digits and hyphens in its name, got {name!a}")

@@ -11,11 +11,12 @@ import grokbench
 
 CHILD = "grokbench.board.child"
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system")
-BUBBLEWRAP = "bwrap --unshare-all --die-with-parent --new-session --proc /proc --dev /dev --tmpfs /tmp"
+BUBBLEWRAP = "bwrap --unshare-all --cap-drop ALL --die-with-parent --new-session --proc /proc --dev /dev"
+BUBBLEWRAP += " --size 1073741824 --tmpfs /tmp"
 NAMESPACES = "unshare --user --map-root-user --mount --net --ipc --pid --fork --kill-child"
 BOX = """
 root=$1; home=$2; shift 2
-mount -t tmpfs box "$root"
+mount -t tmpfs -o size=1g box "$root"
 bind() {
     if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$(dirname "$root$2")"; touch "$root$2"; fi
     mount --rbind "$1" "$root$2"

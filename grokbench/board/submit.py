@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli_w
 
 from grokbench.agents import is_baseline, look_here
-from grokbench.board.entries import CODE, FORM, NAME, RECIPE, RUNS, Form, canonical, official_cells, place
+from grokbench.board.entries import CODE, FORM, RECIPE, RUNS, Form, canonical, official_cells, place
 from grokbench.runs.records import RunRecord
 
 
@@ -45,10 +45,8 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
     """Write the entry's files.
 
     Raises:
-        ValueError: the folder's name can't be an entry's, or it is there already, or the agent's code has changed since.
+        ValueError: it is there already, or the agent's code has changed since.
     """
-    if not NAME.fullmatch(folder.name):
-        raise ValueError(f"an entry's name has small letters, digits and hyphens, 2 to 41 in all, got {folder.name!r}")
     if folder.exists():
         raise ValueError(f"{folder} is there already: choose another name, or remove it")
     agent = runs[0].agent
@@ -88,7 +86,7 @@ def pull_request(folder: Path, title: str) -> list[list[str]]:
     return [
         ["git", "switch", "--create", branch],
         ["git", "add", str(folder)],
-        ["git", "commit", "--message", message],
+        ["git", "commit", "--message", message, "--", str(folder)],
         ["git", "push", "--set-upstream", "origin", branch],
         ["gh", "pr", "create", "--title", f"{message} ({title})", "--body", "Packed with `grokbench submit`."],
     ]

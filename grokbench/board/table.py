@@ -96,6 +96,8 @@ def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
     pages = leaderboard / "pages"
     pages.mkdir(exist_ok=True)
     standing = standings(checked)
+    for path in _stray_pages(pages, standing):
+        path.unlink()
     for one in standing:
         (pages / f"{one.entry.name}.md").write_text(page(one, standing), encoding="utf-8")
         draw_curves(list(one.runs), pages / one.entry.name, ("png",))
@@ -117,4 +119,11 @@ def drift(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
     wanted = {readme: with_board(content, checked)}
     standing = standings(checked)
     wanted |= {leaderboard / "pages" / f"{one.entry.name}.md": page(one, standing) for one in standing}
-    return [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    return stale + _stray_pages(leaderboard / "pages", standing)
+
+
+def _stray_pages(pages: Path, standing: Sequence[Standing]) -> list[Path]:
+    """What lies among the pages and is no standing entry's."""
+    names = {f"{one.entry.name}.{ending}" for one in standing for ending in ("md", "png")}
+    return sorted(path for path in pages.glob("*") if path.name not in names)

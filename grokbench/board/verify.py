@@ -91,9 +91,8 @@ def verify(
         if command is None:
             raise ValueError("no sandbox here: install bubblewrap, or allow user namespaces, or pass --no-sandbox")
         _try(command, home)
-        recipe = RemoteRecipe(
-            "entry", entry.target, entry.hyperparameters, entry.source, tuple(command), home, (seconds, MOST_MEMORY)
-        )
+        limits, widths = (seconds, MOST_MEMORY), frozenset(tuple(run.agent.feature_dims or ()) for run in entry.runs) - {()}
+        recipe = RemoteRecipe("entry", entry.target, entry.hyperparameters, entry.source, tuple(command), home, limits, widths)
         plans = plans_of(entry, chosen, recipe, mixed(entry, salt))
         with watch(sum(len(one.seeds) for one in plans)) as watcher:
             runner.run(plans, Store(Path(scratch) / "runs"), watcher, "cpu")  # a sandbox sees no other device

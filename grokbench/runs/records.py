@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -23,6 +24,7 @@ from grokbench.tasks import Task, parse_id
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
 MOST_TOGETHER = 1_000  # runs of one batch
+MOST_EXAMS = 10_000  # of one run; a budget of a billion steps has some thousand
 
 
 class RecordError(ValueError):
@@ -95,7 +97,7 @@ class Cost(Strict):
     examples: Count | None
     flops: Count | None
     parameters: Count | None
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Where(Sparse):
@@ -136,7 +138,7 @@ class RunRecord(Strict):
     outcome: OutcomeRecord
     cost: Cost
     where: Where
-    exams: list[ExamRecord]
+    exams: Annotated[list[ExamRecord], Field(max_length=MOST_EXAMS), FailFast()]
 
     def parsed_task(self) -> Task:
         """The task that it ran on."""

@@ -76,6 +76,20 @@ def copy_exams(runs: list[dict[str, Any]]) -> None:
         runs[3][key] = runs[4][key]
 
 
+def copy_to_another_task(runs: list[dict[str, Any]]) -> None:
+    """Give the first run of the second task, a table as large, the exams of the first's, its ranks a little changed."""
+    for key in ("exams", "outcome", "cost"):
+        runs[10][key] = json.loads(json.dumps(runs[0][key]))
+    for exam in runs[10]["exams"]:
+        exam["ranks"]["effective_rank"] = [rank + 1e-9 for rank in exam["ranks"]["effective_rank"]]
+    runs[10]["outcome"]["final_rank"] = runs[10]["exams"][-1]["ranks"]["effective_rank"][0]
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Tables in tables."""
+    return {"a": nested(levels - 1)} if levels else {}
+
+
 def know_the_control(runs: list[dict[str, Any]]) -> None:
     """Let the last run answer a hundred cells of the random table."""
     runs[-1]["exams"][-1]["held_out"] = 100
@@ -103,7 +117,15 @@ SPOILED: list[tuple[Callable[[list[dict[str, Any]]], Any], str]] = [
     (lambda runs: runs[3]["exams"].append(runs[3]["exams"][-1]), "don't follow the protocol"),
     (lambda runs: runs[3]["outcome"].update(steps_to_generalize=10), "the outcome it states doesn't follow"),
     (lambda runs: runs[3]["cost"].update(steps=1), "its cost doesn't fit"),
-    (lambda runs: runs[3]["cost"].update(seconds=-1.0), "its cost doesn't fit"),
+    (lambda runs: runs[3]["cost"].update(seconds=-1.0), "line 4: cost.seconds"),
+    (lambda runs: runs[3]["cost"].update(seconds=1e300), "line 4: cost.seconds"),
+    (spoil_run(exams=[{}] * 100_000), "line 4: exams.0.step: Field required"),
+    (
+        lambda runs: runs[3].update(exams=runs[3]["exams"][:1] * 10_001),
+        "line 4: exams: List should have at most 10000 items|has .* bytes",
+    ),
+    (lambda runs: runs[3]["agent"]["hyperparameters"].update(deep=nested(50)), "line 4: is nested too deeply"),
+    (spoil_run(**{"\x1b[31m\n::error::": 1}), r"line 4:  \[31m ::error::: Extra inputs"),
     (lambda runs: runs[3]["agent"]["hyperparameters"]["training"].update(learning_rate=0.1), "made by another recipe"),
     (lambda runs: runs[3]["agent"].update(target="baselines.agents:mlp"), "made by another recipe"),
     (lambda runs: runs[3]["agent"].update(target="baselines_of_mine:transformer"), "made by another recipe"),
@@ -123,6 +145,7 @@ SPOILED: list[tuple[Callable[[list[dict[str, Any]]], Any], str]] = [
     (lambda runs: runs.insert(3, runs[3]), "stands there 2 times"),
     (lambda runs: runs.reverse(), "isn't sorted"),
     (copy_exams, "has the same exams as add_mod47-0.7-v1 seed 3"),
+    (copy_to_another_task, "mul_mod47-0.7-v1 seed 0: has the same exams as add_mod47-0.7-v1 seed 0"),
     (know_the_control, "answers held-out cells of the random control"),
 ]
 
@@ -157,6 +180,7 @@ BAD_BYTES: list[tuple[str, bytes, str]] = [
     ("entry.toml", b"#" * 20_000, "has 20,000 bytes, more than 16,384"),
     ("recipe.toml", b"", "has no agent"),
     ("recipe.toml", b'agent = "os:system"', "has no agent"),
+    ("recipe.toml", b"network" + b".a" * 1_000 + b" = 1", "is nested too deeply"),
     ("recipe.toml", b'agent = "baselines.agents:x](#) | [money](https://evil.example)"', "has no agent"),
     ("recipe.toml", b'agent = "baselines.agents:find_recipe"', "has no agent"),
     ("recipe.toml", b'agent = "agent:Mine | <b>"', "has no agent"),
@@ -200,8 +224,7 @@ def test_the_folders_name(entry: Path) -> None:
     bad = entry.rename(entry.with_name("Not_Good"))
     assert "the folder's name" in problems(check_entry(bad))
     os.symlink(bad, entry.with_name("link"))
-    with pytest.raises(ValueError, match="there is no entry"):
-        check_entry(entry.with_name("link"))
+    assert "is no entry's folder" in problems(check_entry(entry.with_name("link")))
 
 
 @pytest.mark.parametrize(
@@ -211,6 +234,8 @@ def test_the_folders_name(entry: Path) -> None:
         ('title = "two\\nlines"', "one line"),
         ('link = "javascript:alert(1)"', "a web address"),
         ('link = "https://x.org/)<script>"', "a web address"),
+        ('link = "https://x.org/**b**"', "a web address"),
+        ('link = "https://x.org/\\u202e"', "a web address"),
         ('suite = "none"', "no suite is called"),
         ('division = "secret"', "division"),
         ('agent = "../../x.toml"', "agent"),
@@ -277,6 +302,52 @@ def test_an_implausible_entry_is_noted_not_refused(tmp_path: Path) -> None:
     checked = check_entry(write(tmp_path / "fast", good_runs(around=20)))
     assert not checked.refused
     assert any("10 times sooner" in finding.problem for finding in checked.findings)
+
+
+def test_what_generalises_without_memorising_is_noted(tmp_path: Path) -> None:
+    """And a control that diverged."""
+
+    def forget(runs: list[dict[str, Any]]) -> None:
+        for exam in runs[3]["exams"]:
+            exam["seen"] = 0
+        runs[3]["outcome"]["steps_to_memorize"] = None
+
+    rewrite(folder := write(tmp_path / "strange"), forget)
+    checked = check_entry(folder)
+    assert not checked.refused
+    assert [f.problem for f in checked.findings] == ["generalises without having memorised"]
+
+
+def test_a_recipe_that_makes_no_agent(entry: Path) -> None:
+    """A closed entry's recipe is tried: its numbers are data for a baseline's code."""
+
+    def add(runs: list[dict[str, Any]]) -> None:
+        for run in runs:
+            run["agent"]["hyperparameters"]["training"]["luck"] = 1
+            restate(run)
+
+    rewrite(entry, add)
+    with (entry / "recipe.toml").open("a", encoding="utf-8") as recipe:
+        recipe.write("\n[training.more]\n")
+    text = (
+        (entry / "recipe.toml")
+        .read_text(encoding="utf-8")
+        .replace("[training.more]", "")
+        .replace("[training]", "[training]\nluck = 1")
+    )
+    (entry / "recipe.toml").write_text(text, encoding="utf-8")
+    assert "makes no agent" in problems(check_entry(entry))
+
+
+def test_what_lies_beside_the_entries(template: Path, tmp_path: Path) -> None:
+    """Neither files nor links, but git's own; several names are all reported."""
+    shutil.copytree(template, tmp_path / "entries" / "good")
+    (tmp_path / "entries" / ".gitkeep").touch()
+    assert not any(one.refused for one in check_all(tmp_path / "entries"))
+    (tmp_path / "entries" / "code.py").touch()
+    os.symlink("/etc", tmp_path / "entries" / "link")
+    assert [one.name for one in check_all(tmp_path / "entries") if one.refused] == ["code.py", "link"]
+    assert "is no entry's folder" in problems(check_entry(tmp_path / "entries" / "nosuch"))
 
 
 def test_runs_of_another_entry_are_noted(template: Path, tmp_path: Path) -> None:

@@ -85,6 +85,14 @@ def test_an_entry_comes_alone(repository: Path, path: str, message: str) -> None
         entry_of(base, commit(repository), repository)
 
 
+def test_nothing_but_folders_stands_among_the_entries(repository: Path) -> None:
+    """A link or file with an entry's name isn't passed over as no entry."""
+    base = git(repository, "rev-parse", "HEAD")
+    os.symlink("/etc", repository / "leaderboard" / "entries" / "second")
+    with pytest.raises(ValueError, match="touches 'leaderboard/entries/second' too"):
+        entry_of(base, commit(repository), repository)
+
+
 def test_a_renamed_file_counts_on_both_sides(repository: Path) -> None:
     """Moving a file out of elsewhere into the entry touches elsewhere."""
     base = git(repository, "rev-parse", "HEAD")

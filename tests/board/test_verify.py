@@ -54,7 +54,15 @@ REACH = {
     "the parent's runs can be read": lambda: os.listdir("FOLDER"),
     "its own folder can be written": lambda: open("planted", "w").close(),
     "another process is there": lambda: os.kill(PARENT, 0),
+    "it has privileges": lambda: privileged(),
 }
+def privileged():
+    effective = [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")]
+    if int(effective[0], 16) == 0: raise OSError("none")
+class Backwards(Quiet):
+    batched, seeds_together = True, -1
+class Wide(Quiet):
+    feature_dims = (2**40,)
 class Sleeper(Quiet):
     def learn(self, steps): time.sleep(60)
 class Quitter(Quiet):
@@ -73,7 +81,8 @@ class Eater(Quiet):
 def remote(recipe: Recipe, folder: Path, command: list[str] | None = None, seconds: float = 60) -> RemoteRecipe:
     """The recipe with its agent in a child process."""
     line = tuple(command or COMMAND)
-    return RemoteRecipe(recipe.name, recipe.target, recipe.hyperparameters, recipe.source, line, folder, (seconds, 64 << 30))
+    limits, widths = (seconds, 64 << 30), frozenset({(2,), (256,)})
+    return RemoteRecipe(recipe.name, recipe.target, recipe.hyperparameters, recipe.source, line, folder, limits, widths)
 
 
 def run(recipe: Recipe, out: Path, task: str = "add_mod5-0.5", steps: int = 60) -> list[RunRecord]:
@@ -102,6 +111,8 @@ def hostile(tmp_path: Path) -> Path:
     ("name", "why"),
     [
         ("Quitter", "the agent's process ended"),
+        ("Backwards", "takes -1 seeds together"),
+        ("Wide", "other ones than in its claimed runs"),
         ("Talker", "a message|took longer|ended"),
         ("Eater", "MemoryError"),
         ("Missing", "can't load the agent"),
