@@ -45,7 +45,10 @@ class Questions:
         """
         seeds, heads, _, features = table.shape
         if (operands, heads) not in self._sums:
-            self._sums[operands, heads] = _Sums.of(self.symbols[:, :, list(operands)], heads, self.count)
+            chosen = self.symbols[
+                ..., operands[0] : operands[-1] + 1
+            ]  # a list would be copied from the host, which no graph holds
+            self._sums[operands, heads] = _Sums.of(chosen, heads, self.count)
         flat = None if weights is None else weights.reshape(-1, len(operands) * heads)
         return self._sums[operands, heads](table.reshape(-1, features), flat).view(seeds, -1, features)
 

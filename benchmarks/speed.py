@@ -328,7 +328,7 @@ def main(parts: Sequence[str]) -> None:
     """Measure these parts, or all; write the JSON beside this file, and put the tables into README.md."""
     name = "speed-cuda" if CUDA else "speed"
     path = HERE / f"{name}.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if parts else {}
+    results = json.loads(path.read_text(encoding="utf-8")) if parts and path.exists() else {}
     results |= {"machine": machine(), "task": TASK} | {part: PARTS[part]() for part in parts or PARTS}
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     replace_section(name, tables(results))

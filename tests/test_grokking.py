@@ -16,9 +16,12 @@ from grokbench.agents import Recipe, find_recipe
 from grokbench.plots import draw_curves
 from grokbench.report import report, task_table
 from grokbench.runs import runner
+from grokbench.runs.records import ExamRecord
 from grokbench.runs.store import Store, find_records
 from grokbench.scoring import beats_chance
 from tests.runs.test_runner import Silent
+
+COMPARED = 300  # steps in which two float64 runs agree on every answer
 
 
 @pytest.mark.parametrize(("agent", "task"), [("mlp", "add_mod23-0.8"), ("transformer", "add_mod31-0.8")])
@@ -78,23 +81,36 @@ class PlainAgent(NetworkAgent):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "task"), [("mlp", "add_mod23-0.8"), ("transformer", "add_mod13-0.9"), ("transformer2", "add_mod7-0.8")]
+    ("recipe", "task", "steps"),
+    [("mlp", "add_mod31-0.8", None), ("transformer", "add_mod13-0.9", COMPARED), ("transformer2", "add_mod7-0.8", COMPARED)],
 )
-def test_outcomes_are_those_of_the_plain_forward(tmp_path: Path, recipe: str, task: str) -> None:
-    """In float64 every exam of a whole run counts the same answers, whichever way the networks compute."""
+def test_outcomes_are_those_of_the_plain_forward(tmp_path: Path, recipe: str, task: str, steps: int | None) -> None:
+    """In float64 the exams count the same answers, whichever way the networks compute; the MLP runs to its end."""
     fast = find_recipe(recipe)
     fast.hyperparameters["training"]["dtype"] = "float64"
     plain = Recipe("plain", "tests.test_grokking:PlainAgent", {"recipe": recipe})
-    runner.run(runner.plan([task], None, [fast, plain], [0]), Store(tmp_path), Silent(), "cpu", 300)
+    runner.run(runner.plan([task], None, [fast, plain], [0]), Store(tmp_path), Silent(), "cpu", steps)
     (one, other), errors = find_records([tmp_path])
     assert not errors
     assert {one.agent.name, other.agent.name} == {recipe, "plain"}
     assert one.outcome.steps_to_memorize == other.outcome.steps_to_memorize is not None
-    assert one.outcome.steps_to_generalize == other.outcome.steps_to_generalize
-    assert len(one.exams) > 20
-    assert [(e.step, e.seen, e.held_out) for e in one.exams] == [(e.step, e.seen, e.held_out) for e in other.exams]
-    ranks = [[exam.ranks["effective_rank"][-1] for exam in run.exams if exam.ranks] for run in (one, other)]
+    begun = [[exam for exam in run.exams if exam.step <= COMPARED] for run in (one, other)]
+    counts, ranks = ([[what(exam) for exam in exams] for exams in begun] for what in (_counts, _rank))
+    assert len(counts[0]) > 20
+    assert counts[0] == counts[1]
     assert ranks[0] == pytest.approx(ranks[1], rel=1e-6)
+    if steps is None:  # rounding has grown by then, so that they may differ by an exam or two
+        assert one.outcome.end == other.outcome.end == "generalized"
+        assert one.outcome.steps_to_generalize == pytest.approx(other.outcome.steps_to_generalize, rel=0.05)
+
+
+def _counts(exam: ExamRecord) -> tuple[int, int, int]:
+    return exam.step, exam.seen, exam.held_out
+
+
+def _rank(exam: ExamRecord) -> float:
+    assert exam.ranks
+    return exam.ranks["effective_rank"][-1]
 
 
 @pytest.mark.parametrize("agent", ["mlp", "transformer", "transformer2"])

@@ -18,7 +18,7 @@ from grokbench.runs import checkpoints
 from grokbench.runs.progress import Watcher
 from grokbench.runs.records import Cost, make_record
 from grokbench.runs.store import Cell, Store, StoreError
-from grokbench.runs.where import where_now
+from grokbench.runs.where import code_hash, where_now
 from grokbench.tasks import make_instance
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
@@ -63,6 +63,7 @@ class Batch:
         self.live = list(range(len(self.runs)))  # indices into runs
         self.exams: list[list[Exam]] = [[] for _ in self.runs]
         self.seconds = [0.0] * len(self.runs)
+        self.charged_at = time.perf_counter()
         self.step = 0
         self.per_step: dict[str, int] = {}
         self.feature_dims: tuple[int, ...] = ()
@@ -111,6 +112,9 @@ class Batch:
                 return
         self.per_step = dict(self.agent.cost()) if hasattr(self.agent, "cost") else {}
         self.where = where_now(self.device, getattr(self.agent, "dtype", None))
+        if saved and saved["where"] != self.where.what_repeats:
+            self.where = self.where.model_copy(update={"code": None})  # made in two ways: nothing will repeat it to the bit
+        self._charge()
 
     def _start_over(self, error: Exception) -> None:
         """Start from the beginning: the agent can't take its own checkpoint, another version's perhaps."""
@@ -133,19 +137,24 @@ class Batch:
         """From exam to exam until every run has ended; returns whether --max-steps came first."""
         saved_at = time.perf_counter()
         while self.live:
-            started = time.perf_counter()
             steps = self.examiner.updates(self.live[0])
             if self.settings.max_steps is not None and self.step + steps > self.settings.max_steps:
                 return True
             report = self.agent.learn(steps) or {}
             self._sit(steps, report)
-            for member in self.live:
-                self.seconds[member] += (time.perf_counter() - started) / len(self.live)
+            self._charge()
             self._release_ended()
             if self.live and time.perf_counter() - saved_at > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save()
                 saved_at = time.perf_counter()
         return False
+
+    def _charge(self) -> None:
+        """Share the time since the last charge, setting up and checkpoints too, among the runs still going."""
+        now = time.perf_counter()
+        for member in self.live:
+            self.seconds[member] += (now - self.charged_at) / len(self.live)
+        self.charged_at = now
 
     def _sit(self, steps: int, report: dict[str, Any]) -> None:
         action = self.agent.act() if self.batched else batch_of_one(self.agent.act())
@@ -177,7 +186,8 @@ class Batch:
 
     def _save(self) -> None:
         tree = {
-            "code": self.where.code,
+            "code": code_hash(),
+            "where": self.where.what_repeats,
             "salt": self.salt,
             "recipes": [self.runs[member].cell.recipe.hash for member in self.live],
             "batch": self.batch,

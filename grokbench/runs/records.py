@@ -113,8 +113,12 @@ class Where(Sparse):
 
     def repeats(self, other: "Where") -> bool:
         """Whether the same batch has to come out there as here, to the bit: nothing differs but the commit."""
-        ours, theirs = (one.model_dump(exclude={"commit", "dirty"}) for one in (self, other))
-        return self.code is not None and ours == theirs
+        return self.code is not None and self.what_repeats == other.what_repeats
+
+    @property
+    def what_repeats(self) -> dict[str, Any]:
+        """Everything but the commit."""
+        return self.model_dump(exclude={"commit", "dirty"})
 
 
 def _known_task(task_id: str) -> str:

@@ -8,6 +8,7 @@ arXiv 2405.19454) use it; both train on the first n.
 import gzip
 import os
 import re
+import zlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -206,7 +207,10 @@ def _idx(folder: Path, stem: str, dimensions: int) -> NDArray[np.uint8]:
     if not found:
         raise ValueError(f"{FOLDER}={folder}: there is no {names[0]}, nor {names[0]}.gz")
     data = found[0].read_bytes()
-    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    try:
+        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{found[0]}: damaged or cut short ({error}): get it again") from error
     start = 4 + 4 * dimensions
     shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4)]
     if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) != start + prod(shape):

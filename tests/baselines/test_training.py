@@ -1,14 +1,19 @@
 """The training loop: S seeds together learn what each learns alone, minibatches, keep, state."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from typing_extensions import override
 
 from baselines.adamw import AdamW
+from baselines.cohort import Cohort, captured
 from baselines.losses import LOSSES
 from baselines.threads import side_by_side
 from baselines.training import NetworkAgent
@@ -98,17 +103,65 @@ def test_a_recipe_needs_every_hyperparameter() -> None:
         recipe.make()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_step_can_be_captured(recipe: str) -> None:
+class Unasked(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Nothing reads a value on the host, or brings one from there."""
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.lift_fresh.default), func
+        return func(*args, **(kwargs or {}))
+
+
+def places(cohort: Cohort) -> list[int]:
+    """Where all that a step reads and writes lies now."""
+    buffers = [cohort.gradients, cohort.loss, cohort.index, cohort.optimizer.values, cohort.answers]
+    buffers += [*cohort.optimizer.state().values(), *cohort.memory.values(), *cohort.parameters.values()]
+    return [buffer.data_ptr() for buffer in buffers]
+
+
+@pytest.mark.parametrize("batch", [0, 16])
+@pytest.mark.parametrize(
+    ("recipe", "tables"),
+    [
+        *((recipe, {}) for recipe in (*RECIPES, "deep_mlp")),
+        ("transformer", {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}}),
+        ("transformer", {"gradient": {"filter": "orthogonal"}}),
+        ("transformer", {"muon": {"learning_rate": 0.02, "weight_decay": 1.0, "momentum": 0.95}}),
+    ],
+)
+def test_a_step_can_be_captured(recipe: str, tables: dict[str, Any], batch: int) -> None:
     """A step asks the host for nothing (a fake tensor has no values to ask for) and leaves every buffer where it is."""
-    cohort = started(recipe, [0, 1], batch_size=16).cohorts[0]
+    task = "mnist5k-n60" if recipe == "deep_mlp" else TASK.id
+    cohort = started(recipe, [0, 1], task, tables, batch_size=batch).cohorts[0]
     cohort.learn(1)
-    buffers = [*cohort.optimizer.state().values(), cohort.gradients, cohort.loss, cohort.index, *cohort.parameters.values()]
-    places = [buffer.data_ptr() for buffer in buffers]
+    before = places(cohort)
     with FakeTensorMode(allow_non_fake_inputs=True):
         cohort._step()
-    cohort.learn(3)
-    assert [buffer.data_ptr() for buffer in buffers] == places
+    with Unasked():  # type: ignore[no-untyped-call]
+        cohort._step()
+    assert places(cohort) == before
+
+
+def test_capture_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial steps before a CUDA graph is recorded are undone; this graph records nothing."""
+    tables = {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}}
+    cohort = started("transformer", [0, 1], tables=tables).cohorts[0]
+    cohort.learn(2)
+    changes = [*cohort.optimizer.state().values(), *cohort.memory.values(), cohort.gradients, cohort.loss]
+    before = [tensor.clone() for tensor in changes]
+    for name in ("Stream", "current_stream", "CUDAGraph"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
+    steps: list[bool] = []
+
+    def step() -> None:
+        steps.append(all(torch.equal(now, then) for now, then in zip(changes, before, strict=True)))
+        if len(steps) < 4:  # the fourth is recorded, not taken
+            cohort._step()
+
+    captured(step, changes)
+    assert steps == [True, False, False, True]
 
 
 def test_cohorts_are_batches_that_fit_a_cpu_cache(tmp_path: Path) -> None:

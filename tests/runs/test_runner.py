@@ -207,6 +207,18 @@ def test_a_checkpoint_of_other_code_is_set_aside(tmp_path: Path, monkeypatch: py
     assert [record["exams"][0]["step"] for record in records(tmp_path)] == [10, 10]
 
 
+def test_a_run_made_in_two_ways_is_nothing_to_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gone on with on other threads, say, even when it is stopped there again."""
+    run(tmp_path, max_steps=50)
+    assert all(record["where"]["code"] for record in records(tmp_path))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    run(tmp_path, max_steps=100)
+    monkeypatch.undo()
+    run(tmp_path, max_steps=150)
+    assert [record["exams"][-1]["step"] for record in records(tmp_path)] == [150, 150]
+    assert not any("code" in record["where"] for record in records(tmp_path))
+
+
 def test_a_full_disk_is_explained_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to do; what was finished stays; the same command goes on."""
     run(tmp_path, seeds=(0,), max_steps=100)
