@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grokbench.patterns import Fit, fit
 from grokbench.protocol import PROTOCOL
-from grokbench.runs.records import RunRecord
+from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.stages import MINIMAL_RISE, Delay, Stretch, delayed_generalization, rank_falls, surges
 
 Array = NDArray[np.float64]
@@ -24,28 +25,33 @@ class Curves:
     record: RunRecord
 
     @cached_property
+    def exams(self) -> list[ExamRecord]:
+        """The exams up to where the run diverged, if it did; one that diverged at once has the first one alone."""
+        return list(takewhile(lambda exam: exam.ranks is not None, self.record.exams)) or self.record.exams[:1]
+
+    @cached_property
     def steps(self) -> Array:
         """(T,) the steps of the exams."""
-        return np.array([exam.step for exam in self.record.exams], dtype=float)
+        return np.array([exam.step for exam in self.exams], dtype=float)
 
     @cached_property
     def train(self) -> Array:
         """(T,) train accuracy."""
-        return np.array([exam.seen for exam in self.record.exams]) / self.record.parsed_task().seen_cells
+        return np.array([exam.seen for exam in self.exams]) / self.record.parsed_task().seen_cells
 
     @cached_property
     def held_out(self) -> Array:
         """(T,) held-out accuracy."""
-        return np.array([exam.held_out for exam in self.record.exams]) / self.record.parsed_task().held_out_cells
+        return np.array([exam.held_out for exam in self.exams]) / self.record.parsed_task().held_out_cells
 
     def rank(self, measure: str = "effective_rank") -> Array:
-        """(T, L) a rank of every layer; NaN where the features weren't finite."""
-        layers = max(len(exam.ranks[measure]) for exam in self.record.exams if exam.ranks)
-        return np.array([exam.ranks[measure] if exam.ranks else [np.nan] * layers for exam in self.record.exams])
+        """(T, L) a rank of every layer, 0 where it diverged at once."""
+        layers = len(self.record.agent.feature_dims or [0])
+        return np.array([exam.ranks[measure] if exam.ranks else [0.0] * layers for exam in self.exams])
 
     def watched(self, name: str) -> tuple[Array, Array]:
         """What was watched under this name: the steps (t,) at which it was, and a number per layer (t, layers)."""
-        found = [(exam.step, exam.watched[name]) for exam in self.record.exams if exam.watched and name in exam.watched]
+        found = [(exam.step, exam.watched[name]) for exam in self.exams if exam.watched and name in exam.watched]
         return np.array([step for step, _ in found], dtype=float), np.array([numbers for _, numbers in found], dtype=float)
 
     @property
@@ -107,6 +113,14 @@ class Curves:
         rank = self.rank(measure)[:, layer]
         start = self.surges[0].start
         return float(np.interp(np.log(start), np.log(self.steps), rank)), float(rank[-1])
+
+    def rank_lag(self, measure: str = "effective_rank", layer: int = -1) -> float | None:
+        """When a layer's rank is halfway to where it ends from where it was as the first surge started, over `half`."""
+        start, end = self.rank_as_it_generalizes(measure, layer)
+        reached = (self.rank(measure)[:, layer] <= (start + end) / 2) & (self.steps >= self.surges[0].start)
+        if self.half is None or end >= start or not reached.any():
+            return None
+        return float(self.steps[np.argmax(reached)]) / self.half
 
     def rank_around(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
         """A layer's rank at memorisation (or first) and at the end."""

@@ -24,6 +24,7 @@ SMALL = "mnist5k-n1000"
 DEPTHS = (3, 6)
 DECAYS = (0.05, 0.2)
 DOUBLE = Deep(SMALL, 6, 8.0, 0.2, dtype="float64")
+ENTROPIC = "effective_rank"
 FALL = 0.9  # a rank below as much of what it was has fallen
 Number = TypeVar("Number")
 MEASURES = ("effective_rank", "srank", "participation_ratio", "stable_rank", NUMERICAL, "deep_grokking_rank_paper")
@@ -56,8 +57,12 @@ def statements(measured: Measured) -> list[Statement]:
     made: list[tuple[str, str, Sequence[Deep], Callable[[Sequence[list[Curves]]], Finding]]] = [
         ("α = 8: grokking, held-out accuracy rises long after train accuracy", "abstract", late, _delayed),
         ("without the large initialisation there is no grokking (α = 1)", "asked here", early, _not_delayed),
+        ("deeper networks are more susceptible to grokking (α = 8)", "abstract", late, _more_often_with_depth),
         ("deeper networks generalise later (α = 8, depths 3 and 6)", "Fig. 2", late, _later_with_depth),
-        ("the rank of the features falls as the network generalises", "abstract", late, _rank_falls),
+        ("they memorise later too (α = 8)", "Fig. 2", late, _memorize_later_with_depth),
+        ("generalising comes with a falling rank of the features: effective rank", "abstract", late, _rank_falls(ENTROPIC)),
+        ("the same: the paper's numerical rank", "abstract", late, _rank_falls(NUMERICAL)),
+        ("the fall is grokking's: networks that generalise at once (α = 1) don't show it", "asked here", early, _rank_stays),
         ("deep networks generalise in two surges (depth 6)", "abstract", late[2:], _two_stages),
         ("their feature rank falls, rises and falls again: double descent (depth 6)", "abstract", late[2:], _double_descent),
         ("the deeper network has the longer tunnel", "text", late, _longer_tunnel),
@@ -68,6 +73,7 @@ def statements(measured: Measured) -> list[Statement]:
         ("N = 5000, γ = .01: all depths grok, later with depth 4, 8, 12", "Fig. 2", n5000, _all_grok_later_with_depth),
         ("N = 7000: depth 4 generalises without grokking", "text", n7000[:1], _not_delayed),
         ("N = 7000: depths 8 and 12 generalise in two stages", "text", n7000[1:], _two_stages),
+        ("N = 7000: depth 12's first stage comes later than depth 8's, to a lower accuracy", "text", n7000[1:], _first_stages),
         ("N = 7000: the rank of depths 8 and 12 has a double descent", "abstract", n7000[1:], _double_descent),
         ("depth 12, N = 2000: γ = .005 fails", "text", decays[2000][:1], _fails),
         ("depth 12, N = 2000: γ = .01 groks", "text", decays[2000][1:2], _delayed),
@@ -102,7 +108,11 @@ def tables(measured: Measured) -> list[str]:
         "tunnel, layers",
         "linear probes, layer by layer",
     )
-    parts = [table(headers, rows)]
+    about = (
+        "Means over seeds (lowest–highest). Halfway: from held-out accuracy at memorisation to its best. Delay: how many times "
+        "the steps to memorise, where it is late (`grokbench/stages.py`)."
+    )
+    parts = [table(headers, rows), about]
     single = replace(DOUBLE, dtype="float32")
     if DOUBLE in measured and single in measured:
         both = [(name, measured[setting][0]) for name, setting in (("float32", single), ("float64", DOUBLE))]
@@ -204,27 +214,72 @@ def _later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
     return Finding(f"held-out accuracy halfway at step {text}", _grows(medians))
 
 
+def _memorize_later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
+    """`groups` by depth, the shallow ones first."""
+    by_depth = _by_depth(groups, lambda one: one.memorized)
+    text = "; ".join(f"depth {depth}: {spread(steps)}" for depth, steps in by_depth.items())
+    return Finding(f"at step {text}", _grows([median(inf if s is None else s for s in steps) for steps in by_depth.values()]))
+
+
+def _more_often_with_depth(groups: Sequence[list[Curves]]) -> Finding:
+    """`groups` by depth, the shallow ones first."""
+    by_depth = _by_depth(groups, lambda one: one.delay is not None)
+    text = "; ".join(f"depth {depth}: {sum(late)} of {len(late)} runs late" for depth, late in by_depth.items())
+    return Finding(text, _grows([mean(late) for late in by_depth.values()]))
+
+
 def _all_grok_later_with_depth(groups: Sequence[list[Curves]]) -> Finding:
     found, runs = _count(groups, lambda one: one.delay is not None)
     later = _later_with_depth(groups)
     return Finding(f"{found} of {runs} runs late; {later.measured}", later.holds and found == runs)
 
 
-def _rank_falls(groups: Sequence[list[Curves]]) -> Finding:
+def _rank_falls(measure: str) -> Callable[[Sequence[list[Curves]]], Finding]:
     """From where held-out accuracy begins to rise to the end, in runs that are through with generalising by then."""
-    parts, found, settled = [], 0, 0
-    for seeds in groups:
-        through = [one.rank_as_it_generalizes() for one in seeds if one.settled]
-        falls = sum(end < FALL * start for start, end in through)
-        found, settled = found + falls, settled + len(through)
-        network, training = (seeds[0].record.agent.hyperparameters[table] for table in ("network", "training"))
-        name = f"depth {network['depth']}, γ = {training['weight_decay']:g}"
-        if through:
-            start, end = (mean(rank) for rank in zip(*through, strict=True))
-            parts.append(f"{name}: {falls} of {len(through)}, effective rank of the last layer {start:.0f} → {end:.0f}")
-        else:
-            parts.append(f"{name}: still rising")
-    return Finding(f"{found} of {settled} runs ({'; '.join(parts)})", found > settled / 2)
+
+    def test(groups: Sequence[list[Curves]]) -> Finding:
+        parts, found, settled = [], 0, 0
+        for seeds in groups:
+            through = [one for one in seeds if one.settled]
+            ranks = [one.rank_as_it_generalizes(measure) for one in through]
+            fallen = [one for one, (start, end) in zip(through, ranks, strict=True) if end < FALL * start]
+            found, settled = found + len(fallen), settled + len(through)
+            if ranks:
+                start, end = (mean(rank) for rank in zip(*ranks, strict=True))
+                lag = f", half of it at ×{spread([one.rank_lag(measure) for one in fallen], 1)}" if fallen else ""
+                parts.append(f"{_name(seeds)}: {len(fallen)} of {len(ranks)}, last layer {start:.0f} → {end:.0f}{lag}")
+            else:
+                parts.append(f"{_name(seeds)}: still rising")
+        text = f"{found} of {settled} runs ({'; '.join(parts)}; × the step with held-out accuracy halfway)"
+        return Finding(text, found > settled / 2)
+
+    return test
+
+
+def _rank_stays(groups: Sequence[list[Curves]]) -> Finding:
+    """From memorisation to the end, by the effective rank."""
+    stays, runs = _count(groups, lambda one: one.rank_around()[1] >= FALL * one.rank_around()[0])
+    means = [[mean(rank) for rank in zip(*(one.rank_around() for one in seeds), strict=True)] for seeds in groups]
+    parts = [f"{_name(seeds)}: {start:.0f} → {end:.0f}" for seeds, (start, end) in zip(groups, means, strict=True)]
+    return Finding(f"stays in {stays} of {runs} runs (effective rank of the last layer, {'; '.join(parts)})", stays > runs / 2)
+
+
+def _name(seeds: Sequence[Curves]) -> str:
+    network, training = (seeds[0].record.agent.hyperparameters[table] for table in ("network", "training"))
+    return f"depth {network['depth']}, γ = {training['weight_decay']:g}"
+
+
+def _first_stages(groups: Sequence[list[Curves]]) -> Finding:
+    """`groups` by depth, the shallow ones first; of the runs with two surges."""
+    first = {depth: [s[0] for s in found if len(s) > 1] for depth, found in _by_depth(groups, lambda one: one.surges).items()}
+    steps, levels = ([[getattr(s, name) for s in found] for found in first.values()] for name in ("start", "after"))
+    text = "; ".join(
+        f"depth {depth}: at step {spread(at)}, to {spread([100 * level for level in to], 1)} %"
+        for depth, at, to in zip(first, steps, levels, strict=True)
+    )
+    if not all(steps):
+        return Finding(f"{text} (not every depth has two surges)", False)
+    return Finding(text, _grows(list(map(median, steps))) and _grows(list(map(median, reversed(levels)))))
 
 
 def _two_stages(groups: Sequence[list[Curves]]) -> Finding:

@@ -34,7 +34,8 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
         row[0].set_ylabel(name)
     axes[3][0].set_yscale("log")
     axes[0][0].legend(frameon=False, fontsize=8)
-    axes[1][-1].legend(frameon=False, fontsize=7, title="layer", title_fontsize=7)
+    for row in (axes[1], axes[3]):  # the norms have the output's layer too
+        row[-1].legend(frameon=False, fontsize=7, title="layer", title_fontsize=7)
     for one in axes.flat:
         tidy(one)
     save(figure, path)

@@ -37,6 +37,7 @@ def statements(measured: Measured) -> list[Statement]:
         Statement("toy model, γ = (.7, 1, .2): test accuracy rises, falls and rises again", "toy model", _double_descent()),
         Statement("toy model, γ = (0, 1, 1): train accuracy is high long before test accuracy", "toy model", _grokking()),
         Statement("the pattern that generalises is learned after one that doesn't", "framework", _order(measured)),
+        Statement("and at a lower speed", "framework", _slower(measured)),
         Statement("two patterns are enough for a run that groks", "asked here", _enough(measured)),
     ]
 
@@ -132,11 +133,20 @@ def _order(measured: Measured) -> Finding | None:
     fits = [one.fit.patterns for one in _runs(measured)]
     if not fits:
         return None
-    later = [p for p in fits if p[-1].onset > p[0].onset and p[-1].generalization > max(MOST_SHARED, p[0].generalization)]
+    later = [p for p in fits if p[-1].onset > p[0].onset and p[0].generalization < MOST_SHARED < p[-1].generalization]
+    partly = sum(p[0].generalization >= MOST_SHARED for p in fits)
     ratios = [float(np.exp(p[-1].onset - p[0].onset)) for p in fits]
+    text = f"{len(later)} of {len(fits)} runs; in {partly} the first one generalises partly"
+    return Finding(f"{text}; half-learned ×{spread(ratios, 1)} later", len(later) > len(fits) / 2)
+
+
+def _slower(measured: Measured) -> Finding | None:
+    """The speed α in p(t) = γ/(1 + (t/b)^−α), over log-steps."""
+    fits = [one.fit.patterns for one in _runs(measured)]
+    if not fits:
+        return None
     slower = sum(p[-1].speed < p[0].speed for p in fits)
-    text = f"{len(later)} of {len(fits)} runs; half-learned ×{spread(ratios, 1)} later; with the lower speed in {slower}"
-    return Finding(text, len(later) > len(fits) / 2)
+    return Finding(f"{slower} of {len(fits)} runs, over log-steps", slower > len(fits) / 2)
 
 
 def _enough(measured: Measured) -> Finding | None:
