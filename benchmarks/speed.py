@@ -31,6 +31,7 @@ from grokbench.reproduce.grids import Deep
 from grokbench.runs import runner
 from grokbench.runs.progress import Progress
 from grokbench.runs.store import Store, find_records
+from grokbench.runs.where import where_now
 from grokbench.tasks import Instance, make_instance, parse_id
 
 HERE = Path(__file__).parent
@@ -203,8 +204,8 @@ def measure_moduli() -> list[dict[str, Any]]:
 def measure_run(recipe: str) -> dict[str, Any]:
     """A whole `grokbench run` of one seed beside plain training.
 
-    Its rate is by its record's seconds, in which exams count and start and checkpoints don't; its shares are of all the time
-    that it took, these included.
+    Its rate is by its record's seconds, in which setting up, exams and checkpoints count; its shares are of all the time that
+    it took.
     """
     spent = {"learn": 0.0, "act": 0.0}
 
@@ -329,7 +330,8 @@ def main(parts: Sequence[str]) -> None:
     name = "speed-cuda" if CUDA else "speed"
     path = HERE / f"{name}.json"
     results = json.loads(path.read_text(encoding="utf-8")) if parts and path.exists() else {}
-    results |= {"machine": machine(), "task": TASK} | {part: PARTS[part]() for part in parts or PARTS}
+    commits = results.get("commits", {}) | dict.fromkeys(parts or PARTS, where_now("cpu", None).commit)
+    results |= {"machine": machine(), "task": TASK, "commits": commits} | {part: PARTS[part]() for part in parts or PARTS}
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     replace_section(name, tables(results))
     print(tables(results))
