@@ -5,6 +5,7 @@ What goes in as a torch tensor comes back as one, on the CPU; other arrays come 
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.numpy import load, save
 
 from grokbench.exams import to_numpy
 
-_ARRAY, _TENSOR, _ITEMS = "__array__", "__tensor__", "__items__"
+_ARRAY, _TENSOR, _BFLOAT, _ITEMS = "__array__", "__tensor__", "__bfloat16__", "__items__"
 
 
 class CheckpointError(ValueError):
@@ -72,6 +73,9 @@ def _take_arrays(node: Any, path: str, found: dict[str, NDArray[Any]]) -> Any:
         return [_take_arrays(value, f"{path}/{i}", found) for i, value in enumerate(node)]
     if arrays.is_array_api_obj(node) and not isinstance(node, np.generic):
         name = str(len(found))
+        if arrays.is_torch_array(node) and str(node.dtype) == "torch.bfloat16":  # which numpy hasn't: its bits
+            found[name] = np.asarray(to_numpy(node.view(sys.modules["torch"].int16)), order="C")
+            return {_BFLOAT: name}
         found[name] = np.asarray(to_numpy(node), order="C")
         return {_TENSOR if arrays.is_torch_array(node) else _ARRAY: name}
     if isinstance(node, np.generic):
@@ -90,6 +94,10 @@ def _put_arrays(node: Any, found: dict[str, NDArray[Any]]) -> Any:
 
             # The file's own memory may be unaligned, which torch's generators don't survive.
             return torch.from_numpy(found[node[_TENSOR]]).clone()
+        if set(node) == {_BFLOAT}:
+            import torch
+
+            return torch.from_numpy(found[node[_BFLOAT]]).clone().view(torch.bfloat16)
         if set(node) == {_ITEMS}:
             return {key: _put_arrays(value, found) for key, value in node[_ITEMS]}
         return {key: _put_arrays(value, found) for key, value in node.items()}

@@ -1,23 +1,27 @@
 """Packing, the table, and text that must stay text."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from grokbench import scoring
 from grokbench.board.check import check_all, check_entry
 from grokbench.board.entries import Form
 from grokbench.board.page import inert, page
 from grokbench.board.standings import standings
-from grokbench.board.submit import pull_request, runs_to_submit
+from grokbench.board.submit import open_pull_request, pull_request, runs_to_submit
 from grokbench.board.table import board, drift, with_board, write_board
 from grokbench.cli import main
-from tests.board.entry_for_tests import FORM, good_runs, write
+from grokbench.runs.records import RunRecord
+from tests.board.entry_for_tests import good_runs, write
 
 LEADERBOARD = Path(__file__).resolve().parents[2] / "leaderboard"
 
@@ -156,11 +160,45 @@ def test_an_own_agent_is_packed_with_its_code(tmp_path: Path) -> None:
         write(tmp_path / "own", changed, division="open")
 
 
-def test_the_committed_schema_is_the_form() -> None:
-    """`leaderboard/entry.schema.json` is what the code checks."""
-    committed = json.loads((LEADERBOARD / "entry.schema.json").read_text(encoding="utf-8"))
-    assert committed == Form.model_json_schema()
-    assert FORM.suite == "mini"
+@pytest.mark.parametrize(("name", "model"), [("entry", Form), ("run", RunRecord)])
+def test_the_committed_schemas_are_the_codes(name: str, model: type[BaseModel]) -> None:
+    """`leaderboard/entry.schema.json` is what the code checks of a form, `run.schema.json` of a run's line."""
+    committed = json.loads((LEADERBOARD / f"{name}.schema.json").read_text(encoding="utf-8"))
+    assert committed == model.model_json_schema()
+
+
+def test_a_pull_request_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A branch with the entry alone, whatever else is staged, pushed; then `gh` is asked. Without `gh` nothing happens."""
+
+    def git(*arguments: str, folder: Path = tmp_path / "here") -> str:
+        return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+    (tmp_path / "here").mkdir()
+    git("init", "--quiet", "--bare", "there", folder=tmp_path)
+    git("init", "--quiet")
+    for name, value in (("user.name", "A"), ("user.email", "a@example.org")):
+        git("config", name, value)
+    git("commit", "--quiet", "--allow-empty", "--message", "first")
+    git("remote", "add", "origin", str(tmp_path / "there"))
+    folder = Path("leaderboard/entries/mine")
+    write(tmp_path / "here" / folder)
+    (tmp_path / "here" / "other").touch()
+    git("add", "other")
+    monkeypatch.chdir(tmp_path / "here")
+    commands = pull_request(folder, "A title")
+    find = shutil.which
+    monkeypatch.setattr("grokbench.board.submit.shutil.which", lambda name: None if name == "gh" else find(name))
+    assert not open_pull_request(commands)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/asked\n')
+    (tmp_path / "bin" / "gh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert open_pull_request(commands)
+    pushed = git("diff", "--name-only", "entry-mine~1", "entry-mine", folder=tmp_path / "there").split()
+    assert pushed == [f"{folder}/{name}" for name in ("entry.toml", "recipe.toml", "runs.jsonl")]
+    assert (tmp_path / "asked").read_text().splitlines()[:4] == ["pr", "create", "--title", "Entry: mine (A title)"]
 
 
 def test_the_committed_leaderboard_stands() -> None:
