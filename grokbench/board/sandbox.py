@@ -1,5 +1,6 @@
 """Where an entry's agent runs: bubblewrap, namespaces alone, or a container. No network, no secrets, nothing to write to."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import grokbench
 
 CHILD = "grokbench.board.child"
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system")
-BUBBLEWRAP = "bwrap --unshare-all --cap-drop ALL --die-with-parent --new-session --proc /proc --dev /dev"
-BUBBLEWRAP += " --size 1073741824 --tmpfs /tmp"
+BUBBLEWRAP = "bwrap --die-with-parent --new-session --proc /proc --dev /dev --perms 1777 --size 1073741824 --tmpfs /tmp"
+OWN_USER = "--unshare-all --cap-drop ALL"
+# Root's processes aren't counted, so under root the child becomes nobody.
+AS_ROOT = "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
+NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --inh-caps=-all"
 NAMESPACES = "unshare --user --map-root-user --mount --net --ipc --pid --fork --kill-child"
 BOX = """
 root=$1; home=$2; shift 2
@@ -46,13 +50,19 @@ def sandbox(command: Sequence[str], home: Path) -> list[str] | None:
     visible = [path for path in dict.fromkeys((*SYSTEM, sys.base_prefix, sys.prefix, *packages)) if Path(path).exists()]
     root = home.with_name("root")
     root.mkdir(exist_ok=True)
-    binds = [word for path in visible for word in ("--ro-bind", path, path)]
+    above = dict.fromkeys(str(one) for path in visible for one in reversed(Path(path).parents[:-1]))  # for all to pass through
+    binds = [word for path in above for word in ("--dir", path)]
+    binds += [word for path in visible for word in ("--ro-bind", path, path)]
+    bubble = [*BUBBLEWRAP.split(), *binds, "--ro-bind", str(home), "/agent", "--chdir", "/agent"]
+    as_root = [[*bubble, *AS_ROOT.split(), *NOBODY.split()]] if os.geteuid() == 0 else []
     ways = [
-        [*BUBBLEWRAP.split(), *binds, "--ro-bind", str(home), "/agent", "--chdir", "/agent"],
+        *as_root,
+        [*bubble, *OWN_USER.split()],
         [*NAMESPACES.split(), "sh", "-euc", BOX, "box", str(root), str(home), *visible, "--"],
     ]
     for way in ways:
-        if shutil.which(way[0]) and subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0:
+        trial = [*way, sys.executable, "-c", "import grokbench"]
+        if shutil.which(way[0]) and subprocess.run(trial, capture_output=True, check=False).returncode == 0:
             return [*way, *command]
     return None
 

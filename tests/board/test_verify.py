@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -180,6 +181,19 @@ def test_the_sandbox_has_no_network_and_no_secrets(hostile: Path, monkeypatch: p
             bare.learn(1)
         shutil.copy(hostile / "agent.py", home)
         assert remote(Recipe("entry", "agent:Spy", {}), home, boxed).make().learn(1) == {}
+
+
+def test_the_sandbox_limits_processes(tmp_path: Path) -> None:
+    """Root's too, which the system itself doesn't count."""
+    code = (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_NPROC, (5, 5)); [os.fork() or os._exit(0) for _ in range(30)]"
+    )
+    (home := tmp_path / "agent").mkdir()
+    boxed = sandbox([sys.executable, "-c", code], home)
+    if boxed is None or boxed[0] != "bwrap":
+        pytest.skip("no bubblewrap here")
+    done = subprocess.run(boxed, capture_output=True, text=True, check=False)
+    assert "Resource temporarily unavailable" in done.stderr
 
 
 def test_the_salt_chooses(tmp_path: Path) -> None:
