@@ -84,10 +84,12 @@ def statements(measured: Measured) -> list[Statement]:
         ("N = 5000: tunnels of 1, 3 and 6 layers at depths 4, 8, 12", "text", n5000, _tunnels((1, 3, 6))),
         ("N = 7000: tunnels of 1, 5 and 6 layers at depths 4, 8, 12", "text", n7000, _tunnels((1, 5, 6))),
     ]
-    return [
+    found = [
         Statement(text, where, test([measured[one] for one in needed]) if all(one in measured for one in needed) else None)
         for text, where, needed, test in made
     ]
+    # Listed so that it is known to be missing: nothing here measures it yet.
+    return [*found, Statement("the weight norms of different N overlap where the last layer's rank differs", "Fig. 5", None)]
 
 
 def tables(measured: Measured) -> list[str]:
