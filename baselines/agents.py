@@ -6,15 +6,15 @@
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from baselines.decoder import Decoder
-from baselines.deep_mlp import DeepMLP
-from baselines.filters import FILTERS
-from baselines.methods import Training
-from baselines.mlp import MLP
-from baselines.muon import MuonSettings
-from baselines.networks import Network
-from baselines.training import NetworkAgent
-from baselines.transformer import Transformer
+from baselines.networks.decoder import Decoder
+from baselines.networks.deep_mlp import DeepMLP
+from baselines.networks.mlp import MLP
+from baselines.networks.network import Network
+from baselines.networks.transformer import Transformer
+from baselines.optimizers.gradient_filters import FILTERS
+from baselines.optimizers.muon import MuonSettings
+from baselines.training.agent import NetworkAgent
+from baselines.training.method import Training
 
 Settings = TypeVar("Settings")
 Table = dict[str, Any]

@@ -1,1 +1,1 @@
-"""Scripts that make what is pinned and measured; each says its command."""
+"""Scripts that measure speed; each says its command."""

@@ -18,20 +18,22 @@ from typing import Any, cast
 
 import torch
 
-from baselines.mlp import ACTIVATIONS, MLP
-from baselines.networks import Network
-from baselines.products import multiply
-from baselines.training import NetworkAgent
-from benchmarks.readme import replace_section
-from benchmarks.speed_tables import tables
+from baselines.networks.mlp import ACTIVATIONS, MLP
+from baselines.networks.network import Network
+from baselines.networks.products import multiply
+from baselines.training.agent import NetworkAgent
+from benchmarks.tables import tables
 from benchmarks.timing import CUDA, DEVICE, Runner, Trainer, machine, rates, ratio, spread
-from grokbench.agents import Recipe, Spec, find_recipe
-from grokbench.exams import Examiner
-from grokbench.reproduce.grids import Deep
-from grokbench.runs import runner
+from grokbench.agents.agent import Spec
+from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.evaluation.marking import Examiner
+from grokbench.results.markdown import write_section
+from grokbench.runs import engine
+from grokbench.runs.plan import plan
 from grokbench.runs.progress import Progress
+from grokbench.runs.provenance import where_now
 from grokbench.runs.store import Store, find_records
-from grokbench.runs.where import where_now
+from grokbench.studies.settings import Deep
 from grokbench.tasks import Instance, make_instance, parse_id
 
 HERE = Path(__file__).parent
@@ -249,7 +251,7 @@ def measure_run(recipe: str) -> dict[str, Any]:
 def _whole_run(recipe: Recipe) -> tuple[Any, float]:
     with tempfile.TemporaryDirectory() as folder, Progress(1) as progress:
         started = time.perf_counter()
-        runner.run(runner.plan([TASK], None, [recipe], [0]), Store(Path(folder)), progress, DEVICE, RUN_STEPS)
+        engine.run(plan([TASK], None, [recipe], [0]), Store(Path(folder)), progress, DEVICE, RUN_STEPS)
         wall = time.perf_counter() - started
         records, _ = find_records([Path(folder)])
     return records[0], wall
@@ -333,7 +335,7 @@ def main(parts: Sequence[str]) -> None:
     commits = results.get("commits", {}) | dict.fromkeys(parts or PARTS, where_now("cpu", None).commit)
     results |= {"machine": machine(), "task": TASK, "commits": commits} | {part: PARTS[part]() for part in parts or PARTS}
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    replace_section(name, tables(results))
+    write_section(HERE / "README.md", name, tables(results))
     print(tables(results))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from grokbench.runs.where import processor
+from grokbench.runs.provenance import processor
 
 ROUNDS, SECONDS = 5, 1.0  # per variant
 CUDA = torch.cuda.is_available()

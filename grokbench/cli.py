@@ -10,6 +10,9 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
+from grokbench.runs.engine import counts
+from grokbench.runs.plan import plan
+
 if TYPE_CHECKING:
     from grokbench.runs.records import RecordError, RunRecord
 
@@ -60,17 +63,17 @@ def run(
         device: where agents compute.
         probes: train linear probes on every layer at every doubling of the steps; the records keep what they find.
     """
-    from grokbench.agents import find_recipe
-    from grokbench.runs import runner
+    from grokbench.agents.recipes import find_recipe
+    from grokbench.runs import engine
     from grokbench.runs.progress import Progress
     from grokbench.runs.store import Store
 
     recipes = [find_recipe(name) for name in agents]
     for recipe in recipes:
         recipe.make()  # what a recipe gets wrong is told before anything runs
-    plans, store = runner.plan(tasks, suite, recipes, seeds, salt), Store(out)
-    with Progress(*runner.counts(plans, store), max_steps) as progress:
-        complete = runner.run(plans, store, progress, device, max_steps, probes)
+    plans, store = plan(tasks, suite, recipes, seeds, salt), Store(out)
+    with Progress(*counts(plans, store), max_steps) as progress:
+        complete = engine.run(plans, store, progress, device, max_steps, probes)
     return 0 if complete else 1
 
 
@@ -80,7 +83,7 @@ def score(folders: Positional[tuple[Path, ...]] = (Path("runs"),)) -> int:
     Args:
         folders: where the runs are.
     """
-    from grokbench.report import report
+    from grokbench.results.tables import report
 
     records, errors = _records(folders)
     if not records:
@@ -97,7 +100,7 @@ def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), out: Path | No
         folders: where the runs are.
         out: the picture's path without ending; default: grokking in the first folder.
     """
-    from grokbench.plots import draw_curves
+    from grokbench.results.plots import draw_curves
 
     records, _ = _records(folders)
     for path in draw_curves(records, out or folders[0] / "grokking"):
@@ -116,16 +119,16 @@ def calibrate(
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
     """Run one agent over operations × structures × ratios and print steps-to-generalize: what suites are chosen from."""
-    from grokbench.agents import find_recipe
-    from grokbench.report import task_table
-    from grokbench.runs import runner
+    from grokbench.agents.recipes import find_recipe
+    from grokbench.results.tables import task_table
+    from grokbench.runs import engine
     from grokbench.runs.progress import Progress
     from grokbench.runs.store import Store, find_records
 
     tasks = [f"{o}_{s}-{r}" for o in operations for s in structures for r in ratios]
-    plans, store = runner.plan(tasks, None, [find_recipe(agent)], seeds), Store(out)
-    with Progress(*runner.counts(plans, store), max_steps) as progress:
-        runner.run(plans, store, progress, device, max_steps)
+    plans, store = plan(tasks, None, [find_recipe(agent)], seeds), Store(out)
+    with Progress(*counts(plans, store), max_steps) as progress:
+        engine.run(plans, store, progress, device, max_steps)
     print(task_table(find_records([out])[0]))
     return 0
 
@@ -143,13 +146,13 @@ def reproduce(
         study: deep-grokking, omnigrok, pattern-learning or model-wise.
         scale: small takes minutes on two CPU cores; paper has the paper's own settings and is sized for a GPU.
         runs: the folder of runs, which studies share; what is finished there isn't run again.
-        out: the report's folder; default: benchmarks/<study>.
+        out: the report's folder; default: docs/studies/<study>.
         device: where agents compute.
     """
-    from grokbench.reproduce import reproduce as make
-    from grokbench.reproduce.report import statements_table
+    from grokbench.studies.study import reproduce as make
+    from grokbench.studies.study import statements_table
 
-    folder = out or Path("benchmarks") / study
+    folder = out or Path("docs/studies") / study
     statements = make(study, scale, runs, folder, device)
     if statements is None:
         print("some runs are incomplete: the same command goes on where they are", file=sys.stderr)
@@ -197,10 +200,11 @@ def submit(
     """
     from shlex import join
 
-    from grokbench.board.check import check_entry, entry_names
-    from grokbench.board.entries import RECIPE, entry_folder, make_form
-    from grokbench.board.standings import summary
-    from grokbench.board.submit import open_pull_request, pull_request, runs_to_submit, write_entry
+    from grokbench.board.entries.checks import check_entry, entry_names
+    from grokbench.board.entries.files import RECIPE, entry_folder
+    from grokbench.board.entries.form import make_form
+    from grokbench.board.entries.submit import open_pull_request, pull_request, runs_to_submit, write_entry
+    from grokbench.board.publishing.standings import summary
 
     records, _ = _records(folders)
     form = make_form(
@@ -241,9 +245,9 @@ def check(entries: Positional[tuple[str, ...]] = (), leaderboard: Path = Path("l
         entries: names or folders; none: all, and whether the table says what they amount to.
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board.check import check_all, check_entry, entry_names
-    from grokbench.board.standings import summary
-    from grokbench.board.table import drift
+    from grokbench.board.entries.checks import check_all, check_entry, entry_names
+    from grokbench.board.publishing.standings import summary
+    from grokbench.board.publishing.tables import drift
 
     root = leaderboard / "entries"
     if entries:
@@ -287,9 +291,9 @@ def verify(
         save: keep the verdict, good or bad, in the leaderboard's verdicts.
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board.check import check_entry
-    from grokbench.board.verdicts import save_verdict
-    from grokbench.board.verify import verify as run_again
+    from grokbench.board.entries.checks import check_entry
+    from grokbench.board.entries.verdicts import save_verdict
+    from grokbench.board.verification.rerun import verify as run_again
     from grokbench.runs.progress import Progress
 
     folder = Path(entry) if Path(entry).is_dir() else leaderboard / "entries" / entry
@@ -318,9 +322,9 @@ def pull(
     """
     from tempfile import TemporaryDirectory
 
-    from grokbench.board.check import check_all, check_entry, entry_names, with_copies
-    from grokbench.board.comment import comment
-    from grokbench.board.pulls import entry_of, take_entry
+    from grokbench.board.entries.checks import check_all, check_entry, entry_names, with_copies
+    from grokbench.board.entries.pulls import entry_of, take_entry
+    from grokbench.board.publishing.comment import comment
 
     repository = leaderboard.resolve().parent
     name = entry_of(base, head, repository)
@@ -345,19 +349,19 @@ def board(leaderboard: Path = Path("leaderboard")) -> int:
     Args:
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board import export
-    from grokbench.board.check import check_all
-    from grokbench.board.table import write_board
+    from grokbench.board.entries.checks import check_all
+    from grokbench.board.publishing import parquet
+    from grokbench.board.publishing.tables import write_board
 
     checked = check_all(leaderboard / "entries")
     for one in checked:
         if one.refused:
             print(f"left out: {one.name}, which `grokbench check {one.name}` refuses", file=sys.stderr)
     write_board(checked, leaderboard)
-    if export.installed():
-        export.write_runs(checked, leaderboard / export.FILE)
+    if parquet.installed():
+        parquet.write_runs(checked, leaderboard / parquet.FILE)
     else:
-        print(f"{export.FILE} is left as it was: {export.INSTALL} to have it written too")
+        print(f"{parquet.FILE} is left as it was: {parquet.INSTALL} to have it written too")
     return 1 if any(one.refused for one in checked) else 0
 
 

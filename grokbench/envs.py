@@ -10,16 +10,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from grokbench.exams import Action, Examiner, Observation, batch_of_one, checked_feature_dims, to_numpy
-from grokbench.protocol import PROTOCOL, Exam, Outcome
+from grokbench.agents.agent import Action, Observation, checked_feature_dims
+from grokbench.agents.trees import batch_of_one, to_numpy
+from grokbench.evaluation.marking import Examiner
+from grokbench.evaluation.picture import Frame
+from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
 from grokbench.tasks import Instance, Task, make_instance, parse_id
 from grokbench.tasks.images import PIXELS, ImageTask
 
 FEATURE_BOUND = 1e6  # nominal: ranks don't depend on scale
-SMALLEST_FRAME = 194  # pixels; smaller tables are drawn with larger cells
-
-# Right and wrong on seen cells, right and wrong on held-out cells, no such question.
-COLOURS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39], [230, 230, 230]], dtype=np.uint8)
 
 
 class GrokEnv(gymnasium.Env[Observation, Action]):
@@ -59,7 +58,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         self.observation_space = observation_space(self.task)
         self.action_space = action_space(self.task, self.feature_dims)
         self._examiner: Examiner | None = None
-        self._frame = _Frame()
+        self._frame = Frame()
 
     @property
     def instance(self) -> Instance:
@@ -71,7 +70,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         super().reset(seed=None if seed is None else int(seed))
         drawn = int(self.np_random.integers(2**31)) if seed is None else int(seed)
         self._examiner = Examiner([make_instance(self.task, drawn, self.salt)], self.feature_dims)
-        self._frame = _Frame()
+        self._frame = Frame()
         return self._examiner.observation(0), {"seed": drawn, "step": 0}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -88,7 +87,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         exam = examiner.mark(batch_of_one(action), [0])[0]
         after = examiner.outcomes[0]
         if self.render_mode:
-            self._frame = _Frame(exam, np.array(to_numpy(action["answers"])))
+            self._frame = Frame(exam, np.array(to_numpy(action["answers"])))
         terminated, truncated = _flags(after)
         info = exam_info(exam, after, self.task)
         return examiner.observation(0), reward(before, after, self.task.budget), terminated, truncated, info
@@ -134,7 +133,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._examiner: Examiner | None = None
-        self._frames = [_Frame() for _ in range(num_envs)]
+        self._frames = [Frame() for _ in range(num_envs)]
 
     @property
     def instances(self) -> list[Instance]:
@@ -157,7 +156,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
             if kept is not None and i not in made:
                 self._examiner.outcomes[i] = kept.outcomes[i]
             else:
-                self._frames[i] = _Frame()
+                self._frames[i] = Frame()
         infos: dict[str, Any] = {}
         for i in members:
             infos = self._add_info(infos, {"seed": seeds[i], "step": 0}, i)
@@ -174,7 +173,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
             for i, exam in zip(live, exams, strict=True):
                 infos = self._add_info(infos, exam_info(exam, examiner.outcomes[i], self.task), i)
                 if self.render_mode:
-                    self._frames[i] = _Frame(exam, np.array(to_numpy(actions["answers"][i])))
+                    self._frames[i] = Frame(exam, np.array(to_numpy(actions["answers"][i])))
         after = examiner.outcomes
         rewards = [reward(b, a, self.task.budget) for b, a in zip(before, after, strict=True)]
         flags = np.array([_flags(outcome) for outcome in after])
@@ -264,36 +263,6 @@ def exam_info(exam: Exam, outcome: Outcome, task: Task) -> dict[str, float]:
         **steps,
         **ranks,
     }
-
-
-class _Frame:
-    """What there is to see of one member: its last exam and the answers it gave."""
-
-    def __init__(self, exam: Exam | None = None, answers: NDArray[Any] | None = None) -> None:
-        self.exam = exam
-        self.answers = answers
-
-    def line(self, instance: Instance) -> str:
-        task = instance.task
-        if self.exam is None:
-            return f"{task.id} seed {instance.seed}  step 0  nothing answered yet"
-        exam, rank = (
-            self.exam,
-            "diverged" if self.exam.ranks is None else f"{self.exam.ranks['effective_rank'][-1]:.1f}",
-        )
-        train, held_out = exam.seen / task.seen_cells, exam.held_out / task.held_out_cells
-        return (
-            f"{task.id} seed {instance.seed}  step {exam.step}  "
-            f"train {train:.1%}  held out {held_out:.1%}  effective rank {rank}"
-        )
-
-    def picture(self, instance: Instance) -> NDArray[np.uint8]:
-        side = int(instance.places.max()) + 1
-        right = np.zeros(instance.task.cells, bool) if self.answers is None else self.answers == instance.shown_answers
-        kinds = np.full((side, side), len(COLOURS) - 1)
-        kinds[tuple(instance.places.T)] = 2 * ~instance.seen + ~right
-        scale = -(-SMALLEST_FRAME // side)
-        return np.kron(COLOURS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))
 
 
 def _flags(outcome: Outcome) -> tuple[bool, bool]:

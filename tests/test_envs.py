@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import grokbench
 from grokbench.envs import GrokEnv, GrokVectorEnv
 from grokbench.tasks import Task, list_tasks, parse_id
-from tests.oracle_for_tests import DIMS, NAME, SMALL, Step, action_of, assert_same, episode, started
+from tests.support.oracle import DIMS, NAME, SMALL, Step, action_of, assert_same, episode, started
 
 
 def python(code: str) -> str:

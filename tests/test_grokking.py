@@ -9,17 +9,18 @@ import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from baselines.networks import Network, Parameters, TableNetwork
-from baselines.questions import Questions
-from baselines.training import NetworkAgent
-from grokbench.agents import Recipe, find_recipe
-from grokbench.plots import draw_curves
-from grokbench.report import report, task_table
-from grokbench.runs import runner
+from baselines.networks.network import Network, Parameters, TableNetwork
+from baselines.networks.questions import Questions
+from baselines.training.agent import NetworkAgent
+from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.results.plots import draw_curves
+from grokbench.results.scoring import beats_chance
+from grokbench.results.tables import report, task_table
+from grokbench.runs import engine
+from grokbench.runs.plan import plan
 from grokbench.runs.records import ExamRecord
 from grokbench.runs.store import Store, find_records
-from grokbench.scoring import beats_chance
-from tests.runs.test_runner import Silent
+from tests.runs.test_engine import Silent
 
 COMPARED = 300  # steps in which two float64 runs agree on every answer
 
@@ -27,7 +28,7 @@ COMPARED = 300  # steps in which two float64 runs agree on every answer
 @pytest.mark.parametrize(("agent", "task"), [("mlp", "add_mod23-0.8"), ("transformer", "add_mod31-0.8")])
 def test_baselines_grok(tmp_path: Path, agent: str, task: str) -> None:
     """Memorised first, generalised at least twice as late, and the table and the figure show it."""
-    assert runner.run(runner.plan([task], None, [find_recipe(agent)], [0]), Store(tmp_path), Silent(), "cpu")
+    assert engine.run(plan([task], None, [find_recipe(agent)], [0]), Store(tmp_path), Silent(), "cpu")
     (record,), errors = find_records([tmp_path])
     assert not errors
     outcome = record.outcome
@@ -89,7 +90,7 @@ def test_outcomes_are_those_of_the_plain_forward(tmp_path: Path, recipe: str, ta
     fast = find_recipe(recipe)
     fast.hyperparameters["training"]["dtype"] = "float64"
     plain = Recipe("plain", "tests.test_grokking:PlainAgent", {"recipe": recipe})
-    runner.run(runner.plan([task], None, [fast, plain], [0]), Store(tmp_path), Silent(), "cpu", steps)
+    engine.run(plan([task], None, [fast, plain], [0]), Store(tmp_path), Silent(), "cpu", steps)
     (one, other), errors = find_records([tmp_path])
     assert not errors
     assert {one.agent.name, other.agent.name} == {recipe, "plain"}
@@ -116,7 +117,7 @@ def _rank(exam: ExamRecord) -> float:
 @pytest.mark.parametrize("agent", ["mlp", "transformer", "transformer2"])
 def test_the_random_control_stays_at_chance(tmp_path: Path, agent: str) -> None:
     """A random table is memorised and nothing more, and the table says so."""
-    runner.run(runner.plan(["random_mod23-0.5"], None, [find_recipe(agent)], [0]), Store(tmp_path), Silent(), "cpu")
+    engine.run(plan(["random_mod23-0.5"], None, [find_recipe(agent)], [0]), Store(tmp_path), Silent(), "cpu")
     (record,), _ = find_records([tmp_path])
     assert record.outcome.end == "censored"
     assert not beats_chance(record.parsed_task(), [exam.exam() for exam in record.exams])

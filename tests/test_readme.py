@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from grokbench.agents import find_recipe
-from grokbench.protocol import PROTOCOL
-from grokbench.runs import runner
+from grokbench.agents.recipes import find_recipe
+from grokbench.evaluation.protocol import PROTOCOL
+from grokbench.runs import engine
+from grokbench.runs.plan import plan
 from grokbench.runs.store import Store, find_records
-from tests.runs.test_runner import Silent
+from tests.runs.test_engine import Silent
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 TEN_LINES, AGENT = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -30,8 +31,8 @@ def test_the_agent_is_short_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     recipe = find_recipe("my_module:TinyAgent")
     for out, pauses in (("paused", (100, 300)), ("whole", (300,))):
         for steps in pauses:
-            plans = runner.plan(["add_mod11-0.6"], None, [recipe], [0])
-            runner.run(plans, Store(tmp_path / out), Silent(), "cpu", steps)
+            plans = plan(["add_mod11-0.6"], None, [recipe], [0])
+            engine.run(plans, Store(tmp_path / out), Silent(), "cpu", steps)
     (paused,), _ = find_records([tmp_path / "paused"])
     (whole,), _ = find_records([tmp_path / "whole"])
     assert paused.exams == whole.exams

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.oracle_for_tests import assert_same, member_of, stacked, started, vector
+from tests.support.oracle import assert_same, member_of, stacked, started, vector
 
 
 def test_a_vector_is_its_members_seed_for_seed() -> None:

@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_package_data_is_in_the_wheel(wheel: Path) -> None:
     """Recipes, fingerprints, the reference, type markers; no tests."""
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("baselines/recipes/mlp.toml", "grokbench/data/fingerprints.json", "grokbench/data/reference.json"):
+    for name in ("baselines/recipes/mlp.toml", "grokbench/tasks/fingerprints.json", "grokbench/results/reference.json"):
         assert name in names
     assert "grokbench/py.typed" in names
     assert not [name for name in names if name.startswith("tests/")]

@@ -1,1 +1,1 @@
-"""The leaderboard: entries, their checks and their table. Reads data only; nothing of an entry is ever executed here."""
+"""The leaderboard's code, by trust: entries are data, verification runs their code, publishing writes what visitors see."""

@@ -3,30 +3,16 @@
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from grokbench.protocol import PROTOCOL, Exam, Outcome
-from grokbench.runs.store import Cell
+from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
+from grokbench.runs.plan import Cell
 from grokbench.tasks import Task
 
 SECONDS_BETWEEN_LINES = 15.0
-
-
-class Watcher(Protocol):
-    """Is told what happens to every run."""
-
-    def sat(self, cell: Cell, seed: int, exam: Exam, outcome: Outcome) -> None:
-        """An exam was sat."""
-
-    def ended(self, cell: Cell, seed: int, how: str) -> None:
-        """A run left: generalised, censored, diverged, failed, stopped, or held by another process."""
-
-    def noted(self, message: str) -> None:
-        """Something happened that a person should know."""
 
 
 @dataclass

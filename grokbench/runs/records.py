@@ -8,20 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     FailFast,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
 )
 
-from grokbench.agents import Recipe
-from grokbench.protocol import PROTOCOL, Exam, Outcome
+from grokbench.agents.recipes import Recipe
+from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
+from grokbench.runs.provenance import Where
+from grokbench.runs.schema import Count, Sparse, Strict
 from grokbench.tasks import Task, parse_id
 
-Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
 MOST_TOGETHER = 1_000  # runs of one batch
 MOST_EXAMS = 10_000  # of one run; a budget of a billion steps has some thousand
@@ -29,23 +26,6 @@ MOST_EXAMS = 10_000  # of one run; a budget of a billion steps has some thousand
 
 class RecordError(ValueError):
     """A file isn't a run record; the message names the file and what is wrong."""
-
-
-class Strict(BaseModel):
-    """Takes what is declared, of just that type, and finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Sparse(Strict):
-    """Leaves out the optional keys that hold nothing, as records from before there was such a key do."""
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = serialize(self)
-        fields = type(self).model_fields
-        optional = {name for name, field in fields.items() if not field.is_required()}
-        return {name: value for name, value in content.items() if value is not None or name not in optional}
 
 
 class ExamRecord(Sparse):
@@ -98,27 +78,6 @@ class Cost(Strict):
     flops: Count | None
     parameters: Count | None
     seconds: Annotated[float, Field(ge=0, le=1e9)]
-
-
-class Where(Sparse):
-    """Where and with what the run was made; `code` is the hash of what of grokbench computes a run, left out by old records."""
-
-    versions: dict[str, str]
-    device: str
-    dtype: str | None
-    threads: int
-    commit: str | None
-    dirty: bool | None
-    code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-
-    def repeats(self, other: "Where") -> bool:
-        """Whether the same batch has to come out there as here, to the bit: nothing differs but the commit."""
-        return self.code is not None and self.what_repeats == other.what_repeats
-
-    @property
-    def what_repeats(self) -> dict[str, Any]:
-        """Everything but the commit."""
-        return self.model_dump(exclude={"commit", "dirty"})
 
 
 def _known_task(task_id: str) -> str:

@@ -10,39 +10,19 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from grokbench.agents import Recipe
-from grokbench.runs import checkpoints
+from grokbench.agents import trees
+from grokbench.agents.trees import unpack
+from grokbench.runs.plan import Cell
 from grokbench.runs.records import RecordError, RunRecord, read_record, to_json
-from grokbench.tasks import Task
 
 
 class StoreError(OSError):
     """The folder of runs can't be written; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one agent does on one task under one salt; its runs differ by seed."""
-
-    task: Task
-    recipe: Recipe
-    salt: str = ""
-
-    @property
-    def folder(self) -> str:
-        """Its folder below `<out>`."""
-        return f"{self.task.id}/{self.recipe.name}-{self.recipe.hash[:8]}"
-
-    @property
-    def suffix(self) -> str:
-        """What marks the file names of a salted run."""
-        return f"-salt-{hashlib.sha256(self.salt.encode()).hexdigest()[:8]}" if self.salt else ""
 
 
 class Store:
@@ -107,7 +87,7 @@ class Store:
 
     def write_checkpoint(self, path: Path, tree: dict[str, Any]) -> None:
         """Write a checkpoint, whole or not at all. Raises StoreError, and TypeError for a tree that can't be kept."""
-        self._write(path, checkpoints.pack(tree))
+        self._write(path, trees.pack(tree))
 
     def remove(self, path: Path) -> None:
         """Remove a checkpoint that is no longer needed."""
@@ -188,3 +168,19 @@ def _beginning(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return f'"exams" {error}'
+
+
+class CheckpointError(ValueError):
+    """A checkpoint can't be read; the message names the file and what is wrong."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The tree in the file `path`, its arrays as numpy arrays.
+
+    Raises:
+        CheckpointError: the file is missing, cut short or damaged.
+    """
+    try:
+        return unpack(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a usable checkpoint: {error}") from None

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from grokbench.agents import find_recipe
-from grokbench.runs import progress, runner
+from grokbench.agents.recipes import find_recipe
+from grokbench.runs import engine, progress
+from grokbench.runs.engine import counts
+from grokbench.runs.plan import plan
 from grokbench.runs.progress import Progress
 from grokbench.runs.store import Store
 
 
 def lines(out: Path, seeds: tuple[int, ...], max_steps: int) -> list[str]:
     """What runs of the MLP print where there is no terminal."""
-    plans, store, printed = runner.plan(["add_mod5-0.5"], None, [find_recipe("mlp")], seeds), Store(out), io.StringIO()
-    with Progress(*runner.counts(plans, store), max_steps, Console(file=printed, width=200)) as shown:
-        runner.run(plans, store, shown, "cpu", max_steps)
+    plans, store, printed = plan(["add_mod5-0.5"], None, [find_recipe("mlp")], seeds), Store(out), io.StringIO()
+    with Progress(*counts(plans, store), max_steps, Console(file=printed, width=200)) as shown:
+        engine.run(plans, store, shown, "cpu", max_steps)
     return printed.getvalue().splitlines()
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grokbench.runs.records import RecordError, RunRecord, read_record, to_json
-from tests.runs.test_runner import run
+from tests.runs.test_engine import run
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

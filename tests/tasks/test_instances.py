@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from grokbench.tasks import Task, list_tasks, make_instance, parse_id
 from grokbench.tasks.tables import TableInstance
 
-PINNED: dict[str, list[str]] = json.loads(files("grokbench").joinpath("data/fingerprints.json").read_text())
+PINNED: dict[str, list[str]] = json.loads(files("grokbench").joinpath("tasks/fingerprints.json").read_text())
 TASKS = ["add_mod7-0.3", "div_mod7-0.5", "compose_s3-0.4", "random_mod5-0.5", "add_mod2-0.5", "x3_xy2_y_mod31-0.8"]
 
 

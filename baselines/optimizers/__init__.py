@@ -1,0 +1,1 @@
+"""What turns gradients into updates: AdamW, Muon, and filters that change gradients first."""

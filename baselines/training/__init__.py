@@ -1,0 +1,1 @@
+"""How a network is trained: the agent, its hyperparameters, losses, threads and memory."""

@@ -1,0 +1,1 @@
+"""Why networks generalize: curves, stages and pattern-learning speeds of any run."""

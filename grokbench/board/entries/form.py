@@ -1,0 +1,74 @@
+"""`entry.toml`: what an entry says of itself."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from grokbench.runs.schema import Strict
+from grokbench.tasks import get_suite, parse_id
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
+
+
+OWN = re.compile(r"agent:[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("must be one line of visible characters")
+    return text
+
+
+def _known_suite(name: str) -> str:
+    return get_suite(name).name
+
+
+def _web_address(text: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9._~:/?#@!$&+,;=%-]+", text):
+        raise ValueError("must be a web address that starts with https:// or http://, other characters as %XX")
+    return text
+
+
+def _task_id(name: str) -> str:
+    parse_id(name)
+    return name
+
+
+Line = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
+
+
+class Tuning(Strict):
+    """How the recipe was found: how many settings were tried, on which tasks."""
+
+    settings: Annotated[int, Field(ge=0, le=10**9)]
+    tasks: Annotated[list[Annotated[Line, AfterValidator(_task_id)]], Field(max_length=100)]
+
+
+class Form(Strict):
+    """`entry.toml`: what an entry says of itself."""
+
+    title: Line
+    authors: Annotated[list[Line], Field(min_length=1, max_length=50)]
+    link: Annotated[str, Field(max_length=300), AfterValidator(_web_address)]
+    description: Annotated[str, Field(min_length=1, max_length=2_000)]
+    licence: Line
+    protocol: Literal[1]
+    suite: Annotated[str, AfterValidator(_known_suite)]
+    agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN.pattern})$")]
+    division: Literal["closed", "open"]
+    tuning: Tuning
+    reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
+
+
+def make_form(content: dict[str, Any]) -> Form:
+    """The form with this content.
+
+    Raises:
+        ValueError: it isn't one; the first ten problems.
+    """
+    try:
+        return Form.model_validate(content)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]]
+        raise ValueError("; ".join(problems).replace(": Value error, ", ": ")[:1_000]) from None

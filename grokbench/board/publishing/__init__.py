@@ -1,0 +1,1 @@
+"""What visitors see: standings, tables, pages, comments, Parquet. Reads checked entries only."""

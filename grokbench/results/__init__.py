@@ -1,0 +1,1 @@
+"""What records amount to: scores, statistics, tables, figures."""

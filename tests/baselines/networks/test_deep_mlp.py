@@ -1,0 +1,192 @@
+"""The deep MLP: its plain forward, PyTorch's own layers and training, members with hyperparameters of their own, errors."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, nn
+
+from baselines.agents import deep_mlp
+from baselines.networks.deep_mlp import DeepMLP
+from baselines.networks.questions import Images
+from baselines.training.agent import NetworkAgent
+from baselines.training.losses import LOSSES
+from grokbench.agents.agent import Spec
+from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.evaluation.marking import Examiner
+from grokbench.tasks import make_instance, parse_id
+
+TASK = parse_id("mnist5k-n60")
+NETWORK = {"inputs": 784, "depth": 4, "width": 12, "init_scale": 2.0}
+TRAINING = {
+    "learning_rate": 1e-3,
+    "weight_decay": 0.1,
+    "betas": [0.9, 0.999],
+    "warmup": 0,
+    "batch_size": 20,
+    "loss": "mse",
+    "dtype": "float64",
+    "seeds_together": 10,
+}
+
+
+def agent(**changes: float | str) -> NetworkAgent:
+    """A small deep MLP with some hyperparameters changed."""
+    return deep_mlp(
+        {name: changes.get(name, value) for name, value in NETWORK.items()},
+        {name: changes.get(name, value) for name, value in TRAINING.items()},
+    )
+
+
+def started(one: NetworkAgent, seeds: list[int]) -> NetworkAgent:
+    """The agent on instances of these seeds."""
+    instances = [make_instance(TASK, seed) for seed in seeds]
+    observation = Examiner(instances, one.feature_dims).observations(range(len(seeds)))
+    one.reset(observation, Spec(10, TASK.cells, 500, one.feature_dims, "cpu", tuple(i.agent_seed for i in instances)))
+    return one
+
+
+@pytest.mark.parametrize("depth", [2, 3, 7])
+def test_the_forward_is_pytorchs_layers(depth: int) -> None:
+    """Logits, and as features every hidden layer's output before its ReLU; the plain forward too."""
+    network = DeepMLP(30, depth, 8, 3.0)
+    drawn = network.draw(5, Generator().manual_seed(0))
+    layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([30, *network.feature_dims, 5]))
+    for number, layer in enumerate(layers):
+        assert isinstance(layer, nn.Linear)
+        layer.weight.data, layer.bias.data = drawn[f"weight{number}"], drawn[f"bias{number}"]
+    x = torch.rand(9, 30)
+    outputs = [layers[0](x)]
+    for layer in layers[1:]:
+        outputs.append(layer(outputs[-1].relu()))
+    logits, features = network.forward({name: p.unsqueeze(0) for name, p in drawn.items()}, Images(x.unsqueeze(0)))
+    for found, wanted in ((logits[0], outputs[-1]), (features[0], torch.cat(outputs[:-1], -1))):
+        torch.testing.assert_close(found, wanted)
+    for found, wanted in zip(network.plain(drawn, x), (logits[0], features[0]), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("of", [0, 2, slice(None)], ids=["first", "last", "all at once"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_are_autograds(of: int | slice, loss: str) -> None:
+    """Those written down, of one member by itself and of all in one."""
+    network, generator = DeepMLP(30, 4, 8, 3.0), Generator().manual_seed(0)
+    drawn = [network.draw(5, generator) for _ in range(3)]
+    parameters = {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
+    pixels = torch.rand(3, 9, 30, generator=generator, dtype=torch.float64)
+    answers = torch.randint(5, (3, 9), generator=generator)
+    into = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    found = network._gradients(of, parameters, pixels, answers, LOSSES[loss], into)
+    logits, _ = network.forward(parameters, Images(pixels))
+    wanted, gradient = LOSSES[loss](logits.detach(), answers)
+    torch.testing.assert_close(found, wanted[of])
+    for one, (name, written) in zip(
+        torch.autograd.grad(logits, list(parameters.values()), gradient), into.items(), strict=True
+    ):
+        torch.testing.assert_close(written[of], one[of], msg=name)
+
+
+def test_initialisation_is_pytorchs_times_alpha() -> None:
+    """Uniform within α/√fan-in, weights and biases alike."""
+    drawn = DeepMLP(784, 3, 200, 8.0).draw(10, Generator().manual_seed(0))
+    for layer, fan_in in enumerate([784, 200, 200]):
+        for kind in ("weight", "bias"):
+            largest = drawn[f"{kind}{layer}"].abs().max().item()
+            assert 0.7 * 8 / fan_in**0.5 < largest <= 8 / fan_in**0.5
+        assert drawn[f"weight{layer}"].std().item() == pytest.approx(8 / (3 * fan_in) ** 0.5, rel=0.05)
+
+
+def test_members_of_several_configurations_learn_as_alone() -> None:
+    """α, learning rate and weight decay may differ within a batch, and each member ends where it ends alone."""
+    settings = [{"init_scale": 1.0}, {"init_scale": 4.0, "weight_decay": 0.0}, {"learning_rate": 1e-2}]
+    joint = started(NetworkAgent.together([agent(**one) for one in settings for _ in (0, 1)]), [0, 1] * 3)
+    report = joint.learn(12)
+    shown = joint.act()
+    for number, one in enumerate(settings):
+        alone = started(agent(**one), [0, 1])
+        rows = slice(2 * number, 2 * number + 2)
+        expected = alone.learn(12)
+        np.testing.assert_allclose(report["loss"][rows], expected["loss"], rtol=1e-9)
+        np.testing.assert_allclose(report["weight_norm"][rows], expected["weight_norm"], rtol=1e-9)
+        torch.testing.assert_close(shown["features"][rows], alone.act()["features"], rtol=1e-7, atol=1e-9)
+
+
+def test_members_leave_with_their_own_hyperparameters() -> None:
+    """After `keep` those that stay go on with their own learning rate and decay."""
+    settings = [{"learning_rate": 1e-3}, {"learning_rate": 1e-2, "weight_decay": 0.0}, {"learning_rate": 1e-4}]
+    joint = started(NetworkAgent.together([agent(**one) for one in settings]), [0, 1, 2])
+    joint.learn(4)
+    joint.keep([1])
+    alone = started(agent(**settings[1]), [1])
+    alone.learn(4)
+    np.testing.assert_allclose(joint.learn(5)["loss"], alone.learn(5)["loss"], rtol=1e-9)
+
+
+def test_training_is_pytorchs() -> None:
+    """Twelve full-batch steps of mean squared error and AdamW end where nn.Linear and torch.optim.AdamW end."""
+    ours = started(agent(batch_size=0), [3])
+    cohort = ours.cohorts[0]
+    parameters = {name: p[0].detach().clone().requires_grad_() for name, p in cohort.parameters.items()}
+    x, wanted = cohort.questions.pixels[0], nn.functional.one_hot(cohort.answers[0], 10).double()
+    optimizer = torch.optim.AdamW(list(parameters.values()), lr=1e-3, weight_decay=0.1)
+    for _ in range(12):
+        optimizer.zero_grad()
+        torch.autograd.backward(nn.functional.mse_loss(ours.method.network.plain(parameters, x)[0], wanted))
+        optimizer.step()
+    ours.learn(12)
+    for name, p in parameters.items():
+        torch.testing.assert_close(cohort.parameters[name][0], p, rtol=1e-9, atol=1e-12)
+
+
+def test_the_weight_norm_is_reported() -> None:
+    """One number per layer, weights and biases together."""
+    one = started(agent(), [0, 1])
+    norms = one.learn(1)["weight_norm"]
+    assert norms.shape == (2, 4)
+    parameters = one.cohorts[0].parameters
+    expected = torch.cat([parameters[f"{kind}2"][1].flatten() for kind in ("weight", "bias")]).norm().item()
+    assert norms[1, 2] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"depth": 1}, "from 2 to 24"), ({"depth": 25}, "from 2 to 24"), ({"width": 0}, "at least 1")],
+)
+def test_bad_networks(changes: dict[str, int], message: str) -> None:
+    """Depth and width have bounds, and the error says which."""
+    with pytest.raises(ValueError, match=message):
+        agent(**changes)
+
+
+def test_what_cannot_train_together() -> None:
+    """Another width, batch or loss is another computation."""
+    for other in (agent(width=13), agent(batch_size=10), agent(loss="cross_entropy")):
+        with pytest.raises(ValueError, match="differ in nothing but init_scale, learning_rate, weight_decay"):
+            NetworkAgent.together([agent(), other])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "task", "message"),
+    [
+        ("deep_mlp", "add_mod23-0.5", "reads images of 784 pixels, got pairs of symbols"),
+        ("mlp", "mnist5k-n60", "reads pairs of symbols, not images"),
+        ("transformer", "mnist5k-n60", "reads pairs of symbols, not images"),
+    ],
+)
+def test_the_wrong_kind_of_task(recipe: str, task: str, message: str) -> None:
+    """A network for images on a table, and the other way round, is a clear error."""
+    made, instance = find_recipe(recipe).make(), make_instance(parse_id(task), 0)
+    assert isinstance(made, NetworkAgent)
+    observation = Examiner([instance], made.feature_dims).observations([0])
+    spec = Spec(instance.task.symbols, instance.task.cells, 10, made.feature_dims, "cpu", (0,))
+    with pytest.raises(ValueError, match=message):
+        made.reset(observation, spec)
+
+
+def test_the_recipe_names_every_hyperparameter() -> None:
+    """A recipe that leaves one out is refused by name."""
+    with pytest.raises(ValueError, match="lacks width"):
+        Recipe(
+            "x", "baselines.agents:deep_mlp", {"network": {"inputs": 1, "depth": 2, "init_scale": 1}, "training": TRAINING}
+        ).make()

@@ -1,0 +1,287 @@
+"""Runs: records, resume after SIGKILL, two processes, failing agents, damaged files, a full disk."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grokbench.agents.recipes import find_recipe
+from grokbench.evaluation.protocol import Exam, Outcome
+from grokbench.runs import engine
+from grokbench.runs.plan import Cell, Job, Run, plan
+from grokbench.runs.records import RecordError, read_record
+from grokbench.runs.store import Store, StoreError, find_records
+from grokbench.tasks import parse_id
+
+ROOT = Path(__file__).resolve().parents[2]
+TASK = "add_mod5-0.5"
+AGENTS = "tests.support.agents"
+
+
+class Silent:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+        self.notes: list[str] = []
+
+    def sat(self, cell: Cell, seed: int, exam: Exam, outcome: Outcome) -> None:
+        """Say nothing."""
+
+    def ended(self, cell: Cell, seed: int, how: str) -> None:
+        """Remember."""
+        self.ends.append(how)
+
+    def noted(self, message: str) -> None:
+        """Remember."""
+        self.notes.append(message)
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def run(out: Path, agent: str = "mlp", task: str = TASK, seeds: tuple[int, ...] = (0, 1), **options: Any) -> Silent:
+    """Run in this process; 300 steps unless told otherwise."""
+    watcher = Silent()
+    options = {"max_steps": 300} | options
+    engine.run(plan([task], None, [find_recipe(agent)], seeds), Store(out), watcher, "cpu", **options)
+    return watcher
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """All records below a folder without what differs between identical runs."""
+    found = [json.loads(path.read_text()) for path in sorted(out.rglob("*.json"))]
+    for record in found:
+        record["cost"].pop("seconds")
+    return found
+
+
+def shell(*arguments: str, every_exam: bool = True) -> subprocess.Popen[str]:
+    """The command line as another process, with a checkpoint after every exam."""
+    code = "import grokbench.runs.cohort as r; r.SECONDS_BETWEEN_CHECKPOINTS = 0; from grokbench.cli import main; main()"
+    plain = "from grokbench.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code if every_exam else plain, *arguments],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
+    """Schema, task, agent, batch, exams, outcome, cost and where; the only .json with exams; identical runs are identical."""
+    for out in (tmp_path / "a", tmp_path / "b"):
+        run(out, task="random_mod23-0.5", max_steps=None, seeds=(0,))
+    (record,) = records(tmp_path / "a")
+    assert record == records(tmp_path / "b")[0]
+    assert record["task"] == "random_mod23-0.5-v1"
+    assert record["cost"]["steps"] == record["exams"][-1]["step"] == 500
+    assert record["cost"]["examples"] == 264 * 500
+    assert record["incomplete"] is None
+    assert record["outcome"]["end"] == "censored"
+    assert record["where"]["versions"]["torch"]
+    assert record["batch"] == [0]
+
+
+def test_max_steps_pauses_and_a_later_run_goes_on(tmp_path: Path) -> None:
+    """Incomplete at first, and in the end the same exams as in one go."""
+    assert run(tmp_path / "a", max_steps=105).ends == ["stopped: --max-steps 105"] * 2
+    assert all(record["incomplete"] and record["exams"][-1]["step"] == 100 for record in records(tmp_path / "a"))
+    run(tmp_path / "a", max_steps=300)
+    run(tmp_path / "b", max_steps=300)
+    assert records(tmp_path / "a") == records(tmp_path / "b")
+
+
+@pytest.mark.parametrize("agent", ["transformer2", f"{AGENTS}:AddingAgent"])
+def test_a_killed_run_ends_as_one_never_interrupted(tmp_path: Path, agent: str) -> None:
+    """SIGKILL again and again, at any moment; the exams are the same to the last bit."""
+    arguments = ("--agents", agent, "--tasks", "add_mod7-0.6", "--seeds", "0", "1", "2", "--device", "cpu")
+    command = ("run", *arguments, "--max-steps", "200", "--out")
+    whole = shell(*command, str(tmp_path / "whole"), every_exam=False)
+    errors = whole.communicate()[1]
+    assert whole.returncode == 1, errors
+    killed, out = 0, tmp_path / "killed"
+    for _ in range(3):
+        process = shell(*command, str(out))
+        deadline = time.monotonic() + 60
+        seen = {path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+        while process.poll() is None and time.monotonic() < deadline:
+            if {path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} - seen:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+                break
+            time.sleep(0.002)
+        process.communicate()
+    last = shell(*command, str(out))
+    last.communicate()
+    assert killed
+    assert records(out) == records(tmp_path / "whole")
+
+
+def test_two_processes_share_the_work(tmp_path: Path) -> None:
+    """Neither does a run that the other is at, and every record is whole."""
+    arguments = ("run", "--agents", "mlp", "--tasks", TASK, "--seeds", "0", "1", "2", "--max-steps", "600", "--out")
+    processes = [shell(*arguments, str(tmp_path), every_exam=False) for _ in range(2)]
+    outputs = [process.communicate()[1] for process in processes]
+    assert len(records(tmp_path)) == 3
+    assert all("Traceback" not in output for output in outputs)
+    done = sum(output.count("stopped: --max-steps") for output in outputs)
+    assert done in (3, 6)  # six if the second came after the first had gone: then it only finds the pause again
+
+
+def test_a_held_run_is_left_alone(tmp_path: Path) -> None:
+    """What another holder is at isn't done, and that is said."""
+    store, cell = Store(tmp_path), plan([TASK], None, [find_recipe("mlp")], [0])[0].cells[0]
+    with store.claim(cell, 0) as held:
+        assert held
+        assert run(tmp_path, seeds=(0,)).ends == ["another process is at it"]
+    assert not records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("agent", "why"),
+    [("RaisingAgent", "RuntimeError: it broke (agents.py, line 60)"), ("NonsenseAgent", "answers must have")],
+)
+def test_a_failing_agent_fails_its_own_runs_only(tmp_path: Path, agent: str, why: str) -> None:
+    """Its records say why; another agent's runs go on; the table names it."""
+    from grokbench.results.tables import report
+
+    recipes = [find_recipe(f"{AGENTS}:{agent}"), find_recipe(f"{AGENTS}:AddingAgent")]
+    engine.run(plan([TASK], None, recipes, [0, 1]), Store(tmp_path), Silent(), "cpu", 200)
+    found, errors = find_records([tmp_path])
+    assert not errors
+    assert [why in str(record.incomplete) for record in found].count(True) == 2
+    assert why in report(found)
+
+
+def test_divergence_is_censored_and_no_nan_reaches_the_file(tmp_path: Path) -> None:
+    """The last exam has no ranks, the record is complete."""
+    run(tmp_path, f"{AGENTS}:DivergingAgent", seeds=(0,))
+    (record,) = records(tmp_path)
+    assert record["outcome"]["end"] == "diverged"
+    assert record["outcome"]["censored"]
+    assert record["exams"][-1]["ranks"] is None
+    assert "NaN" not in next(tmp_path.rglob("*.json")).read_text()
+
+
+def test_damaged_files_are_set_aside_and_done_again(tmp_path: Path) -> None:
+    """A cut record and a cut checkpoint cost their own run only, and stay beside it."""
+    run(tmp_path, max_steps=200)
+    expected = records(tmp_path)
+    (checkpoint,) = tmp_path.rglob("*.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-5] + b"wrong")
+    record = next(tmp_path.rglob("seed-0.json"))
+    record.write_text(record.read_text()[:200])
+    watcher = run(tmp_path, max_steps=200)
+    assert any("start over" in note for note in watcher.notes)
+    assert records(tmp_path) == expected
+    assert len(list(tmp_path.rglob("*.damaged"))) == 2
+
+
+def test_a_checkpoint_that_the_agent_refuses_is_set_aside(tmp_path: Path) -> None:
+    """Another version's, say: the runs start over, and a note says so."""
+    run(tmp_path, f"{AGENTS}:ForgetfulAgent", max_steps=100)
+    watcher = run(tmp_path, f"{AGENTS}:ForgetfulAgent", max_steps=200)
+    assert any("can't go on from it (KeyError: 'weights')" in note for note in watcher.notes)
+    assert list(tmp_path.rglob("*.safetensors*"))
+    found = records(tmp_path)
+    assert [record["exams"][-1]["step"] for record in found] == [200, 200]
+    assert all([exam["step"] for exam in record["exams"]] == list(range(10, 201, 10)) for record in found)
+
+
+def test_a_checkpoint_of_other_code_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run is made by two versions of the code: it starts over, and a note says so."""
+    run(tmp_path, max_steps=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "code_hash", lambda: "another")
+        watcher = run(tmp_path, max_steps=200)
+    assert any("another version of grokbench's code" in note for note in watcher.notes)
+    assert len(list(tmp_path.rglob("*.damaged"))) == 1
+    assert [record["exams"][0]["step"] for record in records(tmp_path)] == [10, 10]
+
+
+def test_a_run_made_in_two_ways_is_nothing_to_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gone on with on other threads, say, even when it is stopped there again."""
+    run(tmp_path, max_steps=50)
+    assert all(record["where"]["code"] for record in records(tmp_path))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    run(tmp_path, max_steps=100)
+    monkeypatch.undo()
+    run(tmp_path, max_steps=150)
+    assert [record["exams"][-1]["step"] for record in records(tmp_path)] == [150, 150]
+    assert not any("code" in record["where"] for record in records(tmp_path))
+
+
+def test_a_full_disk_is_explained_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to do; what was finished stays; the same command goes on."""
+    run(tmp_path, seeds=(0,), max_steps=100)
+    before = records(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(StoreError, match="free some space"):
+            run(tmp_path, seeds=(0, 1), max_steps=200)
+    assert records(tmp_path) == before
+    assert not list(tmp_path.rglob(".writing-*"))
+    run(tmp_path, seeds=(0, 1), max_steps=200)
+    assert [record["exams"][-1]["step"] for record in records(tmp_path)] == [200, 200]
+
+
+def test_a_checkpoint_that_another_process_took_further_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch planned from what the checkpoint held before isn't resumed from what it holds now."""
+    run(tmp_path, max_steps=50)
+    (path,) = tmp_path.rglob("batch-*")
+    cell = Cell(parse_id(TASK), find_recipe("mlp"), "")
+    before = Job(tuple(Run(cell, seed) for seed in (0, 1, 2)), path)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_jobs", lambda *_: [before])
+        watcher = run(tmp_path, seeds=(0, 1, 2))
+    assert "run the command again" in watcher.notes[0]
+    assert path.exists()
+    assert len(run(tmp_path, seeds=(0, 1, 2)).ends) == 3
+
+
+def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
+    """Before anything is run."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="choose another --out"):
+        run(tmp_path / "file" / "runs")
+
+
+def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
+    """Status 130, one line, no traceback."""
+    process = shell("run", "--agents", "mlp", "--tasks", f"{TASK}-to1000000", "--seeds", "0", "--out", str(tmp_path))
+    assert process.stderr is not None
+    assert "step 10" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "some 20 seconds ago" in errors
+    assert "Traceback" not in errors
+
+
+def test_another_runs_record_is_not_taken(tmp_path: Path) -> None:
+    """A record under another's name is refused, not overwritten."""
+    run(tmp_path, seeds=(0,), max_steps=100)
+    path = next(tmp_path.rglob("seed-0.json"))
+    path.rename(path.with_name("seed-1.json"))
+    with pytest.raises(RecordError, match="another run"):
+        run(tmp_path, seeds=(1,), max_steps=100)
+
+
+def test_records_are_read_back_as_written(tmp_path: Path) -> None:
+    """What is read has the outcome that its exams amount to."""
+    run(tmp_path, max_steps=300)
+    for path in tmp_path.rglob("*.json"):
+        record = read_record(path)
+        assert record.recomputed().steps_to_memorize == record.outcome.steps_to_memorize

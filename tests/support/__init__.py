@@ -1,0 +1,1 @@
+"""What several tests share: small agents, an oracle, made-up entries."""

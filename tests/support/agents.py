@@ -1,0 +1,89 @@
+"""Small agents for tests: an oracle that knows a rule, one that raises, one that answers nonsense."""
+
+from typing import Any
+
+import numpy as np
+
+from grokbench.agents.agent import Spec
+
+
+class AddingAgent:
+    """Knows nothing until `after` steps, then fills in what it was shown; its features are drawn from its seed."""
+
+    feature_dims = (4,)
+
+    def reset(self, observation: dict[str, Any], spec: Spec) -> None:
+        """Remember the table."""
+        self.table, self.spec, self.steps = observation, spec, 0
+        self.random = np.random.default_rng(spec.seed)
+
+    def learn(self, steps: int) -> dict[str, Any]:
+        """Count."""
+        self.steps += steps
+        return {"loss": 1.0 / self.steps}
+
+    def act(self) -> dict[str, Any]:
+        """Copy the training answers, guess the others."""
+        targets = self.table["targets"]
+        guesses = self.random.integers(self.spec.symbols, size=self.spec.rows)
+        features = self.random.normal(size=(self.spec.rows, 4)).astype(np.float32)
+        return {"answers": np.where(targets == self.spec.symbols, guesses, targets), "features": features}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The clock and the generator."""
+        return {"steps": self.steps, "random": dict(self.random.bit_generator.state)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on."""
+        self.steps = state["steps"]
+        self.random.bit_generator.state = state["random"]
+
+
+class ReportingAgent(AddingAgent):
+    """Reports what it is told to."""
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+
+    def learn(self, steps: int) -> dict[str, Any]:
+        """Report."""
+        return super().learn(steps) | {"told": self.report}
+
+
+class RaisingAgent(AddingAgent):
+    """Breaks after fifty steps."""
+
+    def learn(self, steps: int) -> dict[str, Any]:
+        """Raise once the clock has passed fifty."""
+        report = super().learn(steps)
+        if self.steps > 50:
+            raise RuntimeError("it broke")
+        return report
+
+
+class NonsenseAgent(AddingAgent):
+    """Answers in another shape."""
+
+    def act(self) -> dict[str, Any]:
+        """Too few answers."""
+        action = super().act()
+        return {"answers": action["answers"][:-1], "features": action["features"]}
+
+
+class ForgetfulAgent(AddingAgent):
+    """Can't go on from its own checkpoints."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Miss a key."""
+        raise KeyError("weights")
+
+
+class DivergingAgent(AddingAgent):
+    """Its features stop being numbers after fifty steps."""
+
+    def act(self) -> dict[str, Any]:
+        """NaN features."""
+        action = super().act()
+        if self.steps > 50:
+            action["features"][:] = np.nan
+        return action

@@ -1,0 +1,1 @@
+"""Maintainers' scripts; each says its command."""
