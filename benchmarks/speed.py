@@ -1,6 +1,6 @@
 """How fast the baselines train: `make bench` writes speed.json and the tables between the marks in README.md.
 
-Every variant takes its turn in every round, so that a busy neighbour slows all of them; ratios are taken within a round.
+Every variant takes its turn in every round, so that a busy neighbor slows all of them; ratios are taken within a round.
 `python -m benchmarks.speed deep` measures a part again and leaves the others as they are.
 """
 
@@ -31,7 +31,7 @@ from grokbench.results.markdown import write_section
 from grokbench.runs import engine
 from grokbench.runs.plan import plan
 from grokbench.runs.progress import Progress
-from grokbench.runs.provenance import where_now
+from grokbench.runs.provenance import current_provenance
 from grokbench.runs.store import Store, find_records
 from grokbench.studies.settings import Deep
 from grokbench.tasks import Instance, make_instance, parse_id
@@ -62,7 +62,7 @@ def start(agent: NetworkAgent, instances: list[Instance]) -> None:
     task = instances[0].task
     observation = Examiner(instances, agent.feature_dims).observations(range(len(instances)))
     seeds = tuple(instance.agent_seed for instance in instances)
-    agent.reset(observation, Spec(task.symbols, task.cells, task.budget, agent.feature_dims, DEVICE, seeds))
+    agent.reset(observation, Spec(task.num_symbols, task.num_questions, task.budget, agent.feature_dims, DEVICE, seeds))
 
 
 def instances_of(task_id: str, seeds: int) -> list[Instance]:
@@ -77,9 +77,9 @@ def trainer(recipe: str, variant: str, seeds: int = 1, task_id: str = TASK) -> T
     agent = agent_on(recipe, instances_of(task_id, seeds))
     if variant == "fast, compiled":
         torch._inductor.config.force_disable_caches = True  # so that the first step shows what compiling takes
-        for cohort in agent.cohorts:
-            cohort.network = cast(Network[Any], Compiled(cohort.network))
-            cohort._settle()
+        for shard in agent.shards:
+            shard.network = cast(Network[Any], Compiled(shard.network))
+            shard._settle()
     return agent.learn
 
 
@@ -88,7 +88,7 @@ class Compiled:
 
     def __init__(self, network: Network[Any]) -> None:
         self.logits = torch.compile(network.logits, dynamic=False)
-        self.watch = network.watch
+        self.metrics = network.metrics
 
     gradients = Network.gradients
 
@@ -96,10 +96,10 @@ class Compiled:
 def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
     """One seed in plain PyTorch: every question's whole sequence (MLP: `one_hot @ weights`), torch's own AdamW."""
     agent = agent_on(recipe, instances_of(task_id, 1))
-    cohort, settings, network = agent.cohorts[0], agent.method.training, agent.method.network
-    parameters = {name: p[0].detach().clone().requires_grad_() for name, p in cohort.parameters.items()}
-    inputs = cohort.questions.symbols[0]
-    answers, symbols = cohort.answers[0], agent.spec.symbols
+    shard, settings, network = agent.shards[0], agent.method.training, agent.method.network
+    parameters = {name: p[0].detach().clone().requires_grad_() for name, p in shard.parameters.items()}
+    inputs = shard.questions.operands[0]
+    answers, symbols = shard.answers[0], agent.spec.num_symbols
     one_hot, right = (torch.nn.functional.one_hot(x, symbols).float() for x in (inputs, answers))
     one_hot = one_hot.flatten(1)
     optimizer = torch.optim.AdamW(
@@ -110,13 +110,13 @@ def plain_trainer(recipe: str, task_id: str, last_only: bool) -> Trainer:
         if isinstance(network, MLP):
             hidden = one_hot[index] @ torch.cat([parameters["first"], parameters["second"]])
             return ACTIVATIONS[network.activation](hidden) @ parameters["layer1"]
-        return network.plain(parameters, inputs[index], last_only)[0]
+        return network.reference_forward(parameters, inputs[index], last_only)[0]
 
     def learn(steps: int) -> None:
         for _ in range(steps):
             index: slice | torch.Tensor = slice(None)
-            if cohort.batch < len(inputs):
-                index = torch.randperm(len(inputs), device=DEVICE)[: cohort.batch]
+            if shard.minibatch_size < len(inputs):
+                index = torch.randperm(len(inputs), device=DEVICE)[: shard.minibatch_size]
             optimizer.zero_grad()
             if settings.loss == "mse":
                 loss = torch.nn.functional.mse_loss(forward(index), right[index])
@@ -195,7 +195,7 @@ def measure_moduli() -> list[dict[str, Any]]:
     return [
         {
             "p": p,
-            "cells": parse_id(tasks[p]).seen_cells,
+            "cells": parse_id(tasks[p]).num_train,
             "steps_per_second": spread(measured[p]),
             "peak_memory": memory[p],
         }
@@ -251,7 +251,9 @@ def measure_run(recipe: str) -> dict[str, Any]:
 def _whole_run(recipe: Recipe) -> tuple[Any, float]:
     with tempfile.TemporaryDirectory() as folder, Progress(1) as progress:
         started = time.perf_counter()
-        engine.run(plan([TASK], None, [recipe], [0]), Store(Path(folder)), progress, DEVICE, RUN_STEPS)
+        engine.run(
+            plan([TASK], [recipe], seeds=[0]), Store(Path(folder)), callbacks=[progress], device=DEVICE, max_steps=RUN_STEPS
+        )
         wall = time.perf_counter() - started
         records, _ = find_records([Path(folder)])
     return records[0], wall
@@ -259,7 +261,7 @@ def _whole_run(recipe: Recipe) -> tuple[Any, float]:
 
 def deep_recipes(members: int) -> list[Recipe]:
     """So many settings of a deep MLP: seeds aside, every other one has another weight decay."""
-    base = Deep(IMAGES, 6, 8.0, 0.05).cell.recipe
+    base = Deep(IMAGES, 6, 8.0, 0.05).experiment.recipe
     decays = [0.05 if member % 2 else 0.1 for member in range(members)]
     changed = [base.hyperparameters["training"] | {"weight_decay": decay} for decay in decays]
     return [replace(base, hyperparameters=base.hyperparameters | {"training": training}) for training in changed]
@@ -282,8 +284,8 @@ def plain_deep_trainer(instance: Instance) -> Trainer:
     layers = [layer for a, b in pairwise(widths) for layer in (torch.nn.Linear(a, b, device=DEVICE), torch.nn.ReLU())]
     network = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
-    inputs = torch.tensor(instance.shown_inputs[instance.seen], device=DEVICE)
-    answers = torch.tensor(instance.shown_answers[instance.seen], device=DEVICE)
+    inputs = torch.tensor(instance.shown_inputs[instance.train], device=DEVICE)
+    answers = torch.tensor(instance.shown_answers[instance.train], device=DEVICE)
     targets = torch.nn.functional.one_hot(answers, 10).float()
 
     def learn(steps: int) -> None:
@@ -332,7 +334,7 @@ def main(parts: Sequence[str]) -> None:
     name = "speed-cuda" if CUDA else "speed"
     path = HERE / f"{name}.json"
     results = json.loads(path.read_text(encoding="utf-8")) if parts and path.exists() else {}
-    commits = results.get("commits", {}) | dict.fromkeys(parts or PARTS, where_now("cpu", None).commit)
+    commits = results.get("commits", {}) | dict.fromkeys(parts or PARTS, current_provenance("cpu", None).commit)
     results |= {"machine": machine(), "task": TASK, "commits": commits} | {part: PARTS[part]() for part in parts or PARTS}
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_section(HERE / "README.md", name, tables(results))

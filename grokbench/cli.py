@@ -14,7 +14,8 @@ from grokbench.runs.engine import counts
 from grokbench.runs.plan import plan
 
 if TYPE_CHECKING:
-    from grokbench.runs.records import RecordError, RunRecord
+    from grokbench.errors import RecordError
+    from grokbench.runs.records import RunRecord
 
 Names = tuple[str, ...]
 
@@ -30,9 +31,10 @@ def list_(suite: str | None = None) -> int:
     from grokbench.tasks import list_suites, list_tasks
 
     rows = [
-        (t.id, t.formula, f"{t.seen_cells} of {t.cells}", t.budget, f"{t.threshold:.1%}", t.source) for t in list_tasks(suite)
+        (t.id, t.formula, f"{t.num_train} of {t.num_questions}", t.budget, f"{t.threshold:.1%}", t.source)
+        for t in list_tasks(suite)
     ]
-    print(tabulate(rows, ["task", "formula", "seen cells", "budget (steps)", "generalises at", "source"], intfmt=","))
+    print(tabulate(rows, ["task", "formula", "seen cells", "budget (steps)", "generalizes at", "source"], intfmt=","))
     if suite is None:
         suites = [(s.name, len(s.tasks), s.control, s.about) for s in list_suites()]
         print("\n" + tabulate(suites, ["suite", "tasks", "control", "about"]))
@@ -71,9 +73,9 @@ def run(
     recipes = [find_recipe(name) for name in agents]
     for recipe in recipes:
         recipe.make()  # what a recipe gets wrong is told before anything runs
-    plans, store = plan(tasks, suite, recipes, seeds, salt), Store(out)
+    plans, store = plan(tasks, recipes, suite=suite, seeds=seeds, salt=salt), Store(out)
     with Progress(*counts(plans, store), max_steps) as progress:
-        complete = engine.run(plans, store, progress, device, max_steps, probes)
+        complete = engine.run(plans, store, callbacks=[progress], device=device, max_steps=max_steps, probes=probes)
     return 0 if complete else 1
 
 
@@ -126,9 +128,9 @@ def calibrate(
     from grokbench.runs.store import Store, find_records
 
     tasks = [f"{o}_{s}-{r}" for o in operations for s in structures for r in ratios]
-    plans, store = plan(tasks, None, [find_recipe(agent)], seeds), Store(out)
+    plans, store = plan(tasks, [find_recipe(agent)], seeds=seeds), Store(out)
     with Progress(*counts(plans, store), max_steps) as progress:
-        engine.run(plans, store, progress, device, max_steps)
+        engine.run(plans, store, callbacks=[progress], device=device, max_steps=max_steps)
     print(task_table(find_records([out])[0]))
     return 0
 
@@ -174,7 +176,7 @@ def submit(
     suite: str = "core",
     division: Literal["closed", "open"] = "closed",
     agent: str | None = None,
-    licence: str = "MIT",
+    license: str = "MIT",
     reproduces: str | None = None,
     leaderboard: Path = Path("leaderboard"),
     open_pr: bool = False,
@@ -193,7 +195,7 @@ def submit(
         suite: the suite whose runs it brings.
         division: closed (a baseline's network, unchanged) or open.
         agent: which agent's runs, where the folders hold several.
-        licence: of the recipe and code.
+        license: of the recipe and code.
         reproduces: the entry that it reproduces independently.
         leaderboard: the checkout's leaderboard folder.
         open_pr: push a branch and open the pull request, with `gh` where it is installed.
@@ -213,7 +215,7 @@ def submit(
             "authors": list(authors),
             "link": link,
             "description": description,
-            "licence": licence,
+            "license": license,
             "protocol": 1,
             "suite": suite,
             "agent": RECIPE,

@@ -22,18 +22,18 @@ FEATURE_BOUND = 1e6  # nominal: ranks don't depend on scale
 
 
 class GrokEnv(gymnasium.Env[Observation, Action]):
-    """One task with one seed: fill in the table, show the features, and generalise in as few steps as you can.
+    """One task with one seed: fill in the table, show the features, and generalize in as few steps as you can.
 
     **Observation** `Dict`: `inputs` (N, 2) the questions in shown symbols, or (N, 784) images; `targets` (N,) the answers of
-    the training cells and the value q, blank, elsewhere; `updates` the number of steps to take before the next exam.
+    the training cells and the value q, blank, elsewhere; `steps_to_next_exam` the number of steps to take before the next exam.
 
     **Action** `Dict`: `answers` (N,) for every question, `features` (N, Σd) float32, the representation of every question,
     layers side by side, the last one the layer that feeds the output; Σd is the sum of `feature_dims`. Arrays or tensors.
 
-    **Reward** −(steps since the last exam)/budget; when generalisation is confirmed the steps after T are given back, and
+    **Reward** −(steps since the last exam)/budget; when generalization is confirmed the steps after T are given back, and
     divergence (features that aren't finite) is charged the rest of the budget: the return is −min(T, budget)/budget.
 
-    **Episode end** terminated when generalisation is confirmed or the agent has diverged; truncated when the budget is
+    **Episode end** terminated when generalization is confirmed or the agent has diverged; truncated when the budget is
     spent without a standing candidate.
 
     **Info** numbers only: the seed at reset; the exam's counts, accuracies, ranks and the outcome so far at every step, with −1
@@ -217,18 +217,18 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
 
 def observation_space(task: Task) -> Space[Any]:
     """The space of one instance's observations."""
-    n, q = task.cells, task.symbols
+    n, q = task.num_questions, task.num_symbols
     images = isinstance(task, ImageTask)
     return Dict(
         inputs=Box(0, 1, (n, PIXELS), np.float32) if images else MultiDiscrete(np.full((n, 2), q)),
         targets=MultiDiscrete(np.full(n, q + 1)),
-        updates=Discrete(max(task.budget, PROTOCOL.smallest_gap) + 1),
+        steps_to_next_exam=Discrete(max(task.budget, PROTOCOL.smallest_gap) + 1),
     )
 
 
 def action_space(task: Task, feature_dims: tuple[int, ...]) -> Space[Any]:
     """The space of one instance's actions."""
-    n, q = task.cells, task.symbols
+    n, q = task.num_questions, task.num_symbols
     return Dict(
         answers=MultiDiscrete(np.full(n, q)),
         features=Box(-FEATURE_BOUND, FEATURE_BOUND, (n, sum(feature_dims)), np.float32),
@@ -255,10 +255,10 @@ def exam_info(exam: Exam, outcome: Outcome, task: Task) -> dict[str, float]:
     ranks = {"effective_rank": float("nan")} if exam.ranks is None else {k: v[-1] for k, v in exam.ranks.items()}
     return {
         "step": exam.step,
-        "seen_right": exam.seen,
+        "train_right": exam.train,
         "held_out_right": exam.held_out,
-        "train_accuracy": exam.seen / task.seen_cells,
-        "held_out_accuracy": exam.held_out / task.held_out_cells,
+        "train_accuracy": exam.train / task.num_train,
+        "held_out_accuracy": exam.held_out / task.num_held_out,
         "diverged": float(exam.ranks is None),
         **steps,
         **ranks,

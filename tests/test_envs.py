@@ -113,15 +113,15 @@ def test_the_return_is_minus_t_over_the_budget(
     assert not any(step[2] or step[3] for step in steps[:-1])
 
 
-def test_a_run_that_generalises() -> None:
+def test_a_run_that_generalizes() -> None:
     """Rewards exam by exam: ten steps each, and after confirmation those after T are given back."""
     steps = episode(started(), [0, 0, 25], 25)
     rewards = [step[1] * 300 for step in steps]
     assert rewards == pytest.approx([-10, -10, -10, -10, -10, -10, 30])
-    assert [step[0]["updates"] for step in steps] == [10, 10, 10, 10, 10, 10, 0]
+    assert [step[0]["steps_to_next_exam"] for step in steps] == [10, 10, 10, 10, 10, 10, 0]
     info = steps[-1][4]
     assert (info["steps_to_generalize"], info["first_crossing"], info["step"]) == (30, 30, 70)
-    assert (info["seen_right"], info["held_out_right"]) == (24, 25)
+    assert (info["train_right"], info["held_out_right"]) == (24, 25)
     assert (info["train_accuracy"], info["held_out_accuracy"], info["steps_to_memorize"]) == (1, 1, 10)
     assert steps[-1][2:4] == (True, False)
 
@@ -154,9 +154,9 @@ def test_no_held_out_answer_reaches_the_agent() -> None:
     env = GrokEnv(SMALL, feature_dims=DIMS)
     observation, info = env.reset(seed=0)
     steps: list[Step] = [(observation, 0.0, False, False, info), *episode(env, [0, 3, 25, 25], 7)]
-    seen = env.instance.seen
+    seen = env.instance.train
     for observation, _, _, _, info in steps:
-        assert set(observation) == {"inputs", "targets", "updates"}
+        assert set(observation) == {"inputs", "targets", "steps_to_next_exam"}
         assert (observation["targets"][~seen] == 7).all()
         assert (observation["targets"][seen] == env.instance.shown_answers[seen]).all()
         assert "episode" not in info

@@ -1,4 +1,4 @@
-"""Grokking for real, in seconds: the baselines generalise late on a small prime, and never on a random table."""
+"""Grokking for real, in seconds: the baselines generalize late on a small prime, and never on a random table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +20,15 @@ from grokbench.runs import engine
 from grokbench.runs.plan import plan
 from grokbench.runs.records import ExamRecord
 from grokbench.runs.store import Store, find_records
-from tests.runs.test_engine import Silent
+from tests.support.callbacks import Silent
 
 COMPARED = 300  # steps in which two float64 runs agree on every answer
 
 
 @pytest.mark.parametrize(("agent", "task"), [("mlp", "add_mod23-0.8"), ("transformer", "add_mod31-0.8")])
 def test_baselines_grok(tmp_path: Path, agent: str, task: str) -> None:
-    """Memorised first, generalised at least twice as late, and the table and the figure show it."""
-    assert engine.run(plan([task], None, [find_recipe(agent)], [0]), Store(tmp_path), Silent(), "cpu")
+    """Memorized first, generalized at least twice as late, and the table and the figure show it."""
+    assert engine.run(plan([task], [find_recipe(agent)], seeds=[0]), Store(tmp_path), callbacks=[Silent()], device="cpu")
     (record,), errors = find_records([tmp_path])
     assert not errors
     outcome = record.outcome
@@ -53,21 +53,21 @@ class Plain(TableNetwork):
         return self.network.feature_dims
 
     @override
-    def draw(self, symbols: int, generator: Generator) -> Parameters:
-        return self.network.draw(symbols, generator)
+    def init_params(self, symbols: int, generator: Generator) -> Parameters:
+        return self.network.init_params(symbols, generator)
 
     @override
     def flops(self, symbols: int, questions: int) -> int:
         return self.network.flops(symbols, questions)
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
-        return self.network.plain(parameters, inputs, last_only)
+    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+        return self.network.reference_forward(parameters, inputs, last_only)
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        inputs = questions.symbols  # (S, n, 2)
-        each = [self.plain({k: v[s] for k, v in parameters.items()}, one) for s, one in enumerate(inputs)]
+        inputs = questions.operands  # (S, n, 2)
+        each = [self.reference_forward({k: v[s] for k, v in parameters.items()}, one) for s, one in enumerate(inputs)]
         logits, features = zip(*each, strict=True)
         return torch.stack(logits), torch.stack(features)
 
@@ -90,7 +90,7 @@ def test_outcomes_are_those_of_the_plain_forward(tmp_path: Path, recipe: str, ta
     fast = find_recipe(recipe)
     fast.hyperparameters["training"]["dtype"] = "float64"
     plain = Recipe("plain", "tests.test_grokking:PlainAgent", {"recipe": recipe})
-    engine.run(plan([task], None, [fast, plain], [0]), Store(tmp_path), Silent(), "cpu", steps)
+    engine.run(plan([task], [fast, plain], seeds=[0]), Store(tmp_path), callbacks=[Silent()], device="cpu", max_steps=steps)
     (one, other), errors = find_records([tmp_path])
     assert not errors
     assert {one.agent.name, other.agent.name} == {recipe, "plain"}
@@ -106,7 +106,7 @@ def test_outcomes_are_those_of_the_plain_forward(tmp_path: Path, recipe: str, ta
 
 
 def _counts(exam: ExamRecord) -> tuple[int, int, int]:
-    return exam.step, exam.seen, exam.held_out
+    return exam.step, exam.train, exam.held_out
 
 
 def _rank(exam: ExamRecord) -> float:
@@ -116,8 +116,8 @@ def _rank(exam: ExamRecord) -> float:
 
 @pytest.mark.parametrize("agent", ["mlp", "transformer", "transformer2"])
 def test_the_random_control_stays_at_chance(tmp_path: Path, agent: str) -> None:
-    """A random table is memorised and nothing more, and the table says so."""
-    engine.run(plan(["random_mod23-0.5"], None, [find_recipe(agent)], [0]), Store(tmp_path), Silent(), "cpu")
+    """A random table is memorized and nothing more, and the table says so."""
+    engine.run(plan(["random_mod23-0.5"], [find_recipe(agent)], seeds=[0]), Store(tmp_path), callbacks=[Silent()], device="cpu")
     (record,), _ = find_records([tmp_path])
     assert record.outcome.end == "censored"
     assert not beats_chance(record.parsed_task(), [exam.exam() for exam in record.exams])

@@ -19,7 +19,7 @@ def test_a_vector_is_its_members_seed_for_seed() -> None:
         assert_same(member_of(infos, i), info)
     ended: list[tuple[Any, Any] | None] = [None] * 3
     for exam in range(200):
-        # The first generalises at 50, the second diverges at 120, the third is censored at 300.
+        # The first generalizes at 50, the second diverges at 120, the third is censored at 300.
         actions = stacked(envs, [25, 24, 7], exam)
         if exam == 11:
             actions["features"][1, 0, 0] = np.nan
@@ -32,7 +32,7 @@ def test_a_vector_is_its_members_seed_for_seed() -> None:
         for i, env in enumerate(singles):
             if ended[i]:
                 assert (rewards[i], (terminated[i], truncated[i])) == (0, ended[i])
-                assert observations["updates"][i] == 0
+                assert observations["steps_to_next_exam"][i] == 0
                 assert member_of(infos, i) == {}
                 continue
             own = {name: value[i] for name, value in actions.items()}
@@ -78,7 +78,7 @@ def test_reset_mask_restarts_some() -> None:
     assert member_of(infos, 1) == member_of(infos, 2) == {}
     assert [instance.seed for instance in envs.instances] == [7, 1, 2]
     assert [instance.fingerprint for instance in envs.instances[1:]] == kept[1:]
-    assert observations["updates"].tolist() == [10, 10, 10]
+    assert observations["steps_to_next_exam"].tolist() == [10, 10, 10]
     _, rewards, terminated, _, infos = envs.step(stacked(envs, [0, 0, 0]))
     assert infos["step"].tolist() == [10, 60, 60]
     assert not terminated.any()

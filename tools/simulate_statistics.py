@@ -1,7 +1,7 @@
 """How far the leaderboard's statistics can be trusted: `python -m tools.simulate_statistics [folder of runs …]`.
 
 Coverage of the score's bootstrap interval and false positives of the paired exchange test, by simulation: on synthetic runs
-(8 tasks, lognormal steps-to-generalize, instances that are harder for everyone, a quarter of the runs never generalising), and
+(8 tasks, lognormal steps-to-generalize, instances that are harder for everyone, a quarter of the runs never generalizing), and
 on runs drawn with replacement from real ones.
 """
 

@@ -18,7 +18,7 @@ import numpy as np
 from tabulate import tabulate
 
 from grokbench.board.entries.checks import check_entry
-from grokbench.board.entries.files import place
+from grokbench.board.entries.files import run_key
 from grokbench.board.entries.verdicts import LEVEL
 from grokbench.board.publishing.standings import standings
 from grokbench.board.verification.rerun import FRESH
@@ -61,7 +61,7 @@ def make_runs(folder: Path) -> dict[str, list[RunRecord]]:
         out = folder / name.replace(" ", "-")
         command = [sys.executable, "-m", "grokbench", "run", *options, "--out", str(out)]
         subprocess.run(command, env={**os.environ, **settings}, check=True)
-        runs[name] = sorted(find_records([out])[0], key=place)
+        runs[name] = sorted(find_records([out])[0], key=run_key)
     return runs
 
 
@@ -73,7 +73,7 @@ def pool_of(runs: Sequence[RunRecord]) -> Pool:
 
 def differing(ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> int:
     """How many runs don't repeat to the bit though their records name the same machine, versions and threads."""
-    return sum(a.exams != b.exams and a.where == b.where for a, b in zip(ours, theirs, strict=True))
+    return sum(a.exams != b.exams and a.provenance == b.provenance for a, b in zip(ours, theirs, strict=True))
 
 
 def pin(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the transformer knows just after memorising: `python -m tools.symmetry`.
+"""What the transformer knows just after memorizing: `python -m tools.symmetry`.
 
 Splits the held-out accuracy at step 200 on `add_mod47-0.7`, seed 0, by whether the mirror cell (b, a) was seen.
 """
@@ -19,14 +19,14 @@ def held_out_accuracy(task_id: str = "add_mod47-0.7", seed: int = 0, steps: int 
     agent = find_recipe("transformer").make()
     dims = (128,)
     observation = Examiner([instance], dims).observations([0])
-    spec = Spec(task.symbols, task.cells, task.budget, dims, "cpu", (instance.agent_seed,))
+    spec = Spec(task.num_symbols, task.num_questions, task.budget, dims, "cpu", (instance.agent_seed,))
     agent.reset(observation, spec)
     agent.learn(steps)
     right = to_numpy(agent.act()["answers"])[0] == instance.shown_answers
-    seen = np.zeros((task.symbols, task.symbols), dtype=bool)
-    seen[tuple(instance.places.T)] = instance.seen
+    seen = np.zeros((task.num_symbols, task.num_symbols), dtype=bool)
+    seen[tuple(instance.places.T)] = instance.train
     mirrored = seen[tuple(instance.places[:, ::-1].T)]
-    held_out = ~instance.seen
+    held_out = ~instance.train
     return float(right[held_out & mirrored].mean()), float(right[held_out & ~mirrored].mean())
 
 

@@ -1,6 +1,6 @@
 """Decoder-only transformer of Power et al. 2022 (arXiv 2201.02177; openai/grok): tokens `EOS a ∘ b =`, read at the last one.
 
-Layer norm after each block's halves, ReLU, sinusoidal positions, no biases, PyTorch's default initialisation. Unlike the
+Layer norm after each block's halves, ReLU, sinusoidal positions, no biases, PyTorch's default initialization. Unlike the
 paper, the answer's closing EOS is neither predicted nor marked, and the vocabulary is the task's own.
 
 A causal network's residual stream at a position depends on the tokens up to there alone: EOS on nothing, a and ∘ on a, b and =
@@ -46,14 +46,14 @@ class Decoder(TableNetwork):
 
     @property
     @override
-    def matrices(self) -> tuple[str, ...]:
+    def hidden_weights(self) -> tuple[str, ...]:
         names = ("query", "key", "value", "output", "mlp_in", "mlp_out")
         return tuple(f"{name}{layer}" for layer in range(self.layers) for name in names)
 
     @override
-    def draw(self, symbols: int, generator: Generator) -> Parameters:
+    def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         d, bound = self.width, 1 / sqrt(self.width)
-        parameters = {"embed": normal(generator, symbols + 3, d, scale=1.0)}  # the last rows are EOS, ∘ and =
+        parameters = {"embed": normal(generator, num_symbols + 3, d, scale=1.0)}  # the last rows are EOS, ∘ and =
         for i in range(self.layers):
             for name in ("query", "key", "value", "output"):
                 parameters[f"{name}{i}"] = uniform(generator, d, d, bound=bound)
@@ -61,15 +61,15 @@ class Decoder(TableNetwork):
             parameters[f"mlp_out{i}"] = uniform(generator, 4 * d, d, bound=bound / 2)
             for half in ("attention", "mlp"):
                 parameters[f"{half}_norm{i}"], parameters[f"{half}_norm_bias{i}"] = torch.ones(d), torch.zeros(d)
-        parameters["unembed"] = uniform(generator, d, symbols, bound=bound)
+        parameters["unembed"] = uniform(generator, d, num_symbols, bound=bound)
         return parameters
 
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
         p = parameters
         embed, place = p["embed"], _positions(LENGTH, self.width, p["embed"].dtype, p["embed"].device)
-        symbols, (eos, operation, equals) = embed[:, :-3], embed[:, -3:, None].unbind(1)  # (S, q, d), (S, 1, d) each
-        streams = [x + place[i] for i, x in enumerate((eos, symbols, operation, symbols, equals))]
+        operands, (eos, operation, equals) = embed[:, :-3], embed[:, -3:, None].unbind(1)  # (S, q, d), (S, 1, d) each
+        streams = [x + place[i] for i, x in enumerate((eos, operands, operation, operands, equals))]
         depends: tuple[str, ...] = (NOTHING, FIRST, NOTHING, SECOND, NOTHING)
         for layer in range(self.layers):
             read = range(LENGTH) if layer < self.layers - 1 else range(LENGTH - 1, LENGTH)
@@ -118,7 +118,7 @@ class Decoder(TableNetwork):
         return _norm(x, p[f"mlp_norm{layer}"], p[f"mlp_norm_bias{layer}"])
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         p = parameters
         eos, operation, equals = (torch.full_like(inputs[:, 0], len(p["embed"]) - i) for i in (3, 2, 1))
         tokens = torch.stack([eos, inputs[:, 0], operation, inputs[:, 1], equals], dim=1)  # (n, 5)
@@ -140,11 +140,11 @@ class Decoder(TableNetwork):
         return (x @ p["unembed"])[:, -1], x[:, -1]
 
     @override
-    def flops(self, symbols: int, questions: int) -> int:
+    def flops(self, num_symbols: int, questions: int) -> int:
         d = self.width
-        rows = {NOTHING: 1, FIRST: symbols, SECOND: symbols, BOTH: questions}
+        rows = {NOTHING: 1, FIRST: num_symbols, SECOND: num_symbols, BOTH: questions}
         depends: tuple[str, ...] = (NOTHING, FIRST, NOTHING, SECOND, NOTHING)
-        total = questions * d * symbols
+        total = questions * d * num_symbols
         for layer in range(self.layers):
             read = range(LENGTH) if layer < self.layers - 1 else [LENGTH - 1]
             total += sum(rows[depends[j]] for j in range(LENGTH)) * 2 * d * d

@@ -1,7 +1,7 @@
 """Deep ReLU MLP on images, after Omnigrok (Liu et al. 2022, 2210.01117) and "Deep Grokking" (Fan et al. 2024, 2405.19454).
 
-PyTorch's default initialisation of nn.Linear, every weight and bias times α: with α > 1 the network memorises long before
-it generalises.
+PyTorch's default initialization of nn.Linear, every weight and bias times α: with α > 1 the network memorizes long before
+it generalizes.
 
 Shapes: S members, n images, k pixels, w the width, q classes.
 """
@@ -48,13 +48,13 @@ class DeepMLP(Network[Images]):
 
     @property
     @override
-    def matrices(self) -> tuple[str, ...]:
+    def hidden_weights(self) -> tuple[str, ...]:
         return tuple(f"weight{layer}" for layer in range(1, self.depth - 1))
 
     @override
-    def draw(self, symbols: int, generator: Generator) -> Parameters:
+    def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         parameters = {}
-        for layer, (fan_in, width) in enumerate(pairwise([self.inputs, *self.feature_dims, symbols])):
+        for layer, (fan_in, width) in enumerate(pairwise([self.inputs, *self.feature_dims, num_symbols])):
             bound = self.init_scale / sqrt(fan_in)
             # As nn.Linear's, (width, fan-in): that way its gradient needs no transposed copy of the pixels.
             parameters[f"weight{layer}"] = uniform(generator, fan_in, width, bound=bound).T
@@ -62,7 +62,7 @@ class DeepMLP(Network[Images]):
         return parameters
 
     @override
-    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype) -> Images:
+    def encode(self, inputs: Tensor, num_symbols: int, dtype: torch.dtype) -> Images:
         if not inputs.is_floating_point() or inputs.shape[-1] != self.inputs:
             kind = f"images of {inputs.shape[-1]} pixels" if inputs.is_floating_point() else "pairs of symbols"
             raise ValueError(f"this deep MLP reads images of {self.inputs} pixels, got {kind}")
@@ -106,7 +106,7 @@ class DeepMLP(Network[Images]):
         return loss
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         x, outputs = inputs, []
         for layer in range(self.depth):
             outputs.append(x @ parameters[f"weight{layer}"].mT + parameters[f"bias{layer}"])
@@ -114,7 +114,7 @@ class DeepMLP(Network[Images]):
         return outputs[-1], torch.cat(outputs[:-1], dim=-1)
 
     @override
-    def watch(self, parameters: Parameters) -> dict[str, Tensor]:
+    def metrics(self, parameters: Parameters) -> dict[str, Tensor]:
         """Every layer's norm, weights and biases together."""
         squares = [
             sum(parameters[f"{kind}{layer}"].flatten(1).square().sum(1) for kind in ("weight", "bias"))
@@ -123,5 +123,5 @@ class DeepMLP(Network[Images]):
         return {"weight_norm": torch.stack([torch.as_tensor(square).sqrt() for square in squares], dim=1)}
 
     @override
-    def flops(self, symbols: int, questions: int) -> int:
-        return 2 * questions * sum(a * b for a, b in pairwise([self.inputs, *self.feature_dims, symbols]))
+    def flops(self, num_symbols: int, questions: int) -> int:
+        return 2 * questions * sum(a * b for a, b in pairwise([self.inputs, *self.feature_dims, num_symbols]))

@@ -49,14 +49,14 @@ class MLP(TableNetwork):
 
     @property
     @override
-    def matrices(self) -> tuple[str, ...]:
+    def hidden_weights(self) -> tuple[str, ...]:
         return tuple(f"layer{layer}" for layer in range(1, len(self.hidden)))
 
     @override
-    def draw(self, symbols: int, generator: Generator) -> Parameters:
-        widths = [*self.hidden, symbols]
+    def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
+        widths = [*self.hidden, num_symbols]
         parameters = {
-            name: normal(generator, symbols, widths[0], scale=self.init_scale / sqrt(2)) for name in ("first", "second")
+            name: normal(generator, num_symbols, widths[0], scale=self.init_scale / sqrt(2)) for name in ("first", "second")
         }
         for layer, (fan_in, width) in enumerate(pairwise(widths), start=1):
             parameters[f"layer{layer}"] = normal(generator, fan_in, width, scale=self.init_scale / sqrt(fan_in))
@@ -82,7 +82,7 @@ class MLP(TableNetwork):
         return questions.sum(torch.cat([parameters["first"], parameters["second"]], dim=1).unsqueeze(1))
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         weights = torch.cat([parameters["first"], parameters["second"]])  # (2q, w)
         one_hot = torch.nn.functional.one_hot(inputs, len(weights) // 2).flatten(1)  # (n, 2q)
         features, x = [], one_hot.to(weights.dtype) @ weights
@@ -92,6 +92,6 @@ class MLP(TableNetwork):
         return x, torch.cat(features, dim=-1)
 
     @override
-    def flops(self, symbols: int, questions: int) -> int:
-        widths = [*self.hidden, symbols]
+    def flops(self, num_symbols: int, questions: int) -> int:
+        widths = [*self.hidden, num_symbols]
         return 2 * questions * sum(a * b for a, b in pairwise(widths))

@@ -22,14 +22,14 @@ class Network(Protocol[Encoded]):
         """The widths of the layers whose features it shows, the one that feeds the output last."""
 
     @property
-    def matrices(self) -> tuple[str, ...]:
+    def hidden_weights(self) -> tuple[str, ...]:
         """The parameters that are hidden layers' matrices, neither embedding nor output."""
         return ()
 
-    def draw(self, symbols: int, generator: Generator) -> Parameters:
+    def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         """One member's initial parameters, in float32 on the CPU, without the leading axis."""
 
-    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype) -> Encoded:
+    def encode(self, inputs: Tensor, num_symbols: int, dtype: torch.dtype) -> Encoded:
         """The questions `inputs` (S, n, L) as `forward` takes them. Raises ValueError for inputs of another kind."""
 
     def forward(self, parameters: Parameters, questions: Encoded) -> tuple[Tensor, Tensor]:
@@ -48,18 +48,18 @@ class Network(Protocol[Encoded]):
             into[name].copy_(one)
         return loss
 
-    def watch(self, parameters: Parameters) -> dict[str, Tensor]:
+    def metrics(self, parameters: Parameters) -> dict[str, Tensor]:
         """What is worth watching of the parameters beside the features: name → a number per layer, (S, layers)."""
         return {}
 
-    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         """The reference for `forward`: one seed, without the leading axis, as anyone would write it.
 
         Logits (n, q) and features (n, Σd) from `inputs` (n, L), every position of every question computed; with `last_only`
         the last layer's hidden units and the output at the last position alone.
         """
 
-    def flops(self, symbols: int, questions: int) -> int:
+    def flops(self, num_symbols: int, questions: int) -> int:
         """Multiply-adds times two in the products and weighted sums of `logits` over n questions, for one seed."""
 
 
@@ -67,10 +67,10 @@ class TableNetwork(Network[Questions], Protocol):
     """A network for pairs (a, b) of q symbols."""
 
     @override
-    def encode(self, inputs: Tensor, symbols: int, dtype: torch.dtype) -> Questions:
+    def encode(self, inputs: Tensor, num_symbols: int, dtype: torch.dtype) -> Questions:
         if inputs.is_floating_point():
             raise ValueError(f"{type(self).__name__} reads pairs of symbols, not images: choose a deep_mlp recipe")
-        return Questions(inputs, symbols)
+        return Questions(inputs, num_symbols)
 
 
 def normal(generator: Generator, *shape: int, scale: float) -> Tensor:

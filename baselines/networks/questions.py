@@ -22,7 +22,7 @@ class Rows(Protocol):
     def pick(self, index: Tensor) -> Self:
         """The rows at `index` (S, m) of each member."""
 
-    def select(self, select: Callable[[Tensor], Tensor]) -> Self:
+    def take_members(self, take: Callable[[Tensor], Tensor]) -> Self:
         """The same with `select` applied to every tensor, whose first axis is S."""
 
 
@@ -30,8 +30,8 @@ class Rows(Protocol):
 class Questions:
     """n questions for each of S seeds."""
 
-    symbols: Tensor  # (S, n, 2) int64
-    count: int  # q
+    operands: Tensor  # (S, n, 2) int64
+    num_symbols: int  # q
     _sums: dict[tuple[tuple[int, ...], int], "_Sums"] = field(default_factory=dict, compare=False, repr=False)
 
     def look_up(self, operand: int, per_symbol: Tensor) -> Tensor:
@@ -45,20 +45,20 @@ class Questions:
         """
         seeds, heads, _, features = table.shape
         if (operands, heads) not in self._sums:
-            chosen = self.symbols[
+            chosen = self.operands[
                 ..., operands[0] : operands[-1] + 1
             ]  # a list would be copied from the host, which no graph holds
-            self._sums[operands, heads] = _Sums.of(chosen, heads, self.count)
+            self._sums[operands, heads] = _Sums.of(chosen, heads, self.num_symbols)
         flat = None if weights is None else weights.reshape(-1, len(operands) * heads)
         return self._sums[operands, heads](table.reshape(-1, features), flat).view(seeds, -1, features)
 
     def pick(self, index: Tensor) -> "Questions":
         """The questions at `index` (S, m) of each seed."""
-        return Questions(self.symbols.gather(1, index.unsqueeze(-1).expand(-1, -1, 2)), self.count)
+        return Questions(self.operands.gather(1, index.unsqueeze(-1).expand(-1, -1, 2)), self.num_symbols)
 
-    def select(self, select: Callable[[Tensor], Tensor]) -> "Questions":
+    def take_members(self, take: Callable[[Tensor], Tensor]) -> "Questions":
         """The questions with `select` applied to every tensor, whose first axis is S."""
-        return Questions(select(self.symbols), self.count)
+        return Questions(take(self.operands), self.num_symbols)
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class _Sums:
     starts: Tensor  # (r,), where each row's begin
 
     @staticmethod
-    def of(symbols: Tensor, heads: int, count: int) -> "_Sums":
-        """Those of symbols (S, n, k), in tables (S, H, k·q, f)."""
-        seeds, _, operands = symbols.shape
-        everything = torch.arange(seeds * heads * operands * count, device=symbols.device)
-        first = everything[::count].view(seeds, 1, heads, operands).mT  # (S, 1, k, H), where each operand's rows begin
-        rows = (first + symbols.unsqueeze(-1)).reshape(-1, operands * heads)
+    def of(operands: Tensor, heads: int, num_symbols: int) -> "_Sums":
+        """Those of operands (S, n, k), in tables (S, H, k·q, f)."""
+        seeds, _, count = operands.shape
+        everything = torch.arange(seeds * heads * count * num_symbols, device=operands.device)
+        first = everything[::num_symbols].view(seeds, 1, heads, count).mT  # (S, 1, k, H), where each operand's rows begin
+        rows = (first + operands.unsqueeze(-1)).reshape(-1, count * heads)
         in_order, order = rows.flatten().sort(stable=True)
         starts = torch.searchsorted(in_order, everything)
         return _Sums(rows, order, order // rows.shape[1], starts)
@@ -117,9 +117,9 @@ class Images:
         """The images at `index` (S, m) of each member."""
         return Images(_rows_at(self.pixels, index))
 
-    def select(self, select: Callable[[Tensor], Tensor]) -> "Images":
+    def take_members(self, take: Callable[[Tensor], Tensor]) -> "Images":
         """The images of the members that `select` leaves."""
-        return Images(select(self.pixels))
+        return Images(take(self.pixels))
 
 
 def _rows_at(table: Tensor, index: Tensor) -> Tensor:

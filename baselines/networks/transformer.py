@@ -41,14 +41,14 @@ class Transformer(TableNetwork):
 
     @property
     @override
-    def matrices(self) -> tuple[str, ...]:
+    def hidden_weights(self) -> tuple[str, ...]:
         return ("query", "key", "value", "output", "mlp_in", "mlp_out")
 
     @override
-    def draw(self, symbols: int, generator: Generator) -> Parameters:
+    def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         d, m, scale = self.width, self.mlp_width, 1 / sqrt(self.width)
         return {
-            "embed": normal(generator, symbols + 1, d, scale=scale),  # the last row is "="
+            "embed": normal(generator, num_symbols + 1, d, scale=scale),  # the last row is "="
             "position": normal(generator, 3, d, scale=scale),
             "query": normal(generator, d, d, scale=scale),
             "key": normal(generator, d, d, scale=scale),
@@ -58,7 +58,7 @@ class Transformer(TableNetwork):
             "mlp_in_bias": torch.zeros(m),
             "mlp_out": normal(generator, m, d, scale=scale),
             "mlp_out_bias": torch.zeros(d),
-            "unembed": normal(generator, d, symbols, scale=1 / sqrt(symbols)),
+            "unembed": normal(generator, d, num_symbols, scale=1 / sqrt(num_symbols)),
         }
 
     @override
@@ -89,7 +89,7 @@ class Transformer(TableNetwork):
 
         With them what every question's stream has besides, (S, 1, d).
         """
-        q, end = questions.count, p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
+        q, end = questions.num_symbols, p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
         operands = [p["embed"][:, :-1] + p["position"][:, i : i + 1] for i in (0, 1)]
         x = torch.cat([*operands, end], dim=1)  # (S, 2q + 1, d), all that is ever attended to
         # There is one query, so the matrix of the keys is multiplied with it first: (S, d, H).
@@ -108,7 +108,7 @@ class Transformer(TableNetwork):
         return values @ output.view(-1, self.heads, self.width // self.heads, output.shape[-1])
 
     @override
-    def plain(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         p = parameters
         equals = torch.full_like(inputs[:, :1], len(p["embed"]) - 1)
         x = embedding(torch.cat([inputs, equals], dim=1), p["embed"]) + p["position"]  # (n, 3, d)
@@ -122,14 +122,14 @@ class Transformer(TableNetwork):
         x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"]
         return (x @ p["unembed"])[:, -1], x[:, -1]
 
-    def _folds(self, symbols: int) -> bool:
+    def _folds(self, num_symbols: int) -> bool:
         """Whether folding saves products; with very many symbols, wide logits make it cost some."""
         d, m = self.width, self.mlp_width
-        return m * symbols < d * (2 * m + symbols)
+        return m * num_symbols < d * (2 * m + num_symbols)
 
     @override
-    def flops(self, symbols: int, questions: int) -> int:
-        d, m, q, rows = self.width, self.mlp_width, symbols, 2 * symbols + 1
+    def flops(self, num_symbols: int, questions: int) -> int:
+        d, m, q, rows = self.width, self.mlp_width, num_symbols, 2 * num_symbols + 1
         attention = d * d + rows * d * (d + self.heads)
         if not self._folds(q):
             return 2 * (attention + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))

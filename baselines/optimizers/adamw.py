@@ -72,8 +72,8 @@ class AdamW:
         """Everything that changes, the parameters too, as the buffers themselves."""
         return {"values": self.values, "mean": self.mean, "square": self.square, "updates": self.updates}
 
-    def select(self, select: Callable[[Tensor], Tensor]) -> None:
+    def take_members(self, take: Callable[[Tensor], Tensor]) -> None:
         """Go on with the members that `select` leaves of a tensor's first axis."""
-        self.values, self.mean, self.square = select(self.values), select(self.mean), select(self.square)
-        self.settings, self.updates = select(self.settings), select(self.updates)
+        self.values, self.mean, self.square = take(self.values), take(self.mean), take(self.square)
+        self.settings, self.updates = take(self.settings), take(self.updates)
         self._group()

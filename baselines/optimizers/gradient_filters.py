@@ -1,4 +1,4 @@
-"""What may be done to a gradient before the optimiser takes it: Grokfast and the orthogonal gradient.
+"""What may be done to a gradient before the optimizer takes it: Grokfast and the orthogonal gradient.
 
 Shapes: S members, P numbers in a member's row, as in `cohort.Cohort`.
 """

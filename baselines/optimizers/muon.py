@@ -1,6 +1,6 @@
 """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for S members, as `torch.optim.Muon` has it.
 
-The hidden layers' matrices step along their orthogonalised momentum; everything else (embeddings, output, biases) is AdamW's.
+The hidden layers' matrices step along their orthogonalized momentum; everything else (embeddings, output, biases) is AdamW's.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class Muon:
     def __init__(
         self, values: Tensor, matrices: Sequence[tuple[slice, torch.Size]], settings: MuonSettings, rest: AdamW
     ) -> None:
-        self.values, self.matrices, self.settings, self.rest = values, matrices, settings, rest
+        self.values, self.hidden_weights, self.settings, self.rest = values, matrices, settings, rest
         self.momentum = torch.zeros_like(values[:, : values.shape[1] - rest.values.shape[1]])
 
     def step(self, gradients: Tensor) -> None:
@@ -55,7 +55,7 @@ class Muon:
         self.momentum.lerp_(gradients[:, :total], 1 - settings.momentum)
         update = torch.lerp(gradients[:, :total], self.momentum, settings.momentum)  # (S, total)
         values.mul_(1 - rate * settings.weight_decay)
-        for columns, (fan_in, fan_out) in self.matrices:  # torch's are transposed, its rows the outputs
+        for columns, (fan_in, fan_out) in self.hidden_weights:  # torch's are transposed, its rows the outputs
             direction = orthogonalized(update[:, columns].reshape(-1, fan_in, fan_out))
             values[:, columns].sub_(direction.flatten(1) * (rate * sqrt(max(1.0, fan_out / fan_in))))
 
@@ -63,10 +63,10 @@ class Muon:
         """Everything that changes, the parameters too, as the buffers themselves."""
         return {**self.rest.state(), "values": self.values, "momentum": self.momentum}
 
-    def select(self, select: Callable[[Tensor], Tensor]) -> None:
+    def take_members(self, take: Callable[[Tensor], Tensor]) -> None:
         """Go on with the members that `select` leaves of a tensor's first axis."""
-        self.values, self.momentum = select(self.values), select(self.momentum)
-        self.rest.select(select)
+        self.values, self.momentum = take(self.values), take(self.momentum)
+        self.rest.take_members(take)
         self.rest.values = self.values[:, self.momentum.shape[1] :]
 
 

@@ -13,7 +13,7 @@ from baselines.optimizers.gradient_filters import Filter
 from baselines.optimizers.muon import MuonSettings
 from baselines.training.memory import keep_freed_memory
 from baselines.training.method import PER_MEMBER, Method, Training
-from baselines.training.shards import Cohort
+from baselines.training.shards import Shard
 from baselines.training.threads import side_by_side
 from grokbench.agents.agent import Agent, Spec
 
@@ -29,7 +29,7 @@ class NetworkAgent(Agent):
         feature_dims: the layers that it shows.
         dtype: what it computes in.
         seeds_together: most seeds that it takes as one batch.
-        cohorts: the members of the batch, in order, by those that take their steps together.
+        shards: the members of the batch, in order, by those that take their steps together.
     """
 
     batched = True
@@ -68,63 +68,63 @@ class NetworkAgent(Agent):
         torch.backends.cuda.matmul.allow_tf32 = self.dtype == "tf32"
         self.inputs = torch.from_numpy(observation["inputs"]).to(spec.device)  # (S, N, L)
         self.targets = torch.from_numpy(observation["targets"]).to(spec.device)  # (S, N)
-        cells = int((observation["targets"][0] != spec.symbols).sum())
-        self._gather(_even(len(spec.seeds), self._cohorts(cells) if on_cpu else 1))
+        cells = int((observation["targets"][0] != spec.num_symbols).sum())
+        self._gather(_even(len(spec.seeds), self._shards(cells) if on_cpu else 1))
 
-    def _cohorts(self, cells: int) -> int:
-        """How many cohorts keep a CPU's threads equally busy, none of them more than its cache can hold."""
+    def _shards(self, cells: int) -> int:
+        """How many shards keep a CPU's threads equally busy, none of them more than its cache can hold."""
         members, threads = len(self.spec.seeds), torch.get_num_threads()
-        size = max(1, CPU_CELLS // self.method.training.batch(cells))
+        size = max(1, CPU_CELLS // self.method.training.minibatch_size(cells))
         return min(members, -(-members // (size * threads)) * threads) if members > size else 1
 
     def _gather(self, sizes: list[int]) -> None:
-        """Start anew with cohorts of these sizes."""
-        methods, symbols = self.methods or [self.method] * len(self.spec.seeds), self.spec.symbols
+        """Start anew with shards of these sizes."""
+        methods, symbols = self.methods or [self.method] * len(self.spec.seeds), self.spec.num_symbols
         edges = pairwise(accumulate(sizes, initial=0))
         rows = [slice(start, stop) for start, stop in edges]
-        self.cohorts = [Cohort(methods[r], symbols, self.inputs[r], self.targets[r], self.spec.seeds[r]) for r in rows]
+        self.shards = [Shard(methods[r], symbols, self.inputs[r], self.targets[r], self.spec.seeds[r]) for r in rows]
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
         for start in range(0, steps, INTERRUPTIBLE):
             block = min(INTERRUPTIBLE, steps - start)
-            losses = side_by_side(lambda cohort: cohort.learn(block), self.cohorts)  # noqa: B023
-        watched = [cohort.network.watch(cohort.parameters) for cohort in self.cohorts]
-        report = {name: torch.cat([one[name].detach() for one in watched]).cpu().numpy() for name in watched[0]}
+            losses = side_by_side(lambda shard: shard.learn(block), self.shards)  # noqa: B023
+        metrics = [shard.network.metrics(shard.parameters) for shard in self.shards]
+        report = {name: torch.cat([one[name].detach() for one in metrics]).cpu().numpy() for name in metrics[0]}
         return {"loss": torch.cat(losses).cpu().numpy(), **report}
 
     @override
     def act(self) -> dict[str, Tensor]:
-        answers, features = zip(*side_by_side(Cohort.show, self.cohorts), strict=True)
+        answers, features = zip(*side_by_side(Shard.show, self.shards), strict=True)
         return {"answers": torch.cat(answers), "features": torch.cat(features)}
 
     def keep(self, indices: list[int]) -> None:
         """Go on with these members of the batch alone."""
         staying, start = [], 0
-        for cohort in self.cohorts:
-            mine = [i - start for i in indices if start <= i < start + cohort.size]
-            start += cohort.size
+        for shard in self.shards:
+            mine = [i - start for i in indices if start <= i < start + shard.size]
+            start += shard.size
             if mine:
-                cohort.keep(mine)
-                staying.append(cohort)
-        self.cohorts = staying
+                shard.keep(mine)
+                staying.append(shard)
+        self.shards = staying
 
     def cost(self) -> dict[str, int]:
         """Per seed: parameters, and the FLOPs (backward counted as two forwards) and examples of one step."""
-        cohort = self.cohorts[0]
-        parameters = sum(parameter[0].numel() for parameter in cohort.parameters.values())
-        flops = 3 * self.method.network.flops(self.spec.symbols, cohort.batch)
-        return {"parameters": parameters, "flops_per_step": flops, "examples_per_step": cohort.batch}
+        shard = self.shards[0]
+        parameters = sum(parameter[0].numel() for parameter in shard.parameters.values())
+        flops = 3 * self.method.network.flops(self.spec.num_symbols, shard.minibatch_size)
+        return {"parameters": parameters, "flops_per_step": flops, "examples_per_step": shard.minibatch_size}
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"cohorts": [cohort.state_dict() for cohort in self.cohorts]}
+        return {"shards": [shard.state_dict() for shard in self.shards]}
 
     @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._gather([one["size"] for one in state["cohorts"]])
-        for cohort, one in zip(self.cohorts, state["cohorts"], strict=True):
-            cohort.load_state_dict(one)
+        self._gather([one["size"] for one in state["shards"]])
+        for shard, one in zip(self.shards, state["shards"], strict=True):
+            shard.load_state_dict(one)
 
 
 def _even(members: int, parts: int) -> list[int]:

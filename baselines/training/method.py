@@ -56,9 +56,9 @@ class Training:
             if not fits:
                 raise ValueError(f"{name} must be {expected}, got {getattr(self, name)!r}")
 
-    def batch(self, cells: int) -> int:
-        """Training cells per step, of `cells` in all."""
-        return cells if not self.batch_size else max(1, min(self.batch_size, cells // 2))
+    def minibatch_size(self, num_train: int) -> int:
+        """Training cells per step, of `num_train` in all."""
+        return num_train if not self.batch_size else max(1, min(self.batch_size, num_train // 2))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Method:
     muon: MuonSettings | None = None
 
     def __post_init__(self) -> None:
-        if self.muon and not self.network.matrices:
+        if self.muon and not self.network.hidden_weights:
             raise ValueError(f"Muon updates hidden layers' matrices, and {type(self.network).__name__} has none")
 
     @property

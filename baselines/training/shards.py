@@ -17,7 +17,7 @@ from baselines.training.method import DTYPES, Method, Training
 ALIGNMENT = 16  # numbers; where a parameter may start in its row
 
 
-class Cohort:
+class Shard:
     """S members that take their steps together, as one batched computation.
 
     On CUDA a step is captured once as a CUDA graph and replayed: all that it reads and writes stays where it is, and nothing in
@@ -25,7 +25,7 @@ class Cohort:
 
     Attributes:
         batch: training cells per step and member.
-        parameters: name → (S, …), views of the rows of the optimiser.
+        parameters: name → (S, …), views of the rows of the optimizer.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Cohort:
         seen_inputs = inputs.gather(1, seen.unsqueeze(-1).expand(-1, -1, inputs.shape[-1]))
         self.questions = network.encode(seen_inputs, symbols, dtype)
         self.answers = targets.gather(1, seen)  # (S, cells)
-        self.batch = training.batch(seen.shape[1])
+        self.minibatch_size = training.minibatch_size(seen.shape[1])
         self.generators = [Generator().manual_seed(seed) for seed in seeds]
         self.order = torch.empty(len(seeds), 0, dtype=torch.int64, device=self.device)  # (S, cells left in this pass)
-        drawn = [one.network.draw(symbols, generator) for one, generator in zip(methods, self.generators, strict=True)]
-        ordered = [*network.matrices, *(name for name in drawn[0] if name not in network.matrices)]
+        drawn = [one.network.init_params(symbols, generator) for one, generator in zip(methods, self.generators, strict=True)]
+        ordered = [*network.hidden_weights, *(name for name in drawn[0] if name not in network.hidden_weights)]
         self.shapes = {name: drawn[0][name].shape for name in ordered}
         values = torch.zeros(len(seeds), sum(map(_room, self.shapes.values())), dtype=dtype, device=self.device)
         for name, view in self._views(values).items():
@@ -56,12 +56,12 @@ class Cohort:
     def _optimizer(self, values: Tensor, trainings: Sequence[Training], muon: MuonSettings | None) -> AdamW | Muon:
         """AdamW for all of `values` (S, P), or for those that aren't Muon's."""
         columns = self._columns()
-        start = columns[self.network.matrices[-1]].stop if muon else 0
+        start = columns[self.network.hidden_weights[-1]].stop if muon else 0
         rates, decays = ([getattr(one, name) for one in trainings] for name in ("learning_rate", "weight_decay"))
         adamw = AdamW(values[:, start:], rates, decays, trainings[0].betas, trainings[0].warmup)
         if not muon:
             return adamw
-        return Muon(values, [(columns[name], self.shapes[name]) for name in self.network.matrices], muon, adamw)
+        return Muon(values, [(columns[name], self.shapes[name]) for name in self.network.hidden_weights], muon, adamw)
 
     @property
     def size(self) -> int:
@@ -78,19 +78,19 @@ class Cohort:
         return {name: rows[:, c].view(len(rows), *self.shapes[name]) for name, c in self._columns().items()}
 
     def _settle(self) -> None:
-        """Make what a step reads and writes besides the optimiser's state, and on CUDA capture the step."""
+        """Make what a step reads and writes besides the optimizer's state, and on CUDA capture the step."""
         self.gradients = torch.zeros_like(self.optimizer.values)
         self._gradient_views = self._views(self.gradients)
         self.parameters = {name: view.requires_grad_() for name, view in self._views(self.optimizer.values).items()}
         self.loss = torch.zeros(self.size, dtype=self.gradients.dtype, device=self.device)
-        self.index = torch.zeros(self.size, self.batch, dtype=torch.int64, device=self.device)
+        self.index = torch.zeros(self.size, self.minibatch_size, dtype=torch.int64, device=self.device)
         changes = [*self.optimizer.state().values(), *self.memory.values(), self.gradients, self.loss]
         self._take_step = captured(self._step, changes) if self.device.type == "cuda" else self._step
 
     def learn(self, steps: int) -> Tensor:
         """Take so many steps; the last one's loss for every member, (S,)."""
         for _ in range(steps):
-            if self.batch < self.answers.shape[1]:
+            if self.minibatch_size < self.answers.shape[1]:
                 self.index.copy_(self._next_batch())
             self._take_step()
         return self.loss
@@ -98,7 +98,7 @@ class Cohort:
     def _step(self) -> None:
         """One forward and backward pass and one update."""
         questions, answers = self.questions, self.answers
-        if self.batch < answers.shape[1]:
+        if self.minibatch_size < answers.shape[1]:
             questions, answers = questions.pick(self.index), answers.gather(1, self.index)
         loss = self.network.gradients(self.parameters, questions, answers, self.loss_of, self._gradient_views)
         if self.filter:
@@ -109,10 +109,10 @@ class Cohort:
 
     def _next_batch(self) -> Tensor:
         """The next part of the shuffled cells, (S, batch); what is left when too few remain for a batch is dropped."""
-        if self.order.shape[1] < self.batch:
+        if self.order.shape[1] < self.minibatch_size:
             orders = [torch.randperm(self.answers.shape[1], generator=generator) for generator in self.generators]
             self.order = torch.stack(orders).to(self.device)
-        index, self.order = self.order[:, : self.batch], self.order[:, self.batch :]
+        index, self.order = self.order[:, : self.minibatch_size], self.order[:, self.minibatch_size :]
         return index
 
     @torch.no_grad()
@@ -127,14 +127,14 @@ class Cohort:
             return
         index = torch.tensor(indices, device=self.device)
 
-        def select(tensor: Tensor) -> Tensor:
+        def take(tensor: Tensor) -> Tensor:
             return tensor.index_select(0, index)
 
         self.generators = [self.generators[i] for i in indices]
-        self.table, self.questions = self.table.select(select), self.questions.select(select)
-        self.answers, self.order = select(self.answers), select(self.order)
-        self.optimizer.select(select)
-        self.memory = {name: select(tensor) if tensor.ndim else tensor for name, tensor in self.memory.items()}
+        self.table, self.questions = self.table.take_members(take), self.questions.take_members(take)
+        self.answers, self.order = take(self.answers), take(self.order)
+        self.optimizer.take_members(take)
+        self.memory = {name: take(tensor) if tensor.ndim else tensor for name, tensor in self.memory.items()}
         self._settle()
 
     def state_dict(self) -> dict[str, Any]:

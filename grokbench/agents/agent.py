@@ -13,16 +13,16 @@ class Spec:
     """What an agent is told about its run beside the observation; neither the task's name nor the instance's seed.
 
     Attributes:
-        symbols: the number q of symbols; a target of q is blank.
-        rows: the number N of questions.
-        budget: the steps within which to generalise.
+        num_symbols: the number q of symbols; a target of q is blank.
+        num_questions: the number N of questions.
+        budget: the steps within which to generalize.
         feature_dims: the layer widths that the exam expects, side by side in `features`.
         device: where to compute, `cpu` or `cuda`.
         seeds: the agent's own random seeds, one for each member of the batch.
     """
 
-    symbols: int
-    rows: int
+    num_symbols: int
+    num_questions: int
     budget: int
     feature_dims: tuple[int, ...]
     device: str
@@ -45,7 +45,7 @@ class Agent(Protocol):
     """
 
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
-        """Start anew on this table: `inputs` (N, 2), `targets` (N,) with q for blank, `updates`."""
+        """Start anew on this table: `inputs` (N, 2), `targets` (N,) with q for blank, `steps_to_next_exam`."""
 
     def learn(self, steps: int) -> dict[str, Any]:
         """Take exactly that many steps; may report the training `loss`, and by any name numbers to watch, one per layer."""

@@ -50,7 +50,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 def _take_arrays(node: Any, path: str, found: dict[str, NDArray[Any]]) -> Any:
     if isinstance(node, dict):
         taken = {key: _take_arrays(value, f"{path}/{key}", found) for key, value in node.items()}
-        # JSON's keys are text; an optimiser's, say, are numbers.
+        # JSON's keys are text; an optimizer's, say, are numbers.
         return taken if all(isinstance(key, str) for key in taken) else {_ITEMS: [list(item) for item in taken.items()]}
     if isinstance(node, list | tuple):
         return [_take_arrays(value, f"{path}/{i}", found) for i, value in enumerate(node)]

@@ -37,21 +37,21 @@ class Curves:
     @cached_property
     def train(self) -> Array:
         """(T,) train accuracy."""
-        return np.array([exam.seen for exam in self.exams]) / self.record.parsed_task().seen_cells
+        return np.array([exam.train for exam in self.exams]) / self.record.parsed_task().num_train
 
     @cached_property
     def held_out(self) -> Array:
         """(T,) held-out accuracy."""
-        return np.array([exam.held_out for exam in self.exams]) / self.record.parsed_task().held_out_cells
+        return np.array([exam.held_out for exam in self.exams]) / self.record.parsed_task().num_held_out
 
     def rank(self, measure: str = "effective_rank") -> Array:
         """(T, L) a rank of every layer, 0 where it diverged at once."""
         layers = len(self.record.agent.feature_dims or [0])
         return np.array([exam.ranks[measure] if exam.ranks else [0.0] * layers for exam in self.exams])
 
-    def watched(self, name: str) -> tuple[Array, Array]:
-        """What was watched under this name: the steps (t,) at which it was, and a number per layer (t, layers)."""
-        found = [(exam.step, exam.watched[name]) for exam in self.exams if exam.watched and name in exam.watched]
+    def metrics(self, name: str) -> tuple[Array, Array]:
+        """The metric of this name: the steps (t,) at which it was, and a number per layer (t, layers)."""
+        found = [(exam.step, exam.metrics[name]) for exam in self.exams if exam.metrics and name in exam.metrics]
         return np.array([step for step, _ in found], dtype=float), np.array([numbers for _, numbers in found], dtype=float)
 
     @property
@@ -66,12 +66,12 @@ class Curves:
 
     @cached_property
     def delay(self) -> Delay | None:
-        """How late it generalised, None if not late."""
+        """How late it generalized, None if not late."""
         return delayed_generalization(self.steps, self.train, self.held_out)
 
     @property
     def at_once(self) -> bool:
-        """Whether it generalises, to `GENERALIZED` at least, and not long after it has memorised."""
+        """Whether it generalizes, to `GENERALIZED` at least, and not long after it has memorized."""
         return self.delay is None and self.final >= GENERALIZED
 
     @cached_property
@@ -86,7 +86,7 @@ class Curves:
 
     @cached_property
     def half(self) -> float | None:
-        """The step at which held-out accuracy is halfway from where it is at memorisation to its best."""
+        """The step at which held-out accuracy is halfway from where it is at memorization to its best."""
         if self.memorized is None:
             return None
         best = np.maximum.accumulate(self.held_out)
@@ -123,7 +123,7 @@ class Curves:
         return float(self.steps[np.argmax(reached)]) / self.half
 
     def rank_around(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
-        """A layer's rank at memorisation (or first) and at the end."""
+        """A layer's rank at memorization (or first) and at the end."""
         rank = self.rank(measure)[:, layer]
         start = rank[self.steps == self.memorized] if self.memorized else rank[:1]
         return float(start[0]), float(rank[-1])

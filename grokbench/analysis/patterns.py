@@ -3,7 +3,7 @@
 A pattern has learned the share p(t) = maximum / (1 + exp(−speed · (t − onset))) of the examples, each pattern independently.
 An example is right in training if any pattern has it. On a held-out one the model follows the preferred pattern if that has it,
 else any of those that have it, each as likely, and is right with the probability `generalization` of the one it follows; with
-none it is wrong: the model leaves chance out, and a fit finds chance in the generalization of what memorises.
+none it is wrong: the model leaves chance out, and a fit finds chance in the generalization of what memorizes.
 
 In a fit t is ln(step), in which a logistic is the power law 1 / (1 + (e^onset / step)^speed): real runs slow down as they go.
 """
@@ -97,7 +97,7 @@ def _generalization(having: Sequence[Pattern]) -> float:
 def fit(steps: Curve, train: Curve, test: Curve, count: int = 2) -> Fit:
     """The `count` patterns that explain accuracies (T,) at `steps` (T,) best by least squares, every exam weighing the same.
 
-    The last pattern is preferred and its maximum 1, for nothing tells that from its generalization once the rest has memorised.
+    The last pattern is preferred and its maximum 1, for nothing tells that from its generalization once the rest has memorized.
     Deterministic, from many starts.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Stages of generalisation, with numbers: what "Deep Grokking" (Fan, Pascanu, Jaggi 2024, arXiv 2405.19454) shows in plots.
+"""Stages of generalization, with numbers: what "Deep Grokking" (Fan, Pascanu, Jaggi 2024, arXiv 2405.19454) shows in plots.
 
 Curves are interpolated onto a uniform grid in log10(steps) between two median filters, which keep a monotone curve as it is.
 Accuracy is then the best so far: what recovers from a dip surges only as far as it passes the old best.
@@ -28,7 +28,7 @@ PLATEAU_DECADES = 0.3  # the steps double: longer than a loss spike and its reco
 PLATEAU_PACE = 0.25  # of the slower surge's pace
 PLATEAU_DEFICIT = 0.5  # of a minimal rise: noise doesn't hold a curve back as much
 EDGE = 0.1  # a stretch lasts from 10 % to 90 % of its change, as rise times do
-DELAY = 2.0  # times the steps to memorise: what comes sooner came with it
+DELAY = 2.0  # times the steps to memorize: what comes sooner came with it
 TURN_OF_RANGE = 0.1  # a rank has turned when it comes back by as much of its range …
 TURN_OF_MAXIMUM = 0.05  # … and of its maximum: a rank that stays has a range too
 
@@ -58,12 +58,12 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Delay:
-    """Generalisation that came after memorisation.
+    """Generalization that came after memorization.
 
     Attributes:
         memorized: the first step with train accuracy at the protocol's threshold, 99 %.
         generalized: the step with held-out accuracy halfway from `before` to `after`.
-        before, after: held-out accuracy, best so far, at memorisation and at the end.
+        before, after: held-out accuracy, best so far, at memorization and at the end.
     """
 
     memorized: float
@@ -73,7 +73,7 @@ class Delay:
 
     @property
     def ratio(self) -> float:
-        """How many times the steps to memorise it took to generalise."""
+        """How many times the steps to memorize it took to generalize."""
         return self.generalized / self.memorized
 
 
@@ -100,9 +100,9 @@ def multi_stage(steps: Curve, accuracy: Curve, rise: float = MINIMAL_RISE) -> bo
 
 
 def delayed_generalization(steps: Curve, train: Curve, held_out: Curve, delay: float = DELAY) -> Delay | None:
-    """How late the network generalises, None if not late: what held-out accuracy gains after memorisation, and when.
+    """How late the network generalizes, None if not late: what held-out accuracy gains after memorization, and when.
 
-    `train` and `held_out` are accuracies (T,) at `steps` (T,). Late is: a surge starts after memorisation, or the one that it
+    `train` and `held_out` are accuracies (T,) at `steps` (T,). Late is: a surge starts after memorization, or the one that it
     falls into has most of the rise still to come, and half of what is gained then comes at `delay` times the steps or later.
     What gains less is learning that tapers off.
 

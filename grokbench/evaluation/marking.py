@@ -36,7 +36,7 @@ class Examiner:
         self.outcomes = [Outcome() for _ in self.instances]
         self._keys = lru_cache(maxsize=4)(self._make_keys)
 
-    def updates(self, member: int) -> int:
+    def steps_to_next_exam(self, member: int) -> int:
         """The number of steps that `member` takes before its next exam; 0 once its run has ended."""
         outcome = self.outcomes[member]
         if outcome.end:
@@ -49,7 +49,7 @@ class Examiner:
         return {
             "inputs": instance.shown_inputs.copy(),
             "targets": instance.targets.copy(),
-            "updates": np.int64(self.updates(member)),
+            "steps_to_next_exam": np.int64(self.steps_to_next_exam(member)),
         }
 
     def observations(self, members: Sequence[int]) -> Observation:
@@ -62,9 +62,9 @@ class Examiner:
         action: Action,
         members: Sequence[int],
         losses: Sequence[float | None] | None = None,
-        watched: Sequence[Ranks] | None = None,
+        metrics: Sequence[Ranks] | None = None,
     ) -> list[Exam]:
-        """Mark one exam for each of `members` and move their outcomes on; each keeps its loss and what else was watched.
+        """Mark one exam for each of `members` and move their outcomes on; each keeps its loss and metrics.
 
         `action["answers"]` has shape (len(members), N), `action["features"]` (len(members), N, Σd).
 
@@ -77,9 +77,9 @@ class Examiner:
         losses = losses if losses is not None else [None] * len(members)
         exams = []
         for i, member in enumerate(members):
-            step = self.outcomes[member].step + self.updates(member)
+            step = self.outcomes[member].step + self.steps_to_next_exam(member)
             exam = Exam(
-                step, int(seen[i]), int(held_out[i]), ranks[i], _finite(losses[i]), watched[i] or None if watched else None
+                step, int(seen[i]), int(held_out[i]), ranks[i], _finite(losses[i]), metrics[i] or None if metrics else None
             )
             self.outcomes[member] = self.protocol.advance(self.outcomes[member], exam, self.task)
             exams.append(exam)
@@ -90,7 +90,7 @@ class Examiner:
             found = f"the keys {sorted(map(str, action))}" if isinstance(action, dict) else f"a {type(action).__name__}"
             raise ValueError(f"an action is a dict with the keys 'answers' and 'features', got {found}")
         answers, features = (_as_array(action[name], name) for name in ("answers", "features"))
-        n, q, width = self.task.cells, self.task.symbols, sum(self.feature_dims)
+        n, q, width = self.task.num_questions, self.task.num_symbols, sum(self.feature_dims)
         _check_shape("answers", answers, (members, n))
         _check_shape("features", features, (members, n, width))
         if not _is_dtype(answers, "integral"):
@@ -116,7 +116,7 @@ class Examiner:
     def _make_keys(self, members: tuple[int, ...], device: Any, xp: Any) -> tuple[Any, Any]:
         instances = [self.instances[member] for member in members]
         key = np.stack([instance.shown_answers for instance in instances])
-        seen = np.stack([instance.seen for instance in instances])
+        seen = np.stack([instance.train for instance in instances])
         return xp.asarray(key, device=device), xp.asarray(seen, device=device)
 
     def _ranks(self, features: Any) -> list[dict[str, list[float]] | None]:
@@ -128,7 +128,7 @@ class Examiner:
         finite = np.all([to_numpy(xp.all(xp.isfinite(layer), axis=(-2, -1))) for layer in layers], axis=0)
         if not finite.all():
             layers = [xp.where(xp.asarray(finite)[:, None, None], layer, xp.zeros_like(layer)) for layer in layers]
-        ranks = [{name: to_numpy(rank) for name, rank in all_ranks(layer, self.task.cells).items()} for layer in layers]
+        ranks = [{name: to_numpy(rank) for name, rank in all_ranks(layer, self.task.num_questions).items()} for layer in layers]
         return [
             {name: [float(layer[name][i]) for layer in ranks] for name in ranks[0]} if finite[i] else None
             for i in range(len(finite))

@@ -12,7 +12,7 @@ SMALLEST_FRAME = 194  # pixels; smaller tables are drawn with larger cells
 
 
 # Right and wrong on seen cells, right and wrong on held-out cells, no such question.
-COLOURS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39], [230, 230, 230]], dtype=np.uint8)
+COLORS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39], [230, 230, 230]], dtype=np.uint8)
 
 
 class Frame:
@@ -31,7 +31,7 @@ class Frame:
             self.exam,
             "diverged" if self.exam.ranks is None else f"{self.exam.ranks['effective_rank'][-1]:.1f}",
         )
-        train, held_out = exam.seen / task.seen_cells, exam.held_out / task.held_out_cells
+        train, held_out = exam.train / task.num_train, exam.held_out / task.num_held_out
         return (
             f"{task.id} seed {instance.seed}  step {exam.step}  "
             f"train {train:.1%}  held out {held_out:.1%}  effective rank {rank}"
@@ -40,8 +40,8 @@ class Frame:
     def picture(self, instance: Instance) -> NDArray[np.uint8]:
         """The table in its true order as pixels, (height, width, 3)."""
         side = int(instance.places.max()) + 1
-        right = np.zeros(instance.task.cells, bool) if self.answers is None else self.answers == instance.shown_answers
-        kinds = np.full((side, side), len(COLOURS) - 1)
-        kinds[tuple(instance.places.T)] = 2 * ~instance.seen + ~right
+        right = np.zeros(instance.task.num_questions, bool) if self.answers is None else self.answers == instance.shown_answers
+        kinds = np.full((side, side), len(COLORS) - 1)
+        kinds[tuple(instance.places.T)] = 2 * ~instance.train + ~right
         scale = -(-SMALLEST_FRAME // side)
-        return np.kron(COLOURS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))
+        return np.kron(COLORS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))

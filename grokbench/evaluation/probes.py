@@ -1,6 +1,6 @@
 """Linear probes: how much of the answer a linear head can read off a layer's features. As "Deep Grokking" has them.
 
-Fan et al. 2024 (arXiv 2405.19454) and their code: a head with PyTorch's default initialisation, cross-entropy + 10⁻³‖W‖, Adam
+Fan et al. 2024 (arXiv 2405.19454) and their code: a head with PyTorch's default initialization, cross-entropy + 10⁻³‖W‖, Adam
 with step size 10⁻³, 30 epochs in batches of 512, on 80 % of the training cells; the epoch best on the other 20 % sits the exam.
 That is few steps: what a head can't reach in them counts as not there.
 
@@ -44,9 +44,9 @@ def probe(features: Any, dims: Sequence[int], instances: Sequence[Instance]) -> 
     edges = list(pairwise(accumulate(dims, initial=0)))
     answers, seen = (
         torch.from_numpy(np.stack([getattr(one, name) for one in instances])).to(shown.device)
-        for name in ("shown_answers", "seen")
+        for name in ("shown_answers", "train")
     )
-    per_layer = [_accuracy(shown[..., a:b], answers, seen, instances[0].task.symbols) for a, b in edges]
+    per_layer = [_accuracy(shown[..., a:b], answers, seen, instances[0].task.num_symbols) for a, b in edges]
     return np.stack([accuracy.cpu().numpy() for accuracy in per_layer], axis=1)
 
 

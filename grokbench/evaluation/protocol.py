@@ -23,19 +23,19 @@ class Exam:
 
     Attributes:
         step: steps taken before it, counted from 1.
-        seen: right answers on the seen cells.
-        held_out: right answers on the held-out cells.
+        train: right answers on the training questions.
+        held_out: right answers on the held-out questions.
         ranks: per measure, one number per layer, the last layer last; None where the features weren't finite: divergence.
         loss: the training loss that the agent reported, if any.
-        watched: what else the agent reported or probes found, a number per layer for each; it counts for nothing.
+        metrics: what else the agent reported or probes found, a number per layer for each; it counts for nothing.
     """
 
     step: int
-    seen: int
+    train: int
     held_out: int
     ranks: Ranks | None
     loss: float | None = None
-    watched: Ranks | None = None
+    metrics: Ranks | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def censored(self) -> bool:
-        """Whether the run ended without generalising within its budget."""
+        """Whether the run ended without generalizing within its budget."""
         return self.end in ("censored", "diverged")
 
 
@@ -74,7 +74,7 @@ class Protocol:
 
     Attributes:
         first_exam, smallest_gap, gap_growth: the exam grid; a gap is max(smallest_gap, ⌈gap_growth · step⌉) steps.
-        memorized: the train accuracy that counts as memorised.
+        memorized: the train accuracy that counts as memorized.
         confirmation, confirming_exams: T is confirmed at the first exam at or after confirmation · T, the exam at T
             being the first of at least that many.
         official_seeds: the seeds of every entry, all of them.
@@ -115,8 +115,8 @@ class Protocol:
         due = self.next_exam(outcome.step, task.budget)
         if exam.step != due:
             raise ValueError(f"the exam after step {outcome.step} belongs at step {due}, got one at {exam.step}")
-        if not (0 <= exam.seen <= task.seen_cells and 0 <= exam.held_out <= task.held_out_cells):
-            raise ValueError(f"step {exam.step}: {exam.seen} and {exam.held_out} right answers don't fit {task.id}")
+        if not (0 <= exam.train <= task.num_train and 0 <= exam.held_out <= task.num_held_out):
+            raise ValueError(f"step {exam.step}: {exam.train} and {exam.held_out} right answers don't fit {task.id}")
         if exam.ranks is None:
             return replace(outcome, step=exam.step, candidate=None, standing=0, end="diverged", final_rank=None)
         return self._end(self._read(outcome, exam, task), task)
@@ -126,8 +126,8 @@ class Protocol:
         return reduce(lambda outcome, exam: self.advance(outcome, exam, task), exams, Outcome())
 
     def _read(self, outcome: Outcome, exam: Exam, task: Task) -> Outcome:
-        memorized = exam.seen / task.seen_cells >= self.memorized
-        passed = exam.held_out / task.held_out_cells >= task.threshold
+        memorized = exam.train / task.num_train >= self.memorized
+        passed = exam.held_out / task.num_held_out >= task.threshold
         standing = outcome.standing + 1 if passed else 0
         assert exam.ranks is not None
         return replace(

@@ -1,9 +1,9 @@
 """Measures of the rank of features, for numpy arrays and torch tensors on any device, (…, n, d) → (…).
 
 Every measure takes either the features X, shape (…, n, d), or `covariance=`, their covariance C, shape (…, d, d), which
-`covariance(X)` makes where X lives, in float64. Features are centred over n; `center=False` takes a matrix as it is.
+`covariance(X)` makes where X lives, in float64. Features are centered over n; `center=False` takes a matrix as it is.
 
-With λ the eigenvalues of C, the singular values of the centred features are σ = √((n−1)·λ). Effective rank and srank use
+With λ the eigenvalues of C, the singular values of the centered features are σ = √((n−1)·λ). Effective rank and srank use
 σ, never λ. A matrix of zeros has rank 0.
 """
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from grokbench.results.tables import group
 from grokbench.runs.records import RunRecord
 
-COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#444444")
+COLORS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#444444")
 
 MOST_COLUMNS = 4
 
@@ -26,15 +26,15 @@ def draw_curves(records: Sequence[RunRecord], out: Path, endings: Sequence[str] 
         raise ValueError("no runs to draw: make some with `grokbench run`")
     tasks = list(dict.fromkeys(one.task.id for one in groups))
     agents = list(dict.fromkeys(one.agent for one in groups))
-    colours = {agent: COLOURS[i % len(COLOURS)] for i, agent in enumerate(agents)}
+    colors = {agent: COLORS[i % len(COLORS)] for i, agent in enumerate(agents)}
     figure, panels = _panels(len(tasks))
     for i, (task, (accuracy, rank)) in enumerate(zip(tasks, panels, strict=True)):
         for one in groups:
             if one.task.id == task:
                 for record in (*one.complete, *one.incomplete):
-                    _draw_run(accuracy, rank, record, colours[one.agent])
+                    _draw_run(accuracy, rank, record, colors[one.agent])
         _label(accuracy, rank, task, first=i % MOST_COLUMNS == 0)
-    _legend(figure, colours)
+    _legend(figure, colors)
     paths = [out.with_name(f"{out.name}.{ending}") for ending in endings]
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in paths:
@@ -57,12 +57,12 @@ def _panels(tasks: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     return figure, panels
 
 
-def _draw_run(accuracy: Axes, rank: Axes, record: RunRecord, colour: str) -> None:
+def _draw_run(accuracy: Axes, rank: Axes, record: RunRecord, color: str) -> None:
     task = record.parsed_task()
     steps = [exam.step for exam in record.exams]
-    style: dict[str, Any] = {"color": colour, "linewidth": 1.0, "alpha": 0.8}
-    accuracy.plot(steps, [exam.seen / task.seen_cells for exam in record.exams], linestyle=(0, (1, 1)), **style)
-    accuracy.plot(steps, [exam.held_out / task.held_out_cells for exam in record.exams], **style)
+    style: dict[str, Any] = {"color": color, "linewidth": 1.0, "alpha": 0.8}
+    accuracy.plot(steps, [exam.train / task.num_train for exam in record.exams], linestyle=(0, (1, 1)), **style)
+    accuracy.plot(steps, [exam.held_out / task.num_held_out for exam in record.exams], **style)
     ranked = [(exam.step, exam.ranks["effective_rank"][-1]) for exam in record.exams if exam.ranks]
     if ranked:
         rank.plot(*zip(*ranked, strict=True), **style)
@@ -87,10 +87,10 @@ def tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(figure: Figure, colours: dict[str, str]) -> None:
+def _legend(figure: Figure, colors: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour, label=agent) for agent, colour in colours.items()]
+    handles = [Line2D([], [], color=color, label=agent) for agent, color in colors.items()]
     handles += [
         Line2D([], [], color="#444444", linestyle=(0, (1, 1)), label="train"),
         Line2D([], [], color="#444444", label="held out"),

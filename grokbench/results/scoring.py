@@ -50,7 +50,7 @@ def median_time(times: Sequence[int | None]) -> float | None:
 def chance_limit(task: Task, exams: int) -> int:
     """The most held-out answers that guessing gets right at every one of `exams` exams, but for a chance of 10⁻⁴."""
     quantile = PROTOCOL.chance_quantile / max(exams, 1)
-    return int(stats.binom.isf(quantile, task.held_out_cells, 1 / task.symbols))
+    return int(stats.binom.isf(quantile, task.num_held_out, 1 / task.num_symbols))
 
 
 def beats_chance(task: Task, exams: Sequence[Exam]) -> bool:

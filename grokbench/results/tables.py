@@ -69,7 +69,7 @@ def group(records: Iterable[RunRecord]) -> list[Group]:
 
 
 def task_table(records: Iterable[RunRecord], style: str = "simple") -> str:
-    """One row per task and agent; medians over runs, a final rank over generalised ones alone."""
+    """One row per task and agent; medians over runs, a final rank over generalized ones alone."""
     rows = [_task_row(one) for one in group(records)]
     return tabulate(rows, TASK_COLUMNS, tablefmt=style, disable_numparse=True, colalign=_align(TASK_COLUMNS, 3, 8))
 
@@ -127,7 +127,7 @@ def _task_row(one: Group) -> list[str]:
 
 
 def _control_cells(one: Group) -> list[str]:
-    """What a control shows: when it was memorised, and whether it stayed at chance."""
+    """What a control shows: when it was memorized, and whether it stayed at chance."""
     memorized = scoring.median_time([record.outcome.steps_to_memorize for record in one.complete])
     lucky = any(scoring.beats_chance(one.task, [exam.exam() for exam in record.exams]) for record in one.complete)
     return [_steps(memorized, one.task.budget), "ABOVE CHANCE" if lucky else "at chance", "", ""]

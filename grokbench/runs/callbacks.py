@@ -1,19 +1,43 @@
-"""Who is told what happens to runs."""
+"""Callbacks: who is told what happens to runs. Progress displays and loggers are callbacks."""
 
-from typing import Protocol
+from collections.abc import Sequence
+
+from typing_extensions import override
 
 from grokbench.evaluation.protocol import Exam, Outcome
-from grokbench.runs.plan import Cell
+from grokbench.runs.plan import Run
 
 
-class Watcher(Protocol):
-    """Is told what happens to every run."""
+class Callback:
+    """Base class; each method does nothing until it is overridden."""
 
-    def sat(self, cell: Cell, seed: int, exam: Exam, outcome: Outcome) -> None:
-        """An exam was sat."""
+    def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
+        """The run took an exam; `outcome` is what its exams say so far."""
 
-    def ended(self, cell: Cell, seed: int, how: str) -> None:
-        """A run left: generalised, censored, diverged, failed, stopped, or held by another process."""
+    def on_end(self, run: Run, reason: str) -> None:
+        """The run left its cohort: generalized, censored, diverged, failed, stopped, or held by another process."""
 
-    def noted(self, message: str) -> None:
-        """Something happened that a person should know."""
+    def on_message(self, message: str) -> None:
+        """Something happened that a person should know, such as a damaged checkpoint that was moved aside."""
+
+
+class Callbacks(Callback):
+    """Several callbacks as one, told in their order."""
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks = tuple(callbacks)
+
+    @override
+    def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
+        for callback in self.callbacks:
+            callback.on_exam(run, exam, outcome)
+
+    @override
+    def on_end(self, run: Run, reason: str) -> None:
+        for callback in self.callbacks:
+            callback.on_end(run, reason)
+
+    @override
+    def on_message(self, message: str) -> None:
+        for callback in self.callbacks:
+            callback.on_message(message)

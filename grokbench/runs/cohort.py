@@ -13,14 +13,15 @@ import numpy as np
 from grokbench.agents.agent import Agent, Spec
 from grokbench.agents.recipes import Recipe
 from grokbench.agents.trees import batch_of_one, to_numpy
+from grokbench.errors import StoreError
 from grokbench.evaluation.marking import Examiner
 from grokbench.evaluation.probes import is_probed, probe
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Ranks
-from grokbench.runs.callbacks import Watcher
+from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Job
-from grokbench.runs.provenance import code_hash, where_now
+from grokbench.runs.provenance import code_hash, current_provenance
 from grokbench.runs.records import Cost, make_record
-from grokbench.runs.store import Store, StoreError, read_checkpoint
+from grokbench.runs.store import Store, read_checkpoint
 from grokbench.tasks import make_instance
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
@@ -39,11 +40,11 @@ class Settings:
 class Batch:
     """Several runs on one task that go through their exams together, until each has ended."""
 
-    def __init__(self, job: Job, store: Store, watcher: Watcher, settings: Settings) -> None:
+    def __init__(self, job: Job, store: Store, watcher: Callback, settings: Settings) -> None:
         self.job, self.store, self.watcher, self.settings = job, store, watcher, settings
         self.device = settings.device
         self.runs = job.runs
-        self.task, self.salt = job.runs[0].cell.task, job.runs[0].cell.salt
+        self.task, self.salt = job.runs[0].experiment.task, job.runs[0].experiment.salt
         self.batch = [run.seed for run in self.runs]
         self.instances = [make_instance(self.task, run.seed, self.salt) for run in self.runs]
         self.live = list(range(len(self.runs)))  # indices into runs
@@ -53,7 +54,7 @@ class Batch:
         self.step = 0
         self.per_step: dict[str, int] = {}
         self.feature_dims: tuple[int, ...] = ()
-        self.where = where_now(self.device, None)
+        self.provenance = current_provenance(self.device, None)
 
     def run(self) -> bool:
         """Make the runs; returns whether all of them are complete. An agent's failure ends this batch only."""
@@ -63,7 +64,7 @@ class Batch:
         except (StoreError, KeyboardInterrupt):
             raise
         except Exception as error:
-            self._stop(f"failed: {type(error).__name__}: {error}{_place(error, self.runs[0].cell.recipe)}")
+            self._stop(f"failed: {type(error).__name__}: {error}{_place(error, self.runs[0].experiment.recipe)}")
             return False
         if paused:
             self._save()
@@ -74,12 +75,12 @@ class Batch:
         return True
 
     def _checkpoint_path(self) -> Path:
-        return self.job.checkpoint or self.store.checkpoint_path(self.runs[0].cell, self.batch)
+        return self.job.checkpoint or self.store.checkpoint_path(self.runs[0].experiment, self.batch)
 
     def _start(self) -> None:
         task = self.task
         saved = read_checkpoint(self.job.checkpoint) if self.job.checkpoint else None
-        self.agent = _make_agent([run.cell.recipe for run in self.runs])
+        self.agent = _make_agent([run.experiment.recipe for run in self.runs])
         self.batched = getattr(self.agent, "batched", False)
         dims = tuple(getattr(self.agent, "feature_dims", DEFAULT_FEATURE_DIMS))
         self.examiner = Examiner(self.instances, dims)
@@ -88,7 +89,7 @@ class Batch:
             self._restore_exams(saved)
         observation = self.examiner.observations(self.live)
         seeds = tuple(instance.agent_seed for instance in self.instances)
-        spec = Spec(task.symbols, task.cells, task.budget, dims, self.device, seeds)
+        spec = Spec(task.num_symbols, task.num_questions, task.budget, dims, self.device, seeds)
         self.agent.reset(observation if self.batched else {k: v[0] for k, v in observation.items()}, spec)
         if saved:
             try:
@@ -97,9 +98,11 @@ class Batch:
                 self._start_over(error)
                 return
         self.per_step = dict(self.agent.cost()) if hasattr(self.agent, "cost") else {}
-        self.where = where_now(self.device, getattr(self.agent, "dtype", None))
-        if saved and saved["where"] != self.where.what_repeats:
-            self.where = self.where.model_copy(update={"code": None})  # made in two ways: nothing will repeat it to the bit
+        self.provenance = current_provenance(self.device, getattr(self.agent, "dtype", None))
+        if saved and saved["provenance"] != self.provenance.reproducibility:
+            self.provenance = self.provenance.model_copy(
+                update={"code": None}
+            )  # made in two ways: nothing will repeat it to the bit
         self._charge()
 
     def _start_over(self, error: Exception) -> None:
@@ -107,7 +110,7 @@ class Batch:
         assert self.job.checkpoint is not None
         aside = self.store.set_aside(self.job.checkpoint)
         why = f"the agent can't go on from it ({type(error).__name__}: {error})"
-        self.watcher.noted(f"{self.job.checkpoint}: {why}; moved to {aside.name}, its runs start over")
+        self.watcher.on_message(f"{self.job.checkpoint}: {why}; moved to {aside.name}, its runs start over")
         self.job = Job(self.runs)
         self.batch, self.step, self.seconds = [run.seed for run in self.runs], 0, [0.0] * len(self.runs)
         self.exams = [[] for _ in self.runs]
@@ -123,7 +126,7 @@ class Batch:
         """From exam to exam until every run has ended; returns whether --max-steps came first."""
         saved_at = time.perf_counter()
         while self.live:
-            steps = self.examiner.updates(self.live[0])
+            steps = self.examiner.steps_to_next_exam(self.live[0])
             if self.settings.max_steps is not None and self.step + steps > self.settings.max_steps:
                 return True
             report = self.agent.learn(steps) or {}
@@ -145,17 +148,17 @@ class Batch:
     def _sit(self, steps: int, report: dict[str, Any]) -> None:
         action = self.agent.act() if self.batched else batch_of_one(self.agent.act())
         losses = _losses(report.get("loss"), len(self.live))
-        watched = {name: numbers for name, numbers in report.items() if name != "loss"}
+        metrics = {name: numbers for name, numbers in report.items() if name != "loss"}
         if not self.batched:
-            watched = {name: to_numpy(numbers)[None] for name, numbers in watched.items()}
+            metrics = {name: to_numpy(numbers)[None] for name, numbers in metrics.items()}
         if self.settings.probes and is_probed(self.step + steps, self.step):
             instances = [self.instances[member] for member in self.live]
-            watched["probe"] = probe(action["features"], self.examiner.feature_dims, instances)
-        exams = self.examiner.mark(action, self.live, losses, _per_member(watched, len(self.live)))
+            metrics["probe"] = probe(action["features"], self.examiner.feature_dims, instances)
+        exams = self.examiner.mark(action, self.live, losses, _per_member(metrics, len(self.live)))
         self.step += steps
         for member, exam in zip(self.live, exams, strict=True):
             self.exams[member].append(exam)
-            self.watcher.sat(self.runs[member].cell, self.runs[member].seed, exam, self.examiner.outcomes[member])
+            self.watcher.on_exam(self.runs[member], exam, self.examiner.outcomes[member])
 
     def _release_ended(self) -> None:
         """Write the records of the runs that have just ended and take them out of the batch."""
@@ -164,7 +167,7 @@ class Batch:
             end = self.examiner.outcomes[member].end
             if end:
                 self._write(member, None)
-                self.watcher.ended(self.runs[member].cell, self.runs[member].seed, end)
+                self.watcher.on_end(self.runs[member], end)
         if len(staying) < len(self.live):
             self.live = [self.live[i] for i in staying]
             if staying and self.batched:
@@ -173,9 +176,9 @@ class Batch:
     def _save(self) -> None:
         tree = {
             "code": code_hash(),
-            "where": self.where.what_repeats,
+            "provenance": self.provenance.reproducibility,
             "salt": self.salt,
-            "recipes": [self.runs[member].cell.recipe.hash for member in self.live],
+            "recipes": [self.runs[member].experiment.recipe.hash for member in self.live],
             "batch": self.batch,
             "live": [self.runs[member].seed for member in self.live],
             "step": self.step,
@@ -189,26 +192,26 @@ class Batch:
         """Write incomplete records for the runs still going."""
         for member in self.live:
             self._write(member, why)
-            self.watcher.ended(self.runs[member].cell, self.runs[member].seed, why)
+            self.watcher.on_end(self.runs[member], why)
 
     def _write(self, member: int, incomplete: str | None) -> None:
-        cell, seed = self.runs[member].cell, self.runs[member].seed
-        if self.store.finished(cell, seed):
+        experiment, seed = self.runs[member].experiment, self.runs[member].seed
+        if self.store.finished(experiment, seed):
             return  # it finished before this batch was resumed from an older checkpoint
         record = make_record(
-            cell.task,
-            cell.recipe,
+            experiment.task,
+            experiment.recipe,
             self.feature_dims,
             seed,
-            cell.salt,
+            experiment.salt,
             self.instances[member].fingerprint,
             self.batch,
             self.exams[member],
             self._cost(member),
-            self.where,
+            self.provenance,
             incomplete,
         )
-        self.store.write_record(cell, record)
+        self.store.write_record(experiment, record)
 
     def _cost(self, member: int) -> Cost:
         steps = self.exams[member][-1].step if self.exams[member] else 0
@@ -234,10 +237,10 @@ def _losses(loss: Any, members: int) -> list[float | None]:
     return [float(value) for value in values]
 
 
-def _per_member(watched: dict[str, Any], members: int) -> list[Ranks]:
-    """What was watched, name → a number or one per layer for every member, as a record keeps it."""
+def _per_member(metrics: dict[str, Any], members: int) -> list[Ranks]:
+    """Metrics, name → a number or one per layer for every member, as a record keeps it."""
     each: list[Ranks] = [{} for _ in range(members)]
-    for name, numbers in watched.items():
+    for name, numbers in metrics.items():
         values = np.asarray(to_numpy(numbers))
         if values.dtype.kind not in "biuf":
             raise ValueError(f"learn reported {name!r} as {numbers!r}, expected numbers")

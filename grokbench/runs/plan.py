@@ -10,7 +10,7 @@ from grokbench.tasks import Task, get_suite, parse_id
 
 
 @dataclass(frozen=True)
-class Cell:
+class Experiment:
     """What one agent does on one task under one salt; its runs differ by seed."""
 
     task: Task
@@ -32,7 +32,7 @@ class Cell:
 class Run:
     """One run to be made."""
 
-    cell: Cell
+    experiment: Experiment
     seed: int
 
 
@@ -48,12 +48,12 @@ class Job:
 class Plan:
     """Seeds that are asked for of one cell, or of several that train as one batch: agents on one task, under one salt."""
 
-    cells: tuple[Cell, ...]
+    experiments: tuple[Experiment, ...]
     seeds: tuple[int, ...]
 
 
 def plan(
-    tasks: Sequence[str], suite: str | None, recipes: Sequence[Recipe], seeds: Sequence[int], salt: str = ""
+    tasks: Sequence[str], recipes: Sequence[Recipe], *, seeds: Sequence[int], suite: str | None = None, salt: str = ""
 ) -> list[Plan]:
     """Every recipe on every task and, for a suite, on its control with the control's seeds.
 
@@ -67,4 +67,4 @@ def plan(
         wanted.append((parse_id(chosen.control), chosen.control_seeds))
     if not wanted or not recipes or not seeds:
         raise ValueError("nothing to run: name a suite or tasks, at least one agent and at least one seed")
-    return [Plan((Cell(task, recipe, salt),), its_seeds) for task, its_seeds in wanted for recipe in recipes]
+    return [Plan((Experiment(task, recipe, salt),), its_seeds) for task, its_seeds in wanted for recipe in recipes]

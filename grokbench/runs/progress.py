@@ -7,9 +7,11 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from typing_extensions import override
 
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
-from grokbench.runs.plan import Cell
+from grokbench.runs.callbacks import Callback
+from grokbench.runs.plan import Run
 from grokbench.tasks import Task
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -24,8 +26,8 @@ class _Row:
     first_step: int | None = None
 
 
-class Progress:
-    """A `Watcher` for people; use it as a context manager."""
+class Progress(Callback):
+    """A `Callback` for people; use it as a context manager."""
 
     def __init__(self, planned: int, done: int = 0, max_steps: int | None = None, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, soft_wrap=True, markup=False)
@@ -43,35 +45,42 @@ class Progress:
         if self.console.is_terminal:
             self._live.stop()
 
-    def sat(self, cell: Cell, seed: int, exam: Exam, outcome: Outcome) -> None:
+    @override
+    def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
         """Show an exam."""
-        row = self._row(cell, seed)
+        row = self._row(run)
         row.exam, row.outcome = exam, outcome
         row.first_step = exam.step if row.first_step is None else row.first_step
         now = time.perf_counter()
         if not self.console.is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self.console.print(self._line(cell, seed, row), highlight=False)
+            self.console.print(self._line(run, row), highlight=False)
 
-    def ended(self, cell: Cell, seed: int, how: str) -> None:
+    @override
+    def on_end(self, run: Run, reason: str) -> None:
         """Show how a run left."""
-        row = self._row(cell, seed)
-        row.how = how
+        row = self._row(run)
+        row.how = reason
         self.done += 1
         if not self.console.is_terminal:
-            self.console.print(self._line(cell, seed, row), highlight=False)
+            self.console.print(self._line(run, row), highlight=False)
 
-    def noted(self, message: str) -> None:
+    @override
+    def on_message(self, message: str) -> None:
         """Show a message above the table."""
         self.console.print(message, highlight=False)
 
-    def _row(self, cell: Cell, seed: int) -> _Row:
-        return self.rows.setdefault((cell.task.id, cell.recipe.name, cell.salt, seed), (cell.task, _Row()))[1]
+    def _row(self, run: Run) -> _Row:
+        return self.rows.setdefault(
+            (run.experiment.task.id, run.experiment.recipe.name, run.experiment.salt, run.seed), (run.experiment.task, _Row())
+        )[1]
 
-    def _line(self, cell: Cell, seed: int, row: _Row) -> str:
-        step, train, held_out, rank, how = self._cells(cell.task, row)
+    def _line(self, run: Run, row: _Row) -> str:
+        step, train, held_out, rank, how = self._cells(run.experiment.task, row)
         exam = f"step {step}, train {train}, held out {held_out}, effective rank {rank}, " if row.exam else ""
-        return f"[{self.done}/{self.planned}] {cell.task.id} {cell.recipe.name} seed {seed}: {exam}{how}"
+        return (
+            f"[{self.done}/{self.planned}] {run.experiment.task.id} {run.experiment.recipe.name} seed {run.seed}: {exam}{how}"
+        )
 
     def _table(self) -> Table:
         table = Table(title=f"{self.done} of {self.planned} runs done", title_justify="left", box=None, pad_edge=False)
@@ -87,7 +96,7 @@ class Progress:
         if exam is None:
             return "0", "", "", "", row.how or "starting"
         rank = "diverged" if exam.ranks is None else f"{exam.ranks['effective_rank'][-1]:.1f}"
-        train, held_out = exam.seen / task.seen_cells, exam.held_out / task.held_out_cells
+        train, held_out = exam.train / task.num_train, exam.held_out / task.num_held_out
         last = min(task.budget, self.max_steps or task.budget)
         return f"{exam.step:,}", f"{train:.1%}", f"{held_out:.1%}", rank, row.how or _eta(row, exam, last)
 

@@ -25,8 +25,8 @@ COMPUTES = (
 )
 
 
-class Where(Sparse):
-    """Where and with what the run was made; `code` is the hash of what of grokbench computes a run, left out by old records."""
+class Provenance(Sparse):
+    """Where and with what the run was made; `code` hashes what of grokbench computes a run, left out by old records."""
 
     versions: dict[str, str]
     device: str
@@ -36,17 +36,17 @@ class Where(Sparse):
     dirty: bool | None
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
-    def repeats(self, other: "Where") -> bool:
+    def repeats(self, other: "Provenance") -> bool:
         """Whether the same batch has to come out there as here, to the bit: nothing differs but the commit."""
-        return self.code is not None and self.what_repeats == other.what_repeats
+        return self.code is not None and self.reproducibility == other.reproducibility
 
     @property
-    def what_repeats(self) -> dict[str, Any]:
+    def reproducibility(self) -> dict[str, Any]:
         """Everything but the commit."""
         return self.model_dump(exclude={"commit", "dirty"})
 
 
-def where_now(device: str, dtype: str | None) -> Where:
+def current_provenance(device: str, dtype: str | None) -> Provenance:
     """Where this process runs: versions, device, threads and the code's commit."""
     torch = sys.modules.get("torch")
     versions = {"python": platform.python_version()}
@@ -58,7 +58,7 @@ def where_now(device: str, dtype: str | None) -> Where:
     commit, dirty = _code_state()
     name = torch.cuda.get_device_name() if torch is not None and device == "cuda" else _cpu()
     threads = torch.get_num_threads() if torch is not None else 1
-    return Where(
+    return Provenance(
         versions=versions,
         device=f"{device} ({name})",
         dtype=dtype,

@@ -14,8 +14,9 @@ from pydantic import (
 )
 
 from grokbench.agents.recipes import Recipe
+from grokbench.errors import RecordError
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
-from grokbench.runs.provenance import Where
+from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Count, Sparse, Strict
 from grokbench.tasks import Task, parse_id
 
@@ -24,23 +25,19 @@ MOST_TOGETHER = 1_000  # runs of one batch
 MOST_EXAMS = 10_000  # of one run; a budget of a billion steps has some thousand
 
 
-class RecordError(ValueError):
-    """A file isn't a run record; the message names the file and what is wrong."""
-
-
 class ExamRecord(Sparse):
-    """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite, `watched` left out where nothing was."""
+    """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite, `metrics` left out where nothing was."""
 
     step: Count
-    seen: Count
+    train: Count
     held_out: Count
     loss: float | None
     ranks: dict[str, list[float]] | None
-    watched: dict[str, list[float]] | None = None
+    metrics: dict[str, list[float]] | None = None
 
     def exam(self) -> Exam:
         """The exam that it records."""
-        return Exam(self.step, self.seen, self.held_out, self.ranks, self.loss, self.watched)
+        return Exam(self.step, self.train, self.held_out, self.ranks, self.loss, self.metrics)
 
 
 class AgentRecord(Sparse):
@@ -89,18 +86,18 @@ def _known_task(task_id: str) -> str:
 class RunRecord(Strict):
     """One run. Only keys that contain `seconds` differ between identical runs."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Literal[2] = Field(alias="schema")
     protocol: Literal[1]
     task: Annotated[str, AfterValidator(_known_task)]
     agent: AgentRecord
     seed: Count
     salt: str
     fingerprint: str
-    batch: Annotated[list[Count], Field(max_length=MOST_TOGETHER)]
+    cohort: Annotated[list[Count], Field(max_length=MOST_TOGETHER)]
     incomplete: str | None
     outcome: OutcomeRecord
     cost: Cost
-    where: Where
+    provenance: Provenance
     exams: Annotated[list[ExamRecord], Field(max_length=MOST_EXAMS), FailFast()]
 
     def parsed_task(self) -> Task:
@@ -123,15 +120,15 @@ def make_record(
     seed: int,
     salt: str,
     fingerprint: str,
-    batch: list[int],
+    cohort: list[int],
     exams: list[Exam],
     cost: Cost,
-    where: Where,
+    provenance: Provenance,
     incomplete: str | None,
 ) -> RunRecord:
     """The record of a run, its outcome computed from its exams."""
     return RunRecord(
-        schema=1,
+        schema=2,
         protocol=1,
         task=task.id,
         agent=AgentRecord(
@@ -145,11 +142,11 @@ def make_record(
         seed=seed,
         salt=salt,
         fingerprint=fingerprint,
-        batch=batch,
+        cohort=cohort,
         incomplete=incomplete,
         outcome=OutcomeRecord.of(PROTOCOL.outcome(exams, task)),
         cost=cost,
-        where=where,
+        provenance=provenance,
         exams=[ExamRecord(**asdict(exam)) for exam in exams],
     )
 

@@ -17,12 +17,9 @@ from filelock import FileLock, Timeout
 
 from grokbench.agents import trees
 from grokbench.agents.trees import unpack
-from grokbench.runs.plan import Cell
-from grokbench.runs.records import RecordError, RunRecord, read_record, to_json
-
-
-class StoreError(OSError):
-    """The folder of runs can't be written; the message says why and what to do."""
+from grokbench.errors import RecordError, StoreError
+from grokbench.runs.plan import Experiment
+from grokbench.runs.records import RunRecord, read_record, to_json
 
 
 class Store:
@@ -42,27 +39,27 @@ class Store:
             with tempfile.NamedTemporaryFile(dir=self.out):
                 pass
 
-    def record_path(self, cell: Cell, seed: int) -> Path:
+    def record_path(self, experiment: Experiment, seed: int) -> Path:
         """Where the record of a run stands."""
-        return self.out / cell.folder / f"seed-{seed}{cell.suffix}.json"
+        return self.out / experiment.folder / f"seed-{seed}{experiment.suffix}.json"
 
-    def checkpoint_path(self, cell: Cell, seeds: Iterable[int]) -> Path:
+    def checkpoint_path(self, experiment: Experiment, seeds: Iterable[int]) -> Path:
         """Where the checkpoint of a batch stands."""
         name = "-".join(map(str, seeds))
         name = name if len(name) <= 60 else hashlib.sha256(name.encode()).hexdigest()[:16]
-        return self.out / cell.folder / f"batch-{name}{cell.suffix}.safetensors"
+        return self.out / experiment.folder / f"batch-{name}{experiment.suffix}.safetensors"
 
-    def checkpoint_paths(self, cell: Cell) -> list[Path]:
-        """The checkpoints that stand for a cell."""
-        return sorted((self.out / cell.folder).glob("batch-*.safetensors"))
+    def checkpoint_paths(self, experiment: Experiment) -> list[Path]:
+        """The checkpoints that stand for a experiment."""
+        return sorted((self.out / experiment.folder).glob("batch-*.safetensors"))
 
-    def finished(self, cell: Cell, seed: int) -> bool:
+    def finished(self, experiment: Experiment, seed: int) -> bool:
         """Whether a run's record stands and is complete; a damaged one is moved aside so that the run is done again.
 
         Raises:
             RecordError: the file is another run's record.
         """
-        path = self.record_path(cell, seed)
+        path = self.record_path(experiment, seed)
         if not path.exists():
             return False
         try:
@@ -71,17 +68,17 @@ class Store:
             self.set_aside(path)
             return False
         if (record.task, record.agent.hash, record.seed, record.salt) != (
-            cell.task.id,
-            cell.recipe.hash,
+            experiment.task.id,
+            experiment.recipe.hash,
             seed,
-            cell.salt,
+            experiment.salt,
         ):
             raise RecordError(f"{path}: holds the record of another run; move it away or choose another --out")
         return record.incomplete is None
 
-    def write_record(self, cell: Cell, record: RunRecord) -> Path:
+    def write_record(self, experiment: Experiment, record: RunRecord) -> Path:
         """Write a record, whole or not at all. Raises StoreError."""
-        path = self.record_path(cell, record.seed)
+        path = self.record_path(experiment, record.seed)
         self._write(path, to_json(record).encode())
         return path
 
@@ -100,9 +97,9 @@ class Store:
         return aside
 
     @contextlib.contextmanager
-    def claim(self, cell: Cell, seed: int) -> Iterator[bool]:
+    def claim(self, experiment: Experiment, seed: int) -> Iterator[bool]:
         """Hold a run for this process alone; gives False where another process holds it. A killed process holds nothing."""
-        name = f"{cell.folder}/{seed}{cell.suffix}".replace("/", "+")
+        name = f"{experiment.folder}/{seed}{experiment.suffix}".replace("/", "+")
         folder = self.out / ".locks"
         with _explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -168,10 +165,6 @@ def _beginning(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return f'"exams" {error}'
-
-
-class CheckpointError(ValueError):
-    """A checkpoint can't be read; the message names the file and what is wrong."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

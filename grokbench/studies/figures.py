@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from grokbench.analysis.curves import NUMERICAL, Array, Curves
 from grokbench.results.plots import tidy
 
-BLUE, ORANGE, GREY = "#1f77b4", "#d95f02", "#444444"
+BLUE, ORANGE, GRAY = "#1f77b4", "#d95f02", "#444444"
 Panel = tuple[str, Sequence[Curves]]  # a title and one setting's seeds
 
 
@@ -26,7 +26,7 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
         band(axes[0][column], steps, [one.held_out[: len(steps)] for one in seeds], BLUE, "held out")
         layers(axes[1][column], steps, [one.rank(NUMERICAL)[: len(steps)] for one in seeds])
         layers(axes[2][column], steps, [one.rank()[: len(steps)] for one in seeds])
-        norms = [one.watched("weight_norm") for one in seeds]
+        norms = [one.metrics("weight_norm") for one in seeds]
         layers(axes[3][column], norms[0][0], [norm for _, norm in norms])
         axes[0][column].set_title(title, fontsize=9)
         axes[3][column].set_xlabel("step")
@@ -46,19 +46,19 @@ def common_steps(seeds: Sequence[Curves]) -> Array:
     return min((one.steps for one in seeds), key=len)
 
 
-def band(axes: Axes, steps: Array, values: Sequence[Array], colour: Any, label: str) -> None:
+def band(axes: Axes, steps: Array, values: Sequence[Array], color: Any, label: str) -> None:
     """The mean over seeds as a line, lowest to highest as a band; `values` are S rows of (T,)."""
     stacked = np.stack(list(values))
-    axes.plot(steps, stacked.mean(0), color=colour, linewidth=1.3, label=label)
-    axes.fill_between(steps, stacked.min(0), stacked.max(0), color=colour, alpha=0.2, linewidth=0)
+    axes.plot(steps, stacked.mean(0), color=color, linewidth=1.3, label=label)
+    axes.fill_between(steps, stacked.min(0), stacked.max(0), color=color, alpha=0.2, linewidth=0)
 
 
 def layers(axes: Axes, steps: Array, values: Sequence[Array]) -> None:
     """One band per layer, the first one lightest; `values` are S arrays (T, L)."""
     count = values[0].shape[1]
     for layer in range(count):
-        colour = colormaps["viridis_r"](0.15 + 0.8 * layer / max(count - 1, 1))
-        band(axes, steps, [one[:, layer] for one in values], colour, str(layer + 1))
+        color = colormaps["viridis_r"](0.15 + 0.8 * layer / max(count - 1, 1))
+        band(axes, steps, [one[:, layer] for one in values], color, str(layer + 1))
 
 
 def save(figure: Figure, path: Path) -> None:

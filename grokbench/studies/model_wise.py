@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from grokbench.analysis.curves import Curves
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.studies.figures import BLUE, ORANGE, save
-from grokbench.studies.settings import Batch, Measured, Scale, Wide
-from grokbench.studies.study import Finding, Statement, spread, table
+from grokbench.studies.settings import JointSettings, Measured, Scale, Wide
+from grokbench.studies.study import Evidence, Statement, spread, table
 
 TITLE = "Model-wise grokking (Davies, Langosco, Krueger 2023)"
 SMALL_SCALE = (
@@ -22,11 +22,11 @@ SMALL_SCALE = (
 )
 DECAYS = (0.3, 1.0)
 WIDTHS = (2, 4, 8, 12, 16, 24, 32, 64)
-JUMP = 0.2  # of held-out accuracy between neighbouring widths: a jump, not a slope
+JUMP = 0.2  # of held-out accuracy between neighboring widths: a jump, not a slope
 POINTS = 60  # log-steps in the heat map
 
 
-def batches(scale: Scale) -> list[Batch]:
+def batches(scale: Scale) -> list[JointSettings]:
     """The runs, every width with three seeds.
 
     `paper`: division mod 97, two layers, weight decay 10⁻⁵ and 4·10⁵ steps. `small` has one layer and more decay, with
@@ -36,7 +36,7 @@ def batches(scale: Scale) -> list[Batch]:
         settings = [Wide("div_mod47-0.7", width, 1, decay, steps=6_000) for decay in DECAYS for width in WIDTHS]
     else:
         settings = [Wide("div_mod97-0.5", width, layers=2, decay=1e-5, steps=400_000) for width in (*WIDTHS, 128, 256)]
-    return [Batch((one,), (0, 1, 2)) for one in settings]
+    return [JointSettings((one,), (0, 1, 2)) for one in settings]
 
 
 def statements(measured: Measured) -> list[Statement]:
@@ -84,7 +84,7 @@ def tables(measured: Measured) -> list[str]:
         "width",
         "parameters",
         "train at the end",
-        "memorised at",
+        "memorized at",
         "held out at the end",
         "held out 99 % at",
     )
@@ -106,11 +106,11 @@ def figures(measured: Measured, folder: Path) -> list[str]:
         heat.set_ylabel("width")
         heat.set_title(f"held-out accuracy, weight decay {decay:g}", fontsize=9)
         figure.colorbar(shown, ax=heat)
-        for name, colour, final in (("train", ORANGE, "train"), ("held out", BLUE, "held_out")):
+        for name, color, final in (("train", ORANGE, "train"), ("held out", BLUE, "held_out")):
             values = [[float(getattr(one, final)[-1]) for one in seeds] for seeds in row.values()]
-            section.plot(widths, [mean(v) for v in values], "o-", color=colour, label=name, markersize=4)
+            section.plot(widths, [mean(v) for v in values], "o-", color=color, label=name, markersize=4)
             section.fill_between(
-                widths, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.2, linewidth=0
+                widths, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.2, linewidth=0
             )
         section.set_xscale("log", base=2)
         section.set_xlabel("width")
@@ -163,7 +163,7 @@ def _smallest_fit(row: Row) -> int | None:
     return fitting
 
 
-def _fits(row: Row) -> Finding:
+def _fits(row: Row) -> Evidence:
     ends, smallest = _ends(row, "train"), _smallest_fit(row)
     widths = list(row)
     text = (
@@ -171,13 +171,13 @@ def _fits(row: Row) -> Finding:
         if smallest
         else "no width fits"
     )
-    return Finding(text, smallest is not None and smallest > widths[0])
+    return Evidence(text, smallest is not None and smallest > widths[0])
 
 
-def _jumps(row: Row) -> Finding:
+def _jumps(row: Row) -> Evidence:
     ends, smallest = _ends(row, "held_out"), _smallest_fit(row)
     if smallest is None:
-        return Finding("no width fits the training data", False)
+        return Evidence("no width fits the training data", False)
     beyond = [width for width in row if width >= smallest]
     steps = {(a, b): ends[b] - ends[a] for a, b in pairwise(beyond)}
     (a, b), jump = max(steps.items(), key=lambda pair: pair[1], default=((smallest, smallest), 0.0))
@@ -186,4 +186,4 @@ def _jumps(row: Row) -> Finding:
         f"{ends[beyond[-1]]:.0%} at width {beyond[-1]}",
     ]
     text = f"{levels[0]}; {levels[1]}; largest step {jump:+.0%} from width {a} to {b}"
-    return Finding(text, ends[smallest] < 0.5 and jump >= JUMP)
+    return Evidence(text, ends[smallest] < 0.5 and jump >= JUMP)

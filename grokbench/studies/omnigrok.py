@@ -12,8 +12,8 @@ from grokbench.analysis.curves import Curves
 from grokbench.results.plots import tidy
 from grokbench.results.statistics import bootstrap
 from grokbench.studies.figures import BLUE, ORANGE, band, common_steps, save
-from grokbench.studies.settings import Batch, Deep, Measured, Scale
-from grokbench.studies.study import Finding, Statement, spread, table
+from grokbench.studies.settings import Deep, JointSettings, Measured, Scale
+from grokbench.studies.study import Evidence, Statement, spread, table
 
 TITLE = "Omnigrok on MNIST (Liu, Michaud, Tegmark 2022)"
 SMALL_SCALE = (
@@ -26,13 +26,18 @@ ROUNDING = 0.05  # of the slope: a step is known to an exam, about 2 %
 LEVEL = 0.5  # of held-out accuracy: a fixed one, because a run with little decay isn't at its best when it is cut off
 
 
-def batches(scale: Scale) -> list[Batch]:
+def batches(scale: Scale) -> list[JointSettings]:
     """The runs: 1,000 images, depth 3, width 200. `paper` has the first 1,000 of MNIST in float64, 10⁵ steps and γ from .01."""
     if scale == "small":
         shared = tuple(Deep("mnist5k-n1000", 3, a, g) for a in (1.0, 8.0) for g in DECAYS[:2])
-        return [Batch(shared, (0, 1, 2)), Batch(tuple(Deep("mnist5k-n1000", 3, 8.0, g) for g in DECAYS[2:]), (0, 1, 2))]
+        return [
+            JointSettings(shared, (0, 1, 2)),
+            JointSettings(tuple(Deep("mnist5k-n1000", 3, 8.0, g) for g in DECAYS[2:]), (0, 1, 2)),
+        ]
     settings = [(8.0, g) for g in (0.01, *DECAYS)] + [(1.0, 0.01)]
-    return [Batch(tuple(Deep("mnist-first-n1000", 3, a, g, steps=100_000, dtype="float64") for a, g in settings), (0, 1, 2))]
+    return [
+        JointSettings(tuple(Deep("mnist-first-n1000", 3, a, g, steps=100_000, dtype="float64") for a, g in settings), (0, 1, 2))
+    ]
 
 
 def statements(measured: Measured) -> list[Statement]:
@@ -40,11 +45,11 @@ def statements(measured: Measured) -> list[Statement]:
     large = {s: seeds for s, seeds in measured.items() if isinstance(s, Deep) and s.alpha == 8}
     normal = {s: seeds for s, seeds in measured.items() if isinstance(s, Deep) and s.alpha == 1}
     return [
-        Statement("a large initialisation (α = 8) delays generalisation", "Fig. 3", _share(large, delayed=True)),
-        Statement("the usual initialisation (α = 1) generalises at once", "Fig. 3", _share(normal, delayed=False)),
-        Statement("the time to generalise falls with the weight decay", "App. C", _slope(large, _falls)),
+        Statement("a large initialization (α = 8) delays generalization", "Fig. 3", _share(large, delayed=True)),
+        Statement("the usual initialization (α = 1) generalizes at once", "Fig. 3", _share(normal, delayed=False)),
+        Statement("the time to generalize falls with the weight decay", "App. C", _slope(large, _falls)),
         Statement("as t ∝ 1/γ (App. C has α = 9, γ from .1 to 1)", "App. C", _slope(large, _is_inverse)),
-        Statement("the weight norm falls until the network generalises", "text", _norm(large)),
+        Statement("the weight norm falls until the network generalizes", "text", _norm(large)),
     ]
 
 
@@ -62,7 +67,7 @@ def tables(measured: Measured) -> list[str]:
         for s, seeds in measured.items()
         if isinstance(s, Deep)
     ]
-    return [table(("α", "γ", "memorised at", "held-out halfway at", "held out at the end", "weight norm, seed 0"), rows)]
+    return [table(("α", "γ", "memorized at", "held-out halfway at", "held out at the end", "weight norm, seed 0"), rows)]
 
 
 def figures(measured: Measured, folder: Path) -> list[str]:
@@ -102,18 +107,18 @@ def _draw_times(axes: Axes, large: Sequence[Deep], measured: Measured) -> None:
 
 def _total(one: Curves) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """(T,) the norm of all parameters."""
-    norm: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.linalg.norm(one.watched("weight_norm")[1], axis=1)
+    norm: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.linalg.norm(one.metrics("weight_norm")[1], axis=1)
     return norm
 
 
-def _share(groups: dict[Deep, list[Curves]], delayed: bool) -> Finding | None:
+def _share(groups: dict[Deep, list[Curves]], delayed: bool) -> Evidence | None:
     runs = [one for seeds in groups.values() for one in seeds]
     if not runs:
         return None
     found = [one for one in runs if (one.delay is not None if delayed else one.at_once)]
     ratios = [one.delay.ratio for one in runs if one.delay]
     text = f", delay ×{spread(ratios, 1)}" if ratios else ""
-    return Finding(f"{len(found)} of {len(runs)} runs {'late' if delayed else 'at once'}{text}", len(found) > len(runs) / 2)
+    return Evidence(f"{len(found)} of {len(runs)} runs {'late' if delayed else 'at once'}{text}", len(found) > len(runs) / 2)
 
 
 def _falls(low: float, high: float) -> bool:
@@ -124,7 +129,7 @@ def _is_inverse(low: float, high: float) -> bool:
     return low - ROUNDING <= SLOPE <= high + ROUNDING
 
 
-def _slope(groups: dict[Deep, list[Curves]], holds: Callable[[float, float], bool]) -> Finding | None:
+def _slope(groups: dict[Deep, list[Curves]], holds: Callable[[float, float], bool]) -> Evidence | None:
     """The exponent of γ in the step at which held-out accuracy passes `LEVEL`, with an interval from resampled seeds."""
     times = {s.decay: steps for s, seeds in groups.items() if (steps := _times(seeds))}
     if len(times) < 3:
@@ -138,7 +143,7 @@ def _slope(groups: dict[Deep, list[Curves]], holds: Callable[[float, float], boo
     low, high = bootstrap(lambda random: slope({d: float(random.choice(x, len(x)).mean()) for d, x in logs.items()}))
     decays = ", ".join(f"{decay:g}" for decay in sorted(times))
     text = f"{LEVEL:.0%} held out at t ∝ γ^{found:.2f} (95 % interval {low:.2f} to {high:.2f}) over γ = {decays}"
-    return Finding(text, holds(low, high))
+    return Evidence(text, holds(low, high))
 
 
 def _times(seeds: Sequence[Curves]) -> list[float]:
@@ -146,9 +151,9 @@ def _times(seeds: Sequence[Curves]) -> list[float]:
     return [float(one.steps[np.argmax(one.held_out >= LEVEL)]) for one in seeds if one.held_out.max() >= LEVEL]
 
 
-def _norm(groups: dict[Deep, list[Curves]]) -> Finding | None:
+def _norm(groups: dict[Deep, list[Curves]]) -> Evidence | None:
     runs = [one for seeds in groups.values() for one in seeds if one.half is not None]
     if not runs:
         return None
     ratios = [float(_total(one)[one.steps == one.half][0] / _total(one)[0]) for one in runs]
-    return Finding(f"halfway it is {spread(ratios, 2)} of its first value", max(ratios) < 1)
+    return Evidence(f"halfway it is {spread(ratios, 2)} of its first value", max(ratios) < 1)

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.analysis.curves import Curves
-from grokbench.runs.plan import Cell, Plan
+from grokbench.runs.plan import Experiment, Plan
 from grokbench.tasks import parse_id
 
 Scale = Literal["small", "paper"]
@@ -16,7 +16,7 @@ class Setting(Protocol):
     """One cell of a study's grid."""
 
     @property
-    def cell(self) -> Cell:
+    def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
 
 
@@ -36,7 +36,7 @@ class Deep(Setting):
     dtype: str = "float32"
 
     @property
-    def cell(self) -> Cell:
+    def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
         suffix = "" if self.dtype == "float32" else f"-{self.dtype}"
         name = f"deep_mlp-depth{self.depth}-width{self.width}-alpha{self.alpha:g}-decay{self.decay:g}{suffix}"
@@ -52,7 +52,7 @@ class Deep(Setting):
             "seeds_together": 12,
         }
         recipe = Recipe(name, "baselines.agents:deep_mlp", {"network": network, "training": training})
-        return Cell(parse_id(f"{self.task}-to{self.steps}"), recipe)
+        return Experiment(parse_id(f"{self.task}-to{self.steps}"), recipe)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Wide(Setting):
     steps: int
 
     @property
-    def cell(self) -> Cell:
+    def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
         network = {"width": self.width, "heads": 1}
         network |= {"mlp_width": 4 * self.width} if self.layers == 1 else {"layers": self.layers}
@@ -82,7 +82,9 @@ class Wide(Setting):
         }
         name = f"transformer-layers{self.layers}-width{self.width}-decay{self.decay:g}"
         target = "baselines.agents:transformer" if self.layers == 1 else "baselines.agents:decoder"
-        return Cell(parse_id(f"{self.task}-to{self.steps}"), Recipe(name, target, {"network": network, "training": training}))
+        return Experiment(
+            parse_id(f"{self.task}-to{self.steps}"), Recipe(name, target, {"network": network, "training": training})
+        )
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,13 @@ class Baseline(Setting):
     agent: str
 
     @property
-    def cell(self) -> Cell:
+    def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
-        return Cell(parse_id(self.task), find_recipe(self.agent))
+        return Experiment(parse_id(self.task), find_recipe(self.agent))
 
 
 @dataclass(frozen=True)
-class Batch:
+class JointSettings:
     """Settings that train as one batch, and their seeds."""
 
     settings: tuple[Setting, ...]
@@ -108,4 +110,4 @@ class Batch:
     @property
     def plan(self) -> Plan:
         """The runs to make."""
-        return Plan(tuple(one.cell for one in self.settings), self.seeds)
+        return Plan(tuple(one.experiment for one in self.settings), self.seeds)

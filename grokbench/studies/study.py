@@ -15,14 +15,14 @@ from grokbench.runs.engine import counts, run
 from grokbench.runs.progress import Progress
 from grokbench.runs.records import RunRecord, read_record
 from grokbench.runs.store import Store
-from grokbench.studies.settings import Batch, Measured, Scale
+from grokbench.studies.settings import JointSettings, Measured, Scale
 
-Verdict = Literal["reproduced", "not reproduced", "not tested at this scale"]
+Conclusion = Literal["reproduced", "not reproduced", "not tested at this scale"]
 RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
-class Finding:
+class Evidence:
     """What was measured about a statement, in words and numbers, and whether it bears the statement out."""
 
     measured: str
@@ -35,26 +35,26 @@ class Statement:
 
     text: str
     source: str
-    finding: Finding | None
+    evidence: Evidence | None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Conclusion:
         """What follows."""
-        if self.finding is None:
+        if self.evidence is None:
             return "not tested at this scale"
-        return "reproduced" if self.finding.holds else "not reproduced"
+        return "reproduced" if self.evidence.holds else "not reproduced"
 
 
 def statements_table(statements: Sequence[Statement]) -> str:
     """One row per statement."""
-    rows = [(one.text, one.source, one.finding.measured if one.finding else "", f"**{one.verdict}**") for one in statements]
+    rows = [(one.text, one.source, one.evidence.measured if one.evidence else "", f"**{one.verdict}**") for one in statements]
     return table(("statement", "where", "measured here", "verdict"), rows)
 
 
 def verdicts(statements: Sequence[Statement]) -> str:
     """How many statements there are of each verdict."""
     counts = Counter(one.verdict for one in statements)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Conclusion) if counts[verdict])
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -80,7 +80,7 @@ class Study(Protocol):
     TITLE: str
     SMALL_SCALE: str  # what the small scale has instead of the paper's settings
 
-    def batches(self, scale: Scale) -> list[Batch]:
+    def batches(self, scale: Scale) -> list[JointSettings]:
         """The runs, batch by batch."""
 
     def statements(self, measured: Measured) -> list[Statement]:
@@ -118,10 +118,10 @@ def reproduce(name: str, scale: Scale, runs: Path, out: Path, device: str) -> li
     batches = study.batches(scale)
     plans = [one.plan for one in batches]
     with Progress(*counts(plans, store)) as progress:
-        if not run(plans, store, progress, device, probes=True):
+        if not run(plans, store, callbacks=[progress], device=device, probes=True):
             return None
     measured = {
-        setting: [Curves(read_record(store.record_path(setting.cell, seed))) for seed in batch.seeds]
+        setting: [Curves(read_record(store.record_path(setting.experiment, seed))) for seed in batch.seeds]
         for batch in batches
         for setting in batch.settings
     }
@@ -153,7 +153,10 @@ def _about(records: Sequence[RunRecord]) -> str:
     """How much ran, where, and how long it took."""
     settings = len({(record.task, record.agent.hash) for record in records})
     where = sorted(
-        {f"{r.where.device}, {r.where.threads} threads, torch {r.where.versions.get('torch', '?')}" for r in records}
+        {
+            f"{r.provenance.device}, {r.provenance.threads} threads, torch {r.provenance.versions.get('torch', '?')}"
+            for r in records
+        }
     )
     minutes = sum(record.cost.seconds for record in records) / 60
     return f"{len(records)} runs of {settings} settings, {minutes:,.0f} minutes of training and exams ({'; '.join(where)})."

@@ -18,7 +18,7 @@ def parse_id(task_id: str, budget: int | None = None) -> Task:
     """The task that `task_id` names, with its standard budget or the given one.
 
     Accepts the id with or without the namespace and the version: `add_mod97-.30` names `add_mod97-0.3-v1`. With `-to500`
-    before the version no accuracy counts as generalisation, and every run is followed to step 500.
+    before the version no accuracy counts as generalization, and every run is followed to step 500.
 
     Raises:
         ValueError: the id names no task; the message says what is wrong and suggests the nearest.

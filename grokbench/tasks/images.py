@@ -47,17 +47,17 @@ class ImageTask(Task):
 
     @property
     @override
-    def symbols(self) -> int:
+    def num_symbols(self) -> int:
         return CLASSES
 
     @property
     @override
-    def cells(self) -> int:
+    def num_questions(self) -> int:
         return self.count + TESTS[self.collection] if TESTS[self.collection] else POOL[self.collection]
 
     @property
     @override
-    def seen_cells(self) -> int:
+    def num_train(self) -> int:
         return self.count
 
     @property
@@ -83,7 +83,7 @@ class ImageTask(Task):
         chosen = np.arange(pool) if self.first else shuffled(self, seed, salt, "split", pool)
         exam = np.arange(pool, len(labels)) if TESTS[self.collection] else chosen[self.count :]
         shown = np.concatenate([chosen[: self.count], exam])
-        order = shuffled(self, seed, salt, "order", self.cells)
+        order = shuffled(self, seed, salt, "order", self.num_questions)
         rows = shown[order]
         answers = random_answers(self, seed, salt) if self.control else labels[rows]
         return ImageInstance(
@@ -92,7 +92,7 @@ class ImageTask(Task):
             salt=salt,
             pixels=frozen(pixels[rows]),
             answers=frozen(answers),
-            seen=frozen(order < self.count),
+            train=frozen(order < self.count),
         )
 
 
@@ -109,7 +109,7 @@ class ImageInstance(Instance):
     @property
     @override
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {"pixels": self.pixels, "answers": self.answers, "seen": self.seen}
+        return {"pixels": self.pixels, "answers": self.answers, "seen": self.train}
 
     @cached_property
     def shown_inputs(self) -> NDArray[np.float32]:
@@ -124,9 +124,9 @@ class ImageInstance(Instance):
     @cached_property
     def places(self) -> Ints:
         """(N, 2) in a square, training cells first, digit by digit."""
-        place = np.empty(self.task.cells, dtype=np.int64)
-        place[np.lexsort((self.answers, ~self.seen))] = np.arange(self.task.cells)
-        side = ceil(sqrt(self.task.cells))
+        place = np.empty(self.task.num_questions, dtype=np.int64)
+        place[np.lexsort((self.answers, ~self.train))] = np.arange(self.task.num_questions)
+        side = ceil(sqrt(self.task.num_questions))
         return frozen(np.stack([place // side, place % side], axis=1))
 
 

@@ -42,7 +42,7 @@ class TableTask(Task):
 
     @property
     @override
-    def symbols(self) -> int:
+    def num_symbols(self) -> int:
         return self.size if self.structure == "mod" else factorial(self.size)
 
     @property
@@ -52,13 +52,13 @@ class TableTask(Task):
 
     @property
     @override
-    def cells(self) -> int:
-        return self.symbols * (self.symbols - self.second_from)
+    def num_questions(self) -> int:
+        return self.num_symbols * (self.num_symbols - self.second_from)
 
     @cached_property
-    def seen_cells(self) -> int:
+    def num_train(self) -> int:
         """⌊ratio × N⌋, computed exactly from the decimal text."""
-        return int(Fraction(self.ratio) * self.cells)
+        return int(Fraction(self.ratio) * self.num_questions)
 
     @property
     @override
@@ -83,13 +83,13 @@ class TableTask(Task):
 
     @override
     def draw(self, seed: int, salt: str) -> "TableInstance":
-        q, n = self.symbols, self.cells
-        symbols = shuffled(self, seed, salt, "symbols", q)
+        q, n = self.num_symbols, self.num_questions
+        permutation = shuffled(self, seed, salt, "symbols", q)
         first, second = np.meshgrid(np.arange(q), np.arange(self.second_from, q), indexing="ij")
         inputs = np.stack([first.ravel(), second.ravel()], axis=1)
-        inputs = inputs[np.lexsort((symbols[inputs[:, 1]], symbols[inputs[:, 0]]))]
-        seen = np.zeros(n, dtype=np.bool_)
-        seen[shuffled(self, seed, salt, "split", n)[: self.seen_cells]] = True
+        inputs = inputs[np.lexsort((permutation[inputs[:, 1]], permutation[inputs[:, 0]]))]
+        train = np.zeros(n, dtype=np.bool_)
+        train[shuffled(self, seed, salt, "split", n)[: self.num_train]] = True
         answers = random_answers(self, seed, salt) if self.control else self._answers(inputs)
         return TableInstance(
             task=self,
@@ -97,8 +97,8 @@ class TableTask(Task):
             salt=salt,
             inputs=frozen(inputs),
             answers=frozen(answers),
-            seen=frozen(seen),
-            symbols=frozen(symbols),
+            train=frozen(train),
+            permutation=frozen(permutation),
         )
 
     def _answers(self, inputs: Ints) -> Ints:
@@ -115,26 +115,26 @@ class TableInstance(Instance):
 
     Attributes:
         inputs: (N, 2) the operands in true symbols.
-        symbols: (q,) the shown symbol of each true one.
+        permutation: (q,) the shown symbol of each true one.
     """
 
     inputs: Ints
-    symbols: Ints
+    permutation: Ints
 
     @property
     @override
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {"inputs": self.inputs, "answers": self.answers, "seen": self.seen, "symbols": self.symbols}
+        return {"inputs": self.inputs, "answers": self.answers, "seen": self.train, "symbols": self.permutation}
 
     @cached_property
     def shown_inputs(self) -> Ints:
         """(N, 2) the operands as the agent sees them."""
-        return frozen(self.symbols[self.inputs])
+        return frozen(self.permutation[self.inputs])
 
     @cached_property
     def shown_answers(self) -> Ints:
         """(N,) the answers in the agent's symbols, held-out ones included: for marking only."""
-        return frozen(self.symbols[self.answers])
+        return frozen(self.permutation[self.answers])
 
     @property
     @override
@@ -155,10 +155,10 @@ def table_task(match: re.Match[str], version: int, task_id: str) -> TableTask:
     if structure == "s" and size not in DEGREES:
         raise ValueError(f"the groups are S{DEGREES[0]} to S{DEGREES[-1]}, got S{size} in {task_id!r}")
     task = TableTask(operation, structure, size, _canonical_ratio(match["ratio"], task_id), version=version)
-    if not 0 < task.seen_cells < task.cells:
+    if not 0 < task.num_train < task.num_questions:
         raise ValueError(
-            f"{task_id!r} leaves {task.seen_cells} training and {task.held_out_cells} held-out cells "
-            f"of {task.cells}: choose a ratio with at least one of each"
+            f"{task_id!r} leaves {task.num_train} training and {task.num_held_out} held-out cells "
+            f"of {task.num_questions}: choose a ratio with at least one of each"
         )
     return task
 

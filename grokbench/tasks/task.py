@@ -26,7 +26,7 @@ Array = TypeVar("Array", bound=NDArray[Any])
 class Task(ABC):
     """Questions with one right answer each, how many of them are seen, a budget, a threshold and a version; frozen data.
 
-    `budget` is in steps and limits steps-to-generalize; `threshold` is the held-out accuracy that counts as generalisation,
+    `budget` is in steps and limits steps-to-generalize; `threshold` is the held-out accuracy that counts as generalization,
     infinite where a run is followed to its budget whatever happens.
     """
 
@@ -50,9 +50,9 @@ class Task(ABC):
         return f"{NAMESPACE}/{self.id}"
 
     @property
-    def held_out_cells(self) -> int:
+    def num_held_out(self) -> int:
         """The number of questions whose answers the agent never sees."""
-        return self.cells - self.seen_cells
+        return self.num_questions - self.num_train
 
     @property
     @abstractmethod
@@ -61,23 +61,23 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def symbols(self) -> int:
+    def num_symbols(self) -> int:
         """The number q of possible answers."""
 
     @property
     @abstractmethod
-    def cells(self) -> int:
+    def num_questions(self) -> int:
         """The number N of questions."""
 
     @property
     @abstractmethod
-    def seen_cells(self) -> int:
+    def num_train(self) -> int:
         """The number of questions whose answers are given."""
 
     @property
     @abstractmethod
     def control(self) -> bool:
-        """Whether its answers are drawn at random, so that nothing honest can generalise."""
+        """Whether its answers are drawn at random, so that nothing honest can generalize."""
 
     @property
     @abstractmethod
@@ -100,14 +100,14 @@ class Instance(ABC):
 
     Attributes:
         answers: (N,) the right answers, in true symbols.
-        seen: (N,) bool, the training cells; the others are held out.
+        train: (N,) bool, the training cells; the others are held out.
     """
 
     task: Task
     seed: int
     salt: str
     answers: Ints
-    seen: NDArray[np.bool_]
+    train: NDArray[np.bool_]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -141,7 +141,7 @@ class Instance(ABC):
     @cached_property
     def targets(self) -> Ints:
         """(N,) the shown answers of the training cells, and the value q, blank, for every other."""
-        return frozen(np.where(self.seen, self.shown_answers, self.task.symbols))
+        return frozen(np.where(self.train, self.shown_answers, self.task.num_symbols))
 
     @property
     def agent_seed(self) -> int:
@@ -174,7 +174,7 @@ def shuffled(task: Task, seed: int, salt: str, purpose: str, count: int) -> Ints
 
 def random_answers(task: Task, seed: int, salt: str) -> Ints:
     """(N,) a control's answers."""
-    return (draw(task, seed, salt, "answers", task.cells) % np.uint64(task.symbols)).astype(np.int64)
+    return (draw(task, seed, salt, "answers", task.num_questions) % np.uint64(task.num_symbols)).astype(np.int64)
 
 
 def frozen(array: Array) -> Array:

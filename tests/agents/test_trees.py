@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from grokbench.agents import trees
-from grokbench.runs.store import CheckpointError, read_checkpoint
+from grokbench.errors import CheckpointError
+from grokbench.runs.store import read_checkpoint
 
 
 def test_what_goes_in_comes_back() -> None:

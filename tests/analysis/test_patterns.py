@@ -77,7 +77,7 @@ def test_test_accuracy_is_train_accuracy_where_all_generalize(several: list[Patt
 
 
 def test_double_descent_rises_falls_and_rises() -> None:
-    """At first 0.5 by heuristics, then down as memorisation halves their use to 0.35, then up to 0.2 + 0.8 · 0.35."""
+    """At first 0.5 by heuristics, then down as memorization halves their use to 0.35, then up to 0.2 + 0.8 · 0.35."""
     accuracy = patterns.test_accuracy(DOUBLE_DESCENT, np.arange(600.0))
     top = int(accuracy[:100].argmax())
     bottom = top + int(accuracy[top:200].argmin())
@@ -90,8 +90,8 @@ def test_double_descent_rises_falls_and_rises() -> None:
     assert patterns.train_accuracy(DOUBLE_DESCENT, [100.0])[0] > 0.99
 
 
-def test_grokking_memorises_long_before_it_generalises() -> None:
-    """Memorised by 90 with test accuracy below 1 %; half right at 200 exactly, where the preferred pattern is half learned."""
+def test_grokking_memorizes_long_before_it_generalizes() -> None:
+    """Memorized by 90 with test accuracy below 1 %; half right at 200 exactly, where the preferred pattern is half learned."""
     train, test = patterns.train_accuracy(GROKKING, TIMES), patterns.test_accuracy(GROKKING, TIMES)
     memorized = int(np.argmax(train >= 0.99))
     assert memorized < 90

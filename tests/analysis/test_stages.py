@@ -200,15 +200,15 @@ def test_delay_is_the_ratio_of_steps(middle: float) -> None:
 
 
 def test_delay_after_a_first_stage() -> None:
-    """Half learned with the training set, the rest long after: the gain counts from memorisation."""
+    """Half learned with the training set, the rest long after: the gain counts from memorization."""
     found = delayed_generalization(STEPS, TRAIN, 0.6 * TRAIN + 0.35 * sigmoid(3.6, 0.05))
     assert found is not None
     assert np.log10(found.generalized) == pytest.approx(3.6, abs=0.02)
     assert (found.before, found.after) == pytest.approx((0.6, 0.95), abs=0.01)
 
 
-def test_a_slow_surge_that_began_before_memorisation() -> None:
-    """A seventh of the rise is there when the training data is memorised, as in deep networks: still late, noise or not."""
+def test_a_slow_surge_that_began_before_memorization() -> None:
+    """A seventh of the rise is there when the training data is memorized, as in deep networks: still late, noise or not."""
     middle = np.log10(MEMORIZED) + 0.8
     held_out = 0.1 + 0.8 * sigmoid(middle, 0.45)
     found = delayed_generalization(STEPS, TRAIN, held_out)
@@ -224,9 +224,9 @@ def test_a_slow_surge_that_began_before_memorisation() -> None:
         pytest.param(TRAIN, 0.97 * TRAIN, id="learned together"),
         pytest.param(TRAIN, 0.8 * TRAIN + 0.05 * (X - 1), id="tapering off"),
         pytest.param(TRAIN, np.full_like(X, 0.01), id="never"),
-        pytest.param(0.98 * TRAIN, sigmoid(3.5, 0.05), id="not memorised"),
+        pytest.param(0.98 * TRAIN, sigmoid(3.5, 0.05), id="not memorized"),
         pytest.param(TRAIN, sigmoid(np.log10(MEMORIZED) + 0.2, 0.01), id="too soon"),
-        pytest.param(sigmoid(3.5, 0.05), sigmoid(2, 0.05), id="before memorisation"),
+        pytest.param(sigmoid(3.5, 0.05), sigmoid(2, 0.05), id="before memorization"),
         pytest.param(TRAIN, 0.9 + 0.04 * sigmoid(3.5, 0.05), id="too little"),
     ],
 )

@@ -8,7 +8,7 @@ from tests.support.oracle import action_of, stacked, started, vector
 
 
 def test_frames() -> None:
-    """The table in its true order, three channels, at least 194 pixels wide; an answer put right changes its colour."""
+    """The table in its true order, three channels, at least 194 pixels wide; an answer put right changes its color."""
     env = started(render_mode="rgb_array")
     frames = [env.render()]
     for right in (0, 12, 25):
@@ -19,12 +19,12 @@ def test_frames() -> None:
         assert frame.dtype == np.uint8
     assert all((a != b).any() for a, b in pairwise(frames))
     cells = frames[-1][::28, ::28].reshape(-1, 3)
-    colours, counts = np.unique(cells, axis=0, return_counts=True)
+    colors, counts = np.unique(cells, axis=0, return_counts=True)
     assert sorted(counts.tolist()) == [24, 25]
     seen = np.zeros((7, 7), bool)
-    seen[tuple(env.instance.places.T)] = env.instance.seen
+    seen[tuple(env.instance.places.T)] = env.instance.train
     assert len(np.unique(cells[seen.ravel()], axis=0)) == 1
-    assert len(colours) == 2
+    assert len(colors) == 2
 
 
 def test_the_ansi_line() -> None:

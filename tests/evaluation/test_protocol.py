@@ -49,7 +49,7 @@ class _Read:
 def _brute_force(exams: list[Exam], task: Task) -> _Read:
     """DESIGN's words, over the whole sequence at once."""
     steps = [exam.step for exam in exams]
-    passes = [exam.ranks is not None and Fraction(exam.held_out, task.held_out_cells) >= Fraction(99, 100) for exam in exams]
+    passes = [exam.ranks is not None and Fraction(exam.held_out, task.num_held_out) >= Fraction(99, 100) for exam in exams]
     confirmed, generalized = len(exams), None
     for i, step in enumerate(steps):
         later = [j for j in range(i, len(steps)) if steps[j] >= Fraction(5, 4) * step and j - i + 1 >= 5]
@@ -162,7 +162,7 @@ def test_a_late_crossing_is_followed_for_a_quarter() -> None:
     assert _outcome([0] * 39 + [RIGHT] * 10).end is None
 
 
-def test_a_spike_is_a_crossing_and_no_generalisation() -> None:
+def test_a_spike_is_a_crossing_and_no_generalization() -> None:
     """After a relapse T starts anew; the first crossing stays on record."""
     outcome = _outcome([0, 0, RIGHT, RIGHT, ALMOST, *[RIGHT] * 5])
     assert (outcome.first_crossing, outcome.steps_to_generalize, outcome.step) == (30, 60, 100)
@@ -219,7 +219,7 @@ def test_steps_to_memorize(seen: int, memorized: int | None) -> None:
     assert PROTOCOL.outcome(_exams([0, 0], 1000, seen), TASK).steps_to_memorize == memorized
 
 
-def test_memorising_is_recorded_once() -> None:
+def test_memorizing_is_recorded_once() -> None:
     """Forgetting afterwards doesn't move it."""
     exams = [Exam(step, seen, 0, RANKS) for step, seen in ((10, 0), (20, 480), (30, 0), (40, 480))]
     assert PROTOCOL.outcome(exams, TASK).steps_to_memorize == 20
@@ -246,7 +246,7 @@ def test_a_skipped_exam_is_an_error() -> None:
 
 @pytest.mark.parametrize("held_out", [[None, 0], [481] * 6, [ALMOST] * 200])
 def test_no_exam_after_the_end(held_out: list[int | None]) -> None:
-    """Diverged, generalised or censored: the run is over."""
+    """Diverged, generalized or censored: the run is over."""
     with pytest.raises(ValueError, match=r"the run had ended \((diverged|generalized|censored)\)"):
         _outcome(held_out)
 

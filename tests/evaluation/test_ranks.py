@@ -65,7 +65,7 @@ def test_the_identity_taken_as_it_is(name: str) -> None:
 
 
 def test_the_identity_centred_loses_one_direction() -> None:
-    """Centring takes out the mean direction: five equal ones are left of six."""
+    """Centering takes out the mean direction: five equal ones are left of six."""
     assert ranks.effective_rank(np.eye(6)) == pytest.approx(5, abs=1e-5)
     assert ranks.deep_grokking_rank_code(np.eye(6)) == 5
 
@@ -112,7 +112,7 @@ def test_equals_the_singular_values(n: int, d: int, center: bool) -> None:
 
 
 def test_more_columns_than_rows() -> None:
-    """Five rows span four directions once centred."""
+    """Five rows span four directions once centered."""
     x = _random(5, 20)
     direct = _direct(x)
     assert ranks.effective_rank(x) == pytest.approx(direct["effective_rank"], abs=1e-4)

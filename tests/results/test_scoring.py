@@ -73,7 +73,7 @@ def test_chance_limit_bounds_guessing() -> None:
     """The limit is the binomial quantile: one more is rarer than 10⁻⁴ over the exams, one less is not."""
     task = parse_id("random_mod23-0.5")
     limit = scoring.chance_limit(task, 50)
-    below, above = (float(stats.binom.sf(k, task.held_out_cells, 1 / 23)) for k in (limit - 1, limit))
+    below, above = (float(stats.binom.sf(k, task.num_held_out, 1 / 23)) for k in (limit - 1, limit))
     assert above <= 1e-4 / 50 < below
     assert scoring.beats_chance(task, [Exam(10, 0, limit + 1, {})] * 50)
     assert not scoring.beats_chance(task, [Exam(10, 0, limit, {})] * 50)

@@ -9,11 +9,11 @@ import pytest
 from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs import engine
-from grokbench.runs.plan import Cell, Plan
+from grokbench.runs.plan import Experiment, Plan
 from grokbench.runs.records import RunRecord, read_record
 from grokbench.runs.store import Store
 from grokbench.tasks import parse_id
-from tests.runs.test_engine import Silent
+from tests.support.callbacks import Silent
 
 TASK = parse_id("add_mod11-0.6-to400")
 
@@ -25,19 +25,19 @@ def recipe(name: str, **training: Any) -> Recipe:
     return Recipe(name, base.target, base.hyperparameters | {"training": changed})
 
 
-CELLS = tuple(Cell(TASK, recipe(f"decay-{decay:g}", weight_decay=decay)) for decay in (0.0, 0.3, 3.0))
+CELLS = tuple(Experiment(TASK, recipe(f"decay-{decay:g}", weight_decay=decay)) for decay in (0.0, 0.3, 3.0))
 
 
 def run(plan: Plan, out: Path, **options: Any) -> dict[tuple[str, int], RunRecord]:
     """Make the runs; their records by recipe and seed."""
     store = Store(out)
-    engine.run([plan], store, Silent(), "cpu", **options)
-    return {(c.recipe.name, seed): read_record(store.record_path(c, seed)) for c in plan.cells for seed in plan.seeds}
+    engine.run([plan], store, callbacks=[Silent()], device="cpu", **options)
+    return {(c.recipe.name, seed): read_record(store.record_path(c, seed)) for c in plan.experiments for seed in plan.seeds}
 
 
 def counts(record: RunRecord) -> list[tuple[int, int, int]]:
     """Its exams' steps and right answers."""
-    return [(exam.step, exam.seen, exam.held_out) for exam in record.exams]
+    return [(exam.step, exam.train, exam.held_out) for exam in record.exams]
 
 
 def test_every_run_is_as_it_is_alone(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_every_run_is_as_it_is_alone(tmp_path: Path) -> None:
         alone = run(Plan((cell,), (0, 1)), tmp_path / "alone")
         for key, record in alone.items():
             assert joint[key].agent.hash == cell.recipe.hash
-            assert joint[key].batch == [0, 1] * 3
+            assert joint[key].cohort == [0, 1] * 3
             assert counts(joint[key]) == counts(record)
             losses = np.array([[exam.loss for exam in one.exams] for one in (joint[key], record)], dtype=float)
             np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
@@ -69,7 +69,7 @@ def test_a_stopped_batch_goes_on(tmp_path: Path) -> None:
 
 def test_members_that_end_leave(tmp_path: Path) -> None:
     """A member that diverges leaves; those that stay go on with their own hyperparameters, as if it had never been."""
-    wild = Cell(TASK, recipe("wild", learning_rate=1e30))
+    wild = Experiment(TASK, recipe("wild", learning_rate=1e30))
     found = run(Plan((CELLS[0], wild, CELLS[2]), (0, 1)), tmp_path)
     assert {found["wild", seed].outcome.end for seed in (0, 1)} == {"diverged"}
     assert found["wild", 0].exams[-1].step < 400
@@ -81,9 +81,9 @@ def test_members_that_end_leave(tmp_path: Path) -> None:
 
 def test_what_does_not_train_together(tmp_path: Path) -> None:
     """Recipes with another batch size are told apart, run by run, and nothing is written as complete."""
-    cells = (CELLS[0], Cell(TASK, recipe("other", batch_size=10)))
+    cells = (CELLS[0], Experiment(TASK, recipe("other", batch_size=10)))
     store, watcher = Store(tmp_path), Silent()
-    assert not engine.run([Plan(cells, (0,))], store, watcher, "cpu")
+    assert not engine.run([Plan(cells, (0,))], store, callbacks=[watcher], device="cpu")
     assert all("differ in nothing but" in how for how in watcher.ends)
 
 
@@ -93,7 +93,7 @@ def test_probes_change_nothing(tmp_path: Path, probes: bool) -> None:
     record = run(Plan(CELLS[:1], (0,)), tmp_path, probes=probes)["decay-0", 0]
     plain = run(Plan(CELLS[:1], (0,)), tmp_path / "plain")["decay-0", 0]
     assert counts(record) == counts(plain)
-    found = [exam.step for exam in record.exams if exam.watched]
+    found = [exam.step for exam in record.exams if exam.metrics]
     assert found == ([10, 20, 40, 70, 130, 260] if probes else [])
     assert list(PROTOCOL.grid(400))[:4] == [10, 20, 30, 40]
 
@@ -104,20 +104,20 @@ def test_probes_change_nothing(tmp_path: Path, probes: bool) -> None:
 )
 def test_what_an_agent_reports_to_be_watched(tmp_path: Path, report: Any, kept: Any) -> None:
     """Numbers, one per layer, are kept unless one isn't finite; anything else fails the run by name."""
-    cell = Cell(parse_id("add_mod5-0.5"), Recipe("told", "tests.support.agents:ReportingAgent", {"report": report}))
+    cell = Experiment(parse_id("add_mod5-0.5"), Recipe("told", "tests.support.agents:ReportingAgent", {"report": report}))
     record = run(Plan((cell,), (0,)), tmp_path, max_steps=30)["told", 0]
     if isinstance(kept, str):
         assert record.incomplete is not None
         assert "learn reported 'told'" in record.incomplete
         assert kept in record.incomplete
     else:
-        assert record.exams[0].watched == {"told": kept}
+        assert record.exams[0].metrics == {"told": kept}
 
 
 def test_probes_look_at_an_agent_that_is_not_batched(tmp_path: Path) -> None:
     """What they find stands beside what the agent reports."""
-    cell = Cell(parse_id("add_mod11-0.5"), Recipe("told", "tests.support.agents:ReportingAgent", {"report": [1.5]}))
-    watched = run(Plan((cell,), (0,)), tmp_path, max_steps=10, probes=True)["told", 0].exams[0].watched
-    assert watched is not None
-    assert watched["told"] == [1.5]
-    assert len(watched["probe"]) == 1
+    cell = Experiment(parse_id("add_mod11-0.5"), Recipe("told", "tests.support.agents:ReportingAgent", {"report": [1.5]}))
+    metrics = run(Plan((cell,), (0,)), tmp_path, max_steps=10, probes=True)["told", 0].exams[0].metrics
+    assert metrics is not None
+    assert metrics["told"] == [1.5]
+    assert len(metrics["probe"]) == 1

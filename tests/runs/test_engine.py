@@ -13,35 +13,17 @@ from typing import Any
 import pytest
 
 from grokbench.agents.recipes import find_recipe
-from grokbench.evaluation.protocol import Exam, Outcome
+from grokbench.errors import RecordError, StoreError
 from grokbench.runs import engine
-from grokbench.runs.plan import Cell, Job, Run, plan
-from grokbench.runs.records import RecordError, read_record
-from grokbench.runs.store import Store, StoreError, find_records
+from grokbench.runs.plan import Experiment, Job, Run, plan
+from grokbench.runs.records import read_record
+from grokbench.runs.store import Store, find_records
 from grokbench.tasks import parse_id
+from tests.support.callbacks import Silent
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "add_mod5-0.5"
 AGENTS = "tests.support.agents"
-
-
-class Silent:
-    """A watcher that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.ends: list[str] = []
-        self.notes: list[str] = []
-
-    def sat(self, cell: Cell, seed: int, exam: Exam, outcome: Outcome) -> None:
-        """Say nothing."""
-
-    def ended(self, cell: Cell, seed: int, how: str) -> None:
-        """Remember."""
-        self.ends.append(how)
-
-    def noted(self, message: str) -> None:
-        """Remember."""
-        self.notes.append(message)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +35,7 @@ def run(out: Path, agent: str = "mlp", task: str = TASK, seeds: tuple[int, ...] 
     """Run in this process; 300 steps unless told otherwise."""
     watcher = Silent()
     options = {"max_steps": 300} | options
-    engine.run(plan([task], None, [find_recipe(agent)], seeds), Store(out), watcher, "cpu", **options)
+    engine.run(plan([task], [find_recipe(agent)], seeds=seeds), Store(out), callbacks=[watcher], device="cpu", **options)
     return watcher
 
 
@@ -86,8 +68,8 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     assert record["cost"]["examples"] == 264 * 500
     assert record["incomplete"] is None
     assert record["outcome"]["end"] == "censored"
-    assert record["where"]["versions"]["torch"]
-    assert record["batch"] == [0]
+    assert record["provenance"]["versions"]["torch"]
+    assert record["cohort"] == [0]
 
 
 def test_max_steps_pauses_and_a_later_run_goes_on(tmp_path: Path) -> None:
@@ -138,8 +120,8 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
 
 def test_a_held_run_is_left_alone(tmp_path: Path) -> None:
     """What another holder is at isn't done, and that is said."""
-    store, cell = Store(tmp_path), plan([TASK], None, [find_recipe("mlp")], [0])[0].cells[0]
-    with store.claim(cell, 0) as held:
+    store, experiment = Store(tmp_path), plan([TASK], [find_recipe("mlp")], seeds=[0])[0].experiments[0]
+    with store.claim(experiment, 0) as held:
         assert held
         assert run(tmp_path, seeds=(0,)).ends == ["another process is at it"]
     assert not records(tmp_path)
@@ -154,7 +136,7 @@ def test_a_failing_agent_fails_its_own_runs_only(tmp_path: Path, agent: str, why
     from grokbench.results.tables import report
 
     recipes = [find_recipe(f"{AGENTS}:{agent}"), find_recipe(f"{AGENTS}:AddingAgent")]
-    engine.run(plan([TASK], None, recipes, [0, 1]), Store(tmp_path), Silent(), "cpu", 200)
+    engine.run(plan([TASK], recipes, seeds=[0, 1]), Store(tmp_path), callbacks=[Silent()], device="cpu", max_steps=200)
     found, errors = find_records([tmp_path])
     assert not errors
     assert [why in str(record.incomplete) for record in found].count(True) == 2
@@ -180,7 +162,7 @@ def test_damaged_files_are_set_aside_and_done_again(tmp_path: Path) -> None:
     record = next(tmp_path.rglob("seed-0.json"))
     record.write_text(record.read_text()[:200])
     watcher = run(tmp_path, max_steps=200)
-    assert any("start over" in note for note in watcher.notes)
+    assert any("start over" in note for note in watcher.messages)
     assert records(tmp_path) == expected
     assert len(list(tmp_path.rglob("*.damaged"))) == 2
 
@@ -189,7 +171,7 @@ def test_a_checkpoint_that_the_agent_refuses_is_set_aside(tmp_path: Path) -> Non
     """Another version's, say: the runs start over, and a note says so."""
     run(tmp_path, f"{AGENTS}:ForgetfulAgent", max_steps=100)
     watcher = run(tmp_path, f"{AGENTS}:ForgetfulAgent", max_steps=200)
-    assert any("can't go on from it (KeyError: 'weights')" in note for note in watcher.notes)
+    assert any("can't go on from it (KeyError: 'weights')" in note for note in watcher.messages)
     assert list(tmp_path.rglob("*.safetensors*"))
     found = records(tmp_path)
     assert [record["exams"][-1]["step"] for record in found] == [200, 200]
@@ -202,7 +184,7 @@ def test_a_checkpoint_of_other_code_is_set_aside(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(engine, "code_hash", lambda: "another")
         watcher = run(tmp_path, max_steps=200)
-    assert any("another version of grokbench's code" in note for note in watcher.notes)
+    assert any("another version of grokbench's code" in note for note in watcher.messages)
     assert len(list(tmp_path.rglob("*.damaged"))) == 1
     assert [record["exams"][0]["step"] for record in records(tmp_path)] == [10, 10]
 
@@ -210,13 +192,13 @@ def test_a_checkpoint_of_other_code_is_set_aside(tmp_path: Path, monkeypatch: py
 def test_a_run_made_in_two_ways_is_nothing_to_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gone on with on other threads, say, even when it is stopped there again."""
     run(tmp_path, max_steps=50)
-    assert all(record["where"]["code"] for record in records(tmp_path))
+    assert all(record["provenance"]["code"] for record in records(tmp_path))
     monkeypatch.setattr("torch.get_num_threads", lambda: 77)
     run(tmp_path, max_steps=100)
     monkeypatch.undo()
     run(tmp_path, max_steps=150)
     assert [record["exams"][-1]["step"] for record in records(tmp_path)] == [150, 150]
-    assert not any("code" in record["where"] for record in records(tmp_path))
+    assert not any("code" in record["provenance"] for record in records(tmp_path))
 
 
 def test_a_full_disk_is_explained_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,12 +223,12 @@ def test_a_checkpoint_that_another_process_took_further_is_left(tmp_path: Path, 
     """A batch planned from what the checkpoint held before isn't resumed from what it holds now."""
     run(tmp_path, max_steps=50)
     (path,) = tmp_path.rglob("batch-*")
-    cell = Cell(parse_id(TASK), find_recipe("mlp"), "")
-    before = Job(tuple(Run(cell, seed) for seed in (0, 1, 2)), path)
+    experiment = Experiment(parse_id(TASK), find_recipe("mlp"), "")
+    before = Job(tuple(Run(experiment, seed) for seed in (0, 1, 2)), path)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_jobs", lambda *_: [before])
         watcher = run(tmp_path, seeds=(0, 1, 2))
-    assert "run the command again" in watcher.notes[0]
+    assert "run the command again" in watcher.messages[0]
     assert path.exists()
     assert len(run(tmp_path, seeds=(0, 1, 2)).ends) == 3
 

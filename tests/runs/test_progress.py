@@ -17,9 +17,9 @@ from grokbench.runs.store import Store
 
 def lines(out: Path, seeds: tuple[int, ...], max_steps: int) -> list[str]:
     """What runs of the MLP print where there is no terminal."""
-    plans, store, printed = plan(["add_mod5-0.5"], None, [find_recipe("mlp")], seeds), Store(out), io.StringIO()
+    plans, store, printed = plan(["add_mod5-0.5"], [find_recipe("mlp")], seeds=seeds), Store(out), io.StringIO()
     with Progress(*counts(plans, store), max_steps, Console(file=printed, width=200)) as shown:
-        engine.run(plans, store, shown, "cpu", max_steps)
+        engine.run(plans, store, callbacks=[shown], device="cpu", max_steps=max_steps)
     return printed.getvalue().splitlines()
 
 

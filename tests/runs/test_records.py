@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grokbench.runs.records import RecordError, RunRecord, read_record, to_json
+from grokbench.errors import RecordError
+from grokbench.runs.records import RunRecord, read_record, to_json
 from tests.runs.test_engine import run
 
 ANY = st.recursive(
@@ -101,19 +102,19 @@ def test_nan_and_deep_nesting_are_refused(tmp_path: Path) -> None:
 
 def test_what_was_watched_stands_only_where_something_was(record: dict[str, Any], tmp_path: Path) -> None:
     """Numbers per layer come back as they were, and an exam without any says nothing of it."""
-    assert all("watched" not in exam for exam in record["exams"])
+    assert all("metrics" not in exam for exam in record["exams"])
     path = tmp_path / "record.json"
-    path.write_text(json.dumps(put(record, ("exams", 3, "watched"), {"weight_norm": [1.5, 2.5]})))
+    path.write_text(json.dumps(put(record, ("exams", 3, "metrics"), {"weight_norm": [1.5, 2.5]})))
     found = read_record(path)
-    assert found.exams[3].exam().watched == {"weight_norm": [1.5, 2.5]}
-    assert found.exams[2].exam().watched is None
+    assert found.exams[3].exam().metrics == {"weight_norm": [1.5, 2.5]}
+    assert found.exams[2].exam().metrics is None
     assert json.loads(to_json(found)) == json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("watched", [[1.0], {"weight_norm": 1.0}, {"weight_norm": [None]}, {"weight_norm": ["x"]}])
-def test_what_can_not_have_been_watched(record: dict[str, Any], tmp_path: Path, watched: Any) -> None:
+@pytest.mark.parametrize("metrics", [[1.0], {"weight_norm": 1.0}, {"weight_norm": [None]}, {"weight_norm": ["x"]}])
+def test_what_can_not_have_been_watched(record: dict[str, Any], tmp_path: Path, metrics: Any) -> None:
     """Anything but lists of numbers is refused."""
     path = tmp_path / "record.json"
-    path.write_text(json.dumps(put(record, ("exams", 0, "watched"), watched)))
-    with pytest.raises(RecordError, match="watched"):
+    path.write_text(json.dumps(put(record, ("exams", 0, "metrics"), metrics)))
+    with pytest.raises(RecordError, match="metrics"):
         read_record(path)

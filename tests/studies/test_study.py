@@ -10,12 +10,12 @@ import pytest
 from grokbench.analysis import patterns
 from grokbench.analysis.curves import Curves
 from grokbench.evaluation.protocol import Exam
-from grokbench.runs.provenance import where_now
+from grokbench.runs.provenance import current_provenance
 from grokbench.runs.records import Cost, make_record
 from grokbench.runs.store import find_records
 from grokbench.studies import deep_grokking, model_wise, omnigrok, pattern_learning
-from grokbench.studies.settings import Batch, Deep, Measured, Scale, Wide
-from grokbench.studies.study import STUDIES, Finding, Statement, find_study, reproduce, spread, statements_table, verdicts
+from grokbench.studies.settings import Deep, JointSettings, Measured, Scale, Wide
+from grokbench.studies.study import STUDIES, Evidence, Statement, find_study, reproduce, spread, statements_table, verdicts
 
 Levels = Sequence[float]
 TASK = "mnist5k-n1000"
@@ -25,7 +25,7 @@ def curves_of(setting: Deep | Wide, seed: int, train: Levels, held_out: Levels, 
     """A made-up run with these curves, an exam at every step of the protocol's grid, interpolated between nine points."""
     from grokbench.evaluation.protocol import PROTOCOL
 
-    task, steps = setting.cell.task, list(PROTOCOL.grid(setting.cell.task.budget))
+    task, steps = setting.experiment.task, list(PROTOCOL.grid(setting.experiment.task.budget))
     knots = np.geomspace(10, task.budget, len(train))
     read = [np.interp(np.log(steps), np.log(knots), values) for values in (train, held_out, rank)]
     measures = (
@@ -39,15 +39,19 @@ def curves_of(setting: Deep | Wide, seed: int, train: Levels, held_out: Levels, 
     exams = [
         Exam(
             step,
-            round(float(a) * task.seen_cells),
-            round(float(b) * task.held_out_cells),
+            round(float(a) * task.num_train),
+            round(float(b) * task.num_held_out),
             {name: [float(r)] * 2 for name in measures},
-            watched={"weight_norm": [10.0 / (1 + i), 1.0, 1.0]},
+            metrics={"weight_norm": [10.0 / (1 + i), 1.0, 1.0]},
         )
         for i, (step, a, b, r) in enumerate(zip(steps, *read, strict=True))
     ]
     cost = Cost(steps=steps[-1], examples=None, flops=None, parameters=7, seconds=60.0)
-    return Curves(make_record(task, setting.cell.recipe, (), seed, "", "", [seed], exams, cost, where_now("cpu", None), None))
+    return Curves(
+        make_record(
+            task, setting.experiment.recipe, (), seed, "", "", [seed], exams, cost, current_provenance("cpu", None), None
+        )
+    )
 
 
 LATE = ([0.1, 0.99, 1, 1, 1, 1, 1, 1, 1], [0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.8, 0.9, 0.9], [90, 90, 80, 80, 70, 60, 40, 30, 30])
@@ -60,7 +64,7 @@ STAGES = (
 
 
 def test_what_is_measured_on_a_run() -> None:
-    """Memorisation, delay, stages, falls, tunnel and the rank's change, on curves with known answers."""
+    """Memorization, delay, stages, falls, tunnel and the rank's change, on curves with known answers."""
     late, early, stages = (curves_of(Deep(TASK, 3, 8.0, 0.05), 0, *shape) for shape in (LATE, EARLY, STAGES))
     assert late.memorized is not None
     assert late.delay is not None
@@ -81,13 +85,13 @@ def test_what_is_measured_on_a_run() -> None:
     assert early.tunnel(width=50) == 0
     assert late.half is not None
     assert 800 < late.half < 6000
-    steps, norms = late.watched("weight_norm")
+    steps, norms = late.metrics("weight_norm")
     assert norms.shape == (len(steps), 3)
 
 
 def test_verdicts() -> None:
-    """A statement without a finding wasn't tested; the table and the count say which is which."""
-    made = [Statement("a", "x", None), Statement("b", "x", Finding("1 of 2", True)), Statement("c", "x", Finding("0", False))]
+    """A statement without a evidence wasn't tested; the table and the count say which is which."""
+    made = [Statement("a", "x", None), Statement("b", "x", Evidence("1 of 2", True)), Statement("c", "x", Evidence("0", False))]
     assert [one.verdict for one in made] == ["not tested at this scale", "reproduced", "not reproduced"]
     assert "1 of 2" in statements_table(made)
     assert verdicts(made) == "1 reproduced, 1 not reproduced, 1 not tested at this scale"
@@ -106,12 +110,12 @@ def test_deep_grokkings_statements() -> None:
     }
     found = {one.text: one.verdict for one in deep_grokking.statements(as_published)}
     assert found["α = 8: grokking, held-out accuracy rises long after train accuracy"] == "reproduced"
-    assert found["without the large initialisation there is no grokking (α = 1)"] == "reproduced"
-    assert found["deep networks generalise in two surges (depth 6)"] == "not reproduced"
-    assert found["N = 7000: depth 4 generalises without grokking"] == "not tested at this scale"
+    assert found["without the large initialization there is no grokking (α = 1)"] == "reproduced"
+    assert found["deep networks generalize in two surges (depth 6)"] == "not reproduced"
+    assert found["N = 7000: depth 4 generalizes without grokking"] == "not tested at this scale"
     swapped: Measured = {s: [curves_of(s, 0, *STAGES)] for s in as_published if isinstance(s, Deep)}
     found = {one.text: one.verdict for one in deep_grokking.statements(swapped)}
-    assert found["deep networks generalise in two surges (depth 6)"] == "reproduced"
+    assert found["deep networks generalize in two surges (depth 6)"] == "reproduced"
     assert found["their feature rank falls, rises and falls again: double descent (depth 6)"] == "reproduced"
     paper = [deep_grokking.paper(7000, depth, 0.01) for depth in (4, 8, 12)]
     assert all(one in [s for batch in deep_grokking.batches("paper") for s in batch.settings] for one in paper)
@@ -131,11 +135,11 @@ def test_omnigroks_law() -> None:
             for g in omnigrok.DECAYS
         }
         law = next(one for one in omnigrok.statements(measured) if "∝" in one.text)
-        assert law.verdict == verdict, law.finding
+        assert law.verdict == verdict, law.evidence
 
 
 def test_model_wise_statements() -> None:
-    """A row of widths that fits first and generalises only when larger is grokking over the model."""
+    """A row of widths that fits first and generalizes only when larger is grokking over the model."""
     shapes = {2: ([0.1] * 9, [0.05] * 9), 4: (LATE[0], [0.05] * 9), 8: (LATE[0], [0.05] * 9), 16: LATE[:2], 32: LATE[:2]}
     shapes = {w: (t, [min(1.0, 1.1 * x) for x in h]) for w, (t, h) in shapes.items()}
     measured: Any = {
@@ -144,7 +148,7 @@ def test_model_wise_statements() -> None:
     }
     found = [one.verdict for one in model_wise.statements(measured)]
     assert found[:2] == ["reproduced", "reproduced"]
-    assert "smallest that fits" in next(one.finding.measured for one in model_wise.statements(measured)[1:] if one.finding)
+    assert "smallest that fits" in next(one.evidence.measured for one in model_wise.statements(measured)[1:] if one.evidence)
 
 
 def test_the_toy_model_as_published() -> None:
@@ -160,12 +164,12 @@ def test_the_toy_model_as_published() -> None:
 def test_every_grid_can_be_made(name: str, scale: Scale) -> None:
     """Every setting names a task and an agent that accepts it, once, and at least three seeds but for what the dtype does."""
     batches = find_study(name).batches(scale)
-    cells = [setting.cell for batch in batches for setting in batch.settings]
+    cells = [setting.experiment for batch in batches for setting in batch.settings]
     assert len({(cell.task.id, cell.recipe.hash) for cell in cells}) == len(cells)
     assert all(len(batch.seeds) >= 3 for batch in batches if batch.settings != (deep_grokking.DOUBLE,))
     for batch in batches:
-        assert len({setting.cell.task.id for setting in batch.settings}) == 1
-        made = [setting.cell.recipe.make() for setting in batch.settings]
+        assert len({setting.experiment.task.id for setting in batch.settings}) == 1
+        made = [setting.experiment.recipe.make() for setting in batch.settings]
         if len(made) > 1:
             made[0].together(made)  # type: ignore[attr-defined]
 
@@ -173,7 +177,7 @@ def test_every_grid_can_be_made(name: str, scale: Scale) -> None:
 def test_a_study_from_runs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real runs of a tiny grid, their report and figures; run again, nothing is trained anew."""
     settings = tuple(Deep("mnist5k-n60", 3, alpha, 0.05, width=12, steps=40) for alpha in (1.0, 8.0))
-    monkeypatch.setattr(deep_grokking, "batches", lambda scale: [Batch(settings, (0, 1))])
+    monkeypatch.setattr(deep_grokking, "batches", lambda scale: [JointSettings(settings, (0, 1))])
     monkeypatch.setattr(deep_grokking, "SMALL", "mnist5k-n60")
     runs, out = tmp_path / "runs", tmp_path / "report"
     assert reproduce("deep-grokking", "small", runs, out, "cpu") is not None
@@ -183,11 +187,11 @@ def test_a_study_from_runs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyP
     records, errors = find_records([runs])
     assert not errors
     assert len(records) == 4
-    assert {tuple(record.batch) for record in records} == {(0, 1, 0, 1)}
+    assert {tuple(record.cohort) for record in records} == {(0, 1, 0, 1)}
     first = records[0].exams[0]
-    assert first.watched is not None
-    assert sorted(first.watched) == ["probe", "weight_norm"]
-    assert [len(numbers) for _, numbers in sorted(first.watched.items())] == [2, 3]
+    assert first.metrics is not None
+    assert sorted(first.metrics) == ["probe", "weight_norm"]
+    assert [len(numbers) for _, numbers in sorted(first.metrics.items())] == [2, 3]
     reproduce("deep-grokking", "small", runs, out, "cpu")
     assert [one.cost.seconds for one in find_records([runs])[0]] == [one.cost.seconds for one in records]
 

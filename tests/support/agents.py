@@ -25,9 +25,9 @@ class AddingAgent:
     def act(self) -> dict[str, Any]:
         """Copy the training answers, guess the others."""
         targets = self.table["targets"]
-        guesses = self.random.integers(self.spec.symbols, size=self.spec.rows)
-        features = self.random.normal(size=(self.spec.rows, 4)).astype(np.float32)
-        return {"answers": np.where(targets == self.spec.symbols, guesses, targets), "features": features}
+        guesses = self.random.integers(self.spec.num_symbols, size=self.spec.num_questions)
+        features = self.random.normal(size=(self.spec.num_questions, 4)).astype(np.float32)
+        return {"answers": np.where(targets == self.spec.num_symbols, guesses, targets), "features": features}
 
     def state_dict(self) -> dict[str, Any]:
         """The clock and the generator."""

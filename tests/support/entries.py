@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from grokbench.agents.recipes import Recipe, find_recipe
-from grokbench.board.entries.files import RECIPE, official_cells
+from grokbench.board.entries.files import RECIPE, official_runs
 from grokbench.board.entries.form import Form, Tuning
 from grokbench.board.entries.submit import write_entry
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
 from grokbench.evaluation.ranks import SPECTRAL
-from grokbench.runs.provenance import Where
+from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import Cost, RunRecord, make_record
 from grokbench.tasks import Task, make_instance, parse_id
 
@@ -22,7 +22,7 @@ FORM = Form(
     authors=["A. Nonymous"],
     link="https://example.org/paper",
     description="Nothing was trained for this.",
-    licence="MIT",
+    license="MIT",
     protocol=1,
     suite="mini",
     agent=RECIPE,
@@ -32,14 +32,14 @@ FORM = Form(
 
 
 def exams_of(task: Task, seed: int, t: float) -> list[Exam]:
-    """The exams of a run that memorises at 100 and generalises at about t, or never on a random table."""
-    random = np.random.default_rng([seed, task.cells, int(t)])
+    """The exams of a run that memorizes at 100 and generalizes at about t, or never on a random table."""
+    random = np.random.default_rng([seed, task.num_questions, int(t)])
     outcome, exams = Outcome(), []
     while not outcome.end:
         step = PROTOCOL.next_exam(outcome.step, task.budget)
-        guess = int(random.binomial(task.held_out_cells, 1 / task.symbols))
-        held_out = task.held_out_cells if step >= t and not task.control else guess
-        seen = task.seen_cells if step >= 100 else int(random.integers(task.seen_cells // 2))
+        guess = int(random.binomial(task.num_held_out, 1 / task.num_symbols))
+        held_out = task.num_held_out if step >= t and not task.control else guess
+        seen = task.num_train if step >= 100 else int(random.integers(task.num_train // 2))
         ranks = {name: [float(random.uniform(20, 80))] for name in SPECTRAL}
         exams.append(Exam(step, seen, held_out, ranks, float(random.uniform(0, 4))))
         outcome = PROTOCOL.advance(outcome, exams[-1], task)
@@ -61,7 +61,9 @@ def run_of(task_id: str, seed: int, t: float, recipe: Recipe) -> RunRecord:
         [seed],
         exams,
         Cost(steps=steps, examples=steps, flops=steps, parameters=209_792, seconds=1.0),
-        Where(versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None, code="0" * 64),
+        Provenance(
+            versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None, code="0" * 64
+        ),
         None,
     )
 
@@ -70,7 +72,7 @@ def good_runs(recipe: str = "transformer", around: float = 1_000, luck: int = 0)
     """All of `mini`'s official runs."""
     random = np.random.default_rng(luck)
     found = find_recipe(recipe)
-    return [run_of(task, seed, around * random.lognormal(0, 0.2), found) for task, seed in official_cells("mini")]
+    return [run_of(task, seed, around * random.lognormal(0, 0.2), found) for task, seed in official_runs("mini")]
 
 
 def write(folder: Path, runs: list[RunRecord] | None = None, **form: Any) -> Path:

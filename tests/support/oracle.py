@@ -18,14 +18,14 @@ Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 def answers_of(instance: Instance, right: int) -> NDArray[np.int64]:
     """All seen cells right, and just `right` of the held-out ones."""
     answers = instance.shown_answers.copy()
-    wrong = np.flatnonzero(~instance.seen)[right:]
-    answers[wrong] = (answers[wrong] + 1) % instance.task.symbols
+    wrong = np.flatnonzero(~instance.train)[right:]
+    answers[wrong] = (answers[wrong] + 1) % instance.task.num_symbols
     return answers
 
 
 def features_of(task: Task, seed: int = 0) -> NDArray[np.float32]:
     """Features drawn at random."""
-    return np.random.default_rng(seed).normal(size=(task.cells, sum(DIMS))).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(task.num_questions, sum(DIMS))).astype(np.float32)
 
 
 def action_of(env: GrokEnv, right: int = 0, seed: int = 0) -> dict[str, Any]:

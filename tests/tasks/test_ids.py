@@ -31,14 +31,14 @@ from grokbench.tasks.tables import TableTask
 def test_published_sizes(name: str, seen: int, held_out: int, cells: int) -> None:
     """Seen and held-out cells of tables that papers use."""
     task = parse_id(name)
-    assert (task.seen_cells, task.held_out_cells, task.cells) == (seen, held_out, cells)
+    assert (task.num_train, task.num_held_out, task.num_questions) == (seen, held_out, cells)
 
 
 @pytest.mark.parametrize("hundredths", range(1, 100))
 def test_seen_cells_are_exact(hundredths: int) -> None:
     """⌊ratio × N⌋ in integers, whatever the ratio is in floating point (0.29 × 100 is 28.999…)."""
     task = parse_id(f"div_mod11-0.{hundredths:02}")
-    assert task.seen_cells == hundredths * 110 // 100
+    assert task.num_train == hundredths * 110 // 100
     assert isinstance(task, TableTask)
     assert Fraction(task.ratio) == Fraction(hundredths, 100)
 
@@ -125,7 +125,7 @@ def test_an_id_must_be_text() -> None:
 def test_no_held_out_cell() -> None:
     """A ratio below 1 always leaves a cell over, by rounding down: 0.999999999999 of 4 cells are 3."""
     task = parse_id("add_mod2-0.999999999999")
-    assert (task.seen_cells, task.held_out_cells) == (3, 1)
+    assert (task.num_train, task.num_held_out) == (3, 1)
 
 
 @pytest.mark.parametrize("budget", [0, -5, 1.5, True, "10"])
@@ -190,5 +190,5 @@ def test_any_text_is_a_task_or_a_value_error(text: str) -> None:
         assert parse_id(task.id) == task
         table, images = r"[a-z0-9_]+_(mod|s)[1-9][0-9]*-0\.[0-9]*[1-9]", r"(random_)?mnist(5k)?(-first)?-n[1-9][0-9]*"
         assert re.fullmatch(rf"({table}|{images})(-to[1-9][0-9]*)?-v1", task.id)
-        assert 0 < task.seen_cells < task.cells
+        assert 0 < task.num_train < task.num_questions
         assert task.budget > 0

@@ -37,12 +37,12 @@ def test_the_packaged_digits(seed: int) -> None:
     assert {(p.tobytes(), a) for p, a in zip(instance.pixels, instance.answers.tolist(), strict=True)} == {
         (p.tobytes(), a) for p, a in zip(pixels.astype(np.uint8), labels.tolist(), strict=True)
     }
-    assert instance.seen.sum() == 1000
-    assert 0.1 < instance.seen[:1000].mean() < 0.3
-    assert min(Counter(instance.answers[instance.seen].tolist()).values()) > 60
+    assert instance.train.sum() == 1000
+    assert 0.1 < instance.train[:1000].mean() < 0.3
+    assert min(Counter(instance.answers[instance.train].tolist()).values()) > 60
     assert instance.shown_inputs.dtype == np.float32
     assert np.array_equal(instance.shown_inputs * 255, instance.pixels)
-    assert set(instance.targets[~instance.seen].tolist()) == {10}
+    assert set(instance.targets[~instance.train].tolist()) == {10}
 
 
 def test_seeds_salts_and_counts_draw_their_own() -> None:
@@ -87,12 +87,12 @@ def test_the_first_ones(original: dict[str, NDArray[np.uint8]]) -> None:
     """`mnist-first-n9` trains on the first nine for every seed, and the exam is all of the other file."""
     for seed in range(3):
         instance = make_images("mnist-first-n9", seed)
-        seen = {p.tobytes() for p in instance.pixels[instance.seen]}
+        seen = {p.tobytes() for p in instance.pixels[instance.train]}
         assert seen == {p.tobytes() for p in original["train-images-idx3-ubyte"][:9]}
-        exam = {p.tobytes() for p in instance.pixels[~instance.seen]}
+        exam = {p.tobytes() for p in instance.pixels[~instance.train]}
         assert exam == {p.tobytes() for p in original["t10k-images-idx3-ubyte"]}
     drawn = make_images("mnist-n9", 0)
-    assert {p.tobytes() for p in drawn.pixels[drawn.seen]} != seen
+    assert {p.tobytes() for p in drawn.pixels[drawn.train]} != seen
 
 
 def test_plain_gzipped_and_hub_are_the_same(
@@ -194,8 +194,8 @@ def test_the_environment() -> None:
     assert info["held_out_accuracy"] == 1
     frame = env.render()
     assert isinstance(frame, np.ndarray)
-    colours = [len(np.unique(part.reshape(-1, 3), axis=0)) for part in (frame[:40], frame[-60:-10])]
-    assert colours == [1, 1]
+    colors = [len(np.unique(part.reshape(-1, 3), axis=0)) for part in (frame[:40], frame[-60:-10])]
+    assert colors == [1, 1]
 
 
 def test_thresholds_are_the_measured_ones() -> None:

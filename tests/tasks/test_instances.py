@@ -37,7 +37,7 @@ def test_a_seed_and_salt_name_one_instance(name: str) -> None:
     """The same seed gives the same instance; another seed or salt gives another."""
     task = parse_id(name)
     assert make_instance(task, 3).fingerprint == make_instance(task, 3).fingerprint
-    if task.cells > 20:
+    if task.num_questions > 20:
         drawn = [make_instance(task, seed, salt) for seed in range(20) for salt in ("", "a", "b")]
         assert len({instance.fingerprint for instance in drawn}) == len(drawn)
         assert len({instance.agent_seed for instance in drawn}) == len(drawn)
@@ -46,7 +46,7 @@ def test_a_seed_and_salt_name_one_instance(name: str) -> None:
 def test_tasks_share_no_draws() -> None:
     """Seed 0 of one ratio or operation tells nothing about seed 0 of another."""
     names = ["add_mod31-0.3", "add_mod31-0.4", "sub_mod31-0.3"]
-    symbols = {tuple(make_table(name, 0).symbols.tolist()) for name in names}
+    symbols = {tuple(make_table(name, 0).permutation.tolist()) for name in names}
     assert len(symbols) == 3
 
 
@@ -62,7 +62,7 @@ def test_the_budget_draws_nothing() -> None:
 def test_arrays_are_read_only(name: str) -> None:
     """No array that an instance hands out can be written to."""
     instance = make_instance(parse_id(name), 0)
-    for field in ("inputs", "answers", "seen", "symbols", "shown_inputs", "shown_answers", "targets"):
+    for field in ("inputs", "answers", "train", "permutation", "shown_inputs", "shown_answers", "targets"):
         with pytest.raises(ValueError, match="read-only"):
             getattr(instance, field)[0] = 0
 
@@ -73,18 +73,18 @@ def test_what_an_instance_holds(name: str) -> None:
     task = parse_id(name)
     for seed in range(5):
         instance = make_table(name, seed)
-        q = task.symbols
-        assert sorted(instance.symbols.tolist()) == list(range(q))
+        q = task.num_symbols
+        assert sorted(instance.permutation.tolist()) == list(range(q))
         shown = instance.shown_inputs.tolist()
         assert shown == sorted(shown)
         questions = {(a, b) for a in range(q) for b in range(name.startswith("div_mod"), q)}
         assert {(a, b) for a, b in instance.inputs.tolist()} == questions
-        assert len(instance.inputs) == task.cells
-        assert shown == [[instance.symbols[a], instance.symbols[b]] for a, b in instance.inputs]
-        assert instance.shown_answers.tolist() == [instance.symbols[c] for c in instance.answers]
-        assert instance.seen.sum() == task.seen_cells
+        assert len(instance.inputs) == task.num_questions
+        assert shown == [[instance.permutation[a], instance.permutation[b]] for a, b in instance.inputs]
+        assert instance.shown_answers.tolist() == [instance.permutation[c] for c in instance.answers]
+        assert instance.train.sum() == task.num_train
         assert instance.targets.tolist() == [
-            answer if seen else q for answer, seen in zip(instance.shown_answers, instance.seen, strict=True)
+            answer if seen else q for answer, seen in zip(instance.shown_answers, instance.train, strict=True)
         ]
 
 
@@ -101,8 +101,8 @@ def test_the_split_is_a_fair_draw() -> None:
     by_cell, by_row = np.zeros((5, 5)), np.zeros(25)
     for seed in range(seeds):
         instance = make_table("add_mod5-0.4", seed)
-        by_cell[tuple(instance.inputs.T)] += instance.seen
-        by_row += instance.seen
+        by_cell[tuple(instance.inputs.T)] += instance.train
+        by_row += instance.train
     spread = 5 * np.sqrt(0.4 * 0.6 / seeds)  # five standard deviations
     assert np.abs(by_cell / seeds - 0.4).max() < spread
     assert np.abs(by_row / seeds - 0.4).max() < spread
@@ -112,7 +112,7 @@ def test_the_symbols_are_a_fair_draw() -> None:
     """Over many seeds every true symbol is shown as every other about equally often."""
     counts = np.zeros((5, 5))
     for seed in range(400):
-        counts[np.arange(5), make_table("add_mod5-0.4", seed).symbols] += 1
+        counts[np.arange(5), make_table("add_mod5-0.4", seed).permutation] += 1
     assert np.abs(counts / 400 - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 400)
 
 
@@ -121,9 +121,9 @@ def test_split_and_symbols_are_independent() -> None:
     seen, count = np.zeros(5), np.zeros(5)
     for seed in range(1000):
         instance = make_table("add_mod5-0.4", seed)
-        shown = instance.symbols[0]
+        shown = instance.permutation[0]
         count[shown] += 1
-        seen[shown] += instance.seen[(instance.inputs == 0).all(axis=1)][0]
+        seen[shown] += instance.train[(instance.inputs == 0).all(axis=1)][0]
     assert np.abs(seen / count - 0.4).max() < 5 * np.sqrt(0.4 * 0.6 / count.min())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grokbench.agents.recipes import Recipe, is_baseline
-from grokbench.board.entries.files import FORM, RECIPE, RUNS, Entry, baseline_networks, official_cells, place, read_entry
+from grokbench.board.entries.files import FORM, RECIPE, RUNS, Entry, baseline_networks, official_runs, read_entry, run_key
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.verdicts import Verdict, read_verdicts, strays
 from grokbench.evaluation.ranks import SPECTRAL
@@ -22,7 +22,7 @@ from grokbench.tasks import make_instance, parse_id
 
 RERUN = "run it again with `grokbench run` and pack the entry with `grokbench submit`"
 IMPLAUSIBLE = 10  # times sooner than the reference on a task: worth a look
-INITIALISATION = {"init_scale"}  # what of a [network] table the closed division may change
+INITIALIzATION = {"init_scale"}  # what of a [network] table the closed division may change
 ROUNDING = 1e-6
 MOST_LAYERS = 100  # of a baseline's network, whatever its recipe claims
 AGENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
@@ -94,10 +94,10 @@ def check_all(entries: Path) -> list[Checked]:
 
 def with_copies(one: Checked, others: Sequence[Checked]) -> Checked:
     """The entry with a note on every run whose exams stand in another entry too; an honest repetition may be one."""
-    owner = {(place(run), trajectory(run)): other.name for other in others for run in other.sound}
+    owner = {(run_key(run), trajectory(run)): other.name for other in others for run in other.sound}
     found = []
     for run in one.sound:
-        first = owner.get((place(run), trajectory(run)))
+        first = owner.get((run_key(run), trajectory(run)))
         if first and run.outcome.end != "diverged":
             problem = f"has the same exams as in {first!r}"
             found.append(Finding(RUNS, _name(run), problem, "say in the description why", refused=False))
@@ -110,7 +110,7 @@ def _name(run: RunRecord) -> str:
 
 def _run_findings(run: RunRecord, entry: Entry) -> Iterator[Finding]:
     """What is wrong with one run by itself; one that isn't official is `_missing`'s to name."""
-    if place(run) not in official_cells(entry.form.suite):
+    if run_key(run) not in official_runs(entry.form.suite):
         return
 
     def finding(problem: str, remedy: str = RERUN, refused: bool = True) -> Finding:
@@ -148,7 +148,7 @@ def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Fin
     task = run.parsed_task()
     if run.cost.steps != (run.exams[-1].step if run.exams else 0):
         yield finding("its cost doesn't fit its exams")
-    if run.seed not in run.batch or len(set(run.batch)) < len(run.batch):
+    if run.seed not in run.cohort or len(set(run.cohort)) < len(run.cohort):
         yield finding("its batch isn't one that it could have been in")
     yield from _rank_findings(run, entry, finding)
     if task.control and beats_chance(task, [exam.exam() for exam in run.exams]):
@@ -156,11 +156,11 @@ def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Fin
     pinned = reference().tasks.get(run.task, {})
     typical = [t for t in pinned.values() if t is not None]
     if run.outcome.steps_to_generalize is not None and run.outcome.steps_to_memorize is None:
-        yield finding("generalises without having memorised", "expect questions", refused=False)
+        yield finding("generalizes without having memorized", "expect questions", refused=False)
     if task.control and run.outcome.end == "diverged":
         yield finding("diverged on the random control, which then shows nothing", "expect questions", refused=False)
     if typical and (run.outcome.steps_to_generalize or task.budget) * IMPLAUSIBLE < min(typical):
-        yield finding(f"generalises {IMPLAUSIBLE} times sooner than the reference ever did", "expect questions", refused=False)
+        yield finding(f"generalizes {IMPLAUSIBLE} times sooner than the reference ever did", "expect questions", refused=False)
 
 
 def _rank_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:
@@ -178,10 +178,10 @@ def _rank_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Findi
     if measured and len(measured[0]["effective_rank"]) != len(widths):
         yield finding(f"has ranks of other layers than those that it showed, of widths {widths}")
         return
-    most = [min(width, run.parsed_task().cells - 1) + ROUNDING for width in widths]
+    most = [min(width, run.parsed_task().num_questions - 1) + ROUNDING for width in widths]
     rows = [row for ranks in measured for row in ranks.values()]
     if any(not 0 <= rank <= top for row in rows for rank, top in zip(row, most, strict=True)):
-        yield finding(f"a rank lies outside what {run.parsed_task().cells} rows of widths {widths} allow")
+        yield finding(f"a rank lies outside what {run.parsed_task().num_questions} rows of widths {widths} allow")
 
 
 def _widths(entry: Entry) -> list[int] | None:
@@ -198,8 +198,8 @@ def _widths(entry: Entry) -> list[int] | None:
 
 def _missing(entry: Entry) -> Iterator[Finding]:
     """Runs that are missing, stand twice, or don't belong to the suite."""
-    there = Counter(place(run) for run in entry.runs)
-    wanted = official_cells(entry.form.suite)
+    there = Counter(run_key(run) for run in entry.runs)
+    wanted = official_runs(entry.form.suite)
     for task, seed in wanted:
         if not there[task, seed]:
             remedy = f"`grokbench run --suite {entry.form.suite}` makes all of them"
@@ -224,7 +224,7 @@ def _repeated(entry: Entry) -> Iterator[Finding]:
 
 def trajectory(run: RunRecord) -> tuple[Any, ...]:
     """What two different runs don't share, on whatever tasks: how many answers were right at every exam."""
-    return tuple((exam.seen, exam.held_out) for exam in run.exams)
+    return tuple((exam.train, exam.held_out) for exam in run.exams)
 
 
 def _division(entry: Entry) -> Iterator[Finding]:
@@ -247,7 +247,7 @@ def _division(entry: Entry) -> Iterator[Finding]:
 
 
 def _architecture(network: dict[str, Any]) -> str:
-    return repr(sorted((name, value) for name, value in network.items() if name not in INITIALISATION))
+    return repr(sorted((name, value) for name, value in network.items() if name not in INITIALIzATION))
 
 
 @cache

@@ -84,7 +84,7 @@ def canonical(record: RunRecord) -> str:
     )
 
 
-def place(record: RunRecord) -> tuple[str, int]:
+def run_key(record: RunRecord) -> tuple[str, int]:
     """Where the record stands among the others."""
     return record.task, record.seed
 
@@ -195,7 +195,7 @@ def _runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:
             runs.append(_run(line))
         except ValueError as error:
             findings.append(Finding(RUNS, f"line {number}", str(error)[:500], remedy))
-    if [place(run) for run in runs] != sorted(place(run) for run in runs):
+    if [run_key(run) for run in runs] != sorted(run_key(run) for run in runs):
         findings.append(Finding(RUNS, "", "isn't sorted by task and seed", remedy))
     return runs, findings
 
@@ -237,7 +237,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @cache
-def official_cells(suite_name: str) -> list[tuple[str, int]]:
+def official_runs(suite_name: str) -> list[tuple[str, int]]:
     """Task id and seed of every run that an entry to the suite has, the control's too, in the file's order."""
     suite = get_suite(suite_name)
     cells = [(parse_id(task).id, seed) for task in suite.tasks for seed in PROTOCOL.official_seeds]

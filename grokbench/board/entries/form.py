@@ -52,7 +52,7 @@ class Form(Strict):
     authors: Annotated[list[Line], Field(min_length=1, max_length=50)]
     link: Annotated[str, Field(max_length=300), AfterValidator(_web_address)]
     description: Annotated[str, Field(min_length=1, max_length=2_000)]
-    licence: Line
+    license: Line
     protocol: Literal[1]
     suite: Annotated[str, AfterValidator(_known_suite)]
     agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN.pattern})$")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli_w
 
 from grokbench.agents.recipes import is_baseline, look_here
-from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, canonical, official_cells, place
+from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, canonical, official_runs, run_key
 from grokbench.board.entries.form import Form
 from grokbench.runs.records import RunRecord
 
@@ -21,15 +21,15 @@ def runs_to_submit(records: Sequence[RunRecord], suite: str, agent: str | None) 
     Raises:
         ValueError: there are several agents to choose from, or none, or runs are missing.
     """
-    cells = official_cells(suite)
-    fitting = [run for run in records if place(run) in cells and run.incomplete is None and not run.salt]
+    cells = official_runs(suite)
+    fitting = [run for run in records if run_key(run) in cells and run.incomplete is None and not run.salt]
     names = sorted({run.agent.name for run in fitting})
     if agent is None and len(names) > 1:
         raise ValueError(f"these are runs of {', '.join(names)}: choose one with --agent")
     chosen = [run for run in fitting if run.agent.name == (agent or run.agent.name)]
     if len({run.agent.hash for run in chosen}) > 1:
         raise ValueError("these runs were made by different recipes of the same name: keep each in a folder of its own")
-    by_place = {place(run): run for run in chosen}
+    by_place = {run_key(run): run for run in chosen}
     if agent is not None and agent not in names:
         raise ValueError(f"there are no finished runs of {agent!r} on {suite!r} here, but of {', '.join(names) or 'none'}")
     missing = [f"{task} seed {seed}" for task, seed in cells if (task, seed) not in by_place]

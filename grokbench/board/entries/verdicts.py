@@ -12,13 +12,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from grokbench.board.entries.files import read_plain
 from grokbench.board.entries.findings import Finding, Unreadable
-from grokbench.runs.provenance import Where
+from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Count, Strict
 
 LEVEL = 0.01  # of the test that the new runs are slower
 LARGEST = 1 << 20  # bytes
 Steps = Annotated[int, Field(ge=1)]
-Cell = tuple[str, Count]  # task and seed
+RunKey = tuple[str, Count]  # task and seed
 
 
 class Times(Strict):
@@ -37,7 +37,7 @@ class Verdict(Strict):
     Attributes:
         digest: of the contents that the entry had.
         salt: what chose the cells and the fresh instances, mixed with the digest.
-        cells: the official cells that were run again.
+        runs: the official runs that were run again.
         repeated: of them, those whose exams came out the same to the bit.
         differing: those that didn't, though machine, versions, threads and code were the same.
         fresh: the times compared, per task.
@@ -49,14 +49,14 @@ class Verdict(Strict):
 
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     salt: Annotated[str, Field(max_length=200)]
-    cells: Annotated[list[Cell], Field(min_length=1)]
-    repeated: list[Cell]
-    differing: list[Cell]
+    runs: Annotated[list[RunKey], Field(min_length=1)]
+    repeated: list[RunKey]
+    differing: list[RunKey]
     fresh: dict[str, Times]
     p: Annotated[float, Field(ge=0, le=1)]
     failed: list[str]
     sandboxed: bool
-    where: Where
+    provenance: Provenance
 
     @property
     def passed(self) -> bool:
@@ -70,9 +70,9 @@ class Verdict(Strict):
         return [f"{task} seed {seed} {words}" for task, seed in self.differing] + [f"failed: {what}" for what in self.failed]
 
     def __str__(self) -> str:
-        names = [f"{task} seed {seed}" for task, seed in self.cells]
+        names = [f"{task} seed {seed}" for task, seed in self.runs]
         lines = [
-            f"run again: {', '.join(names)}; repeated to the bit: {len(self.repeated)} of {len(self.cells)}",
+            f"run again: {', '.join(names)}; repeated to the bit: {len(self.repeated)} of {len(self.runs)}",
             *(f"{task}: {times}" for task, times in self.fresh.items()),
             *self.problems,
             f"p = {self.p:.4f} that honest runs come out so much slower (refused below {LEVEL})",

@@ -30,7 +30,7 @@ def comment(checked: Checked, others: Sequence[Checked]) -> str:
         f"Consistent: every number was recomputed from the exams of {len(checked.sound)} runs.",
         "",
         f"**Score ×{one.score:.2f}** against the reference (95 % interval {low:.2f}–{high:.2f}); "
-        f"{len(one.solved)} of {len(one.runs)} runs generalise.",
+        f"{len(one.solved)} of {len(one.runs)} runs generalize.",
         "",
         *_compared(one, _rivals(one, others)),
     ]

@@ -18,7 +18,7 @@ def page(one: Standing, standing: Sequence[Standing]) -> str:
     form = one.entry.form
     lines = [
         f"# {inert(form.title)}",
-        f"{', '.join(map(inert, form.authors))} · <{form.link}> · licence {inert(form.licence)}",
+        f"{', '.join(map(inert, form.authors))} · <{form.link}> · license {inert(form.license)}",
         inert(form.description),
         f"Suite `{form.suite}`, {form.division} division, architecture {one.entry.architecture}; "
         f"{form.tuning.settings:,} setting{'s' * (form.tuning.settings != 1)} tried{_tuned_on(form.tuning.tasks)}.",
@@ -46,16 +46,16 @@ def _verdicts(one: Standing) -> list[str]:
 
 
 def _verdict_cells(verdict: Verdict, present: bool) -> list[str]:
-    where = verdict.where
-    versions = [f"{name} {number}" for name, number in where.versions.items()]
+    provenance = verdict.provenance
+    versions = [f"{name} {number}" for name, number in provenance.versions.items()]
     return [
         "these files" if present else "earlier files",
-        inert(", ".join(f"{task} seed {seed}" for task, seed in verdict.cells)),
-        f"{len(verdict.repeated)} of {len(verdict.cells)}",
+        inert(", ".join(f"{task} seed {seed}" for task, seed in verdict.runs)),
+        f"{len(verdict.repeated)} of {len(verdict.runs)}",
         inert("; ".join(f"{task} {times}" for task, times in verdict.fresh.items())),
         f"{verdict.p:.4f}",
         "yes" if verdict.sandboxed else "no",
-        inert(", ".join([where.device, f"{where.threads} threads", *versions])),
+        inert(", ".join([provenance.device, f"{provenance.threads} threads", *versions])),
         inert(", ".join(["passed" if verdict.passed else "FAILED", *verdict.problems])),
     ]
 

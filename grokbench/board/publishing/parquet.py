@@ -19,9 +19,9 @@ INSTALL = "pip install 'grokbench[hub]'"
 TEXT, WHOLE, REAL = "string", "int64", "float64"
 EXAM = {
     "step": WHOLE,
-    "seen": WHOLE,
+    "train": WHOLE,
     "held_out": WHOLE,
-    "seen_accuracy": REAL,
+    "train_accuracy": REAL,
     "held_out_accuracy": REAL,
     "loss": REAL,
     **dict.fromkeys(SPECTRAL, REAL),  # of the last layer; null where the features weren't finite
@@ -131,8 +131,8 @@ def _row(entry: Entry, run: RunRecord) -> dict[str, Any]:
 def _exam(exam: ExamRecord, task: Task) -> dict[str, Any]:
     known = {
         **exam.model_dump(),
-        "seen_accuracy": exam.seen / task.seen_cells,
-        "held_out_accuracy": exam.held_out / task.held_out_cells,
+        "train_accuracy": exam.train / task.num_train,
+        "held_out_accuracy": exam.held_out / task.num_held_out,
         **{name: None if exam.ranks is None else exam.ranks[name][-1] for name in SPECTRAL},
     }
     return {name: known[name] for name in EXAM}

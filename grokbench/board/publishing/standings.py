@@ -53,7 +53,7 @@ class Standing:
 
     @property
     def solved(self) -> list[RunRecord]:
-        """The runs that generalised."""
+        """The runs that generalized."""
         return [run for run in self.runs if run.outcome.steps_to_generalize is not None]
 
 
@@ -75,5 +75,5 @@ def summary(checked: Checked) -> str:
     for one in standings([checked]):
         low, high = one.interval
         text += f", score ×{one.score:.2f} (95 % interval {low:.2f}–{high:.2f})"
-        text += f", {len(one.solved)} of {len(one.runs)} runs generalise"
+        text += f", {len(one.solved)} of {len(one.runs)} runs generalize"
     return text

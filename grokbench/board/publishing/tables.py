@@ -29,15 +29,15 @@ COLUMNS = (
     "trust",
 )
 DIVISIONS = {
-    "closed": "a baseline's network and one recipe for all tasks: optimiser, loss, regularisation and initialisation differ",
+    "closed": "a baseline's network and one recipe for all tasks: optimizer, loss, regularization and initialization differ",
     "open": "anything that keeps to the protocol",
 }
 LEGEND = (
     "Score: times faster than the pinned reference, the geometric mean over tasks of the ratio of restricted mean steps "
     "(RMST), with a studentized bootstrap interval over seeds. Rank: 1 + the number of rows significantly faster (paired "
     "exchange test over task and seed, Holm-corrected over the table, 5 %); rows that can't be told apart share one; "
-    "*unsolved* where under half of the runs generalise. Sooner: the chance that a run generalises before one of the "
-    "reference's. Final rank: median effective rank over generalised runs, and their number. Settings tried: the tuning "
+    "*unsolved* where under half of the runs generalize. Sooner: the chance that a run generalizes before one of the "
+    "reference's. Final rank: median effective rank over generalized runs, and their number. Settings tried: the tuning "
     "that the entry declares. Trust: *consistent* means that every number was recomputed from the exams and checked; "
     "*re-executed*, that cells chosen by salt and fresh instances were run again, the agent in a sandbox, and every such "
     "verdict on the files as they are is good; *reproduced*, that besides other people's entry, made to reproduce this one "

@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from grokbench.agents.agent import Agent, Spec, checked_feature_dims
 from grokbench.agents.recipes import Recipe
-from grokbench.board.verification.wire import RemoteError, receive, send
+from grokbench.board.verification.wire import receive, send
+from grokbench.errors import RemoteError
 from grokbench.runs.records import MOST_TOGETHER
 
 

@@ -8,15 +8,12 @@ from io import RawIOBase
 from typing import Any
 
 from grokbench.agents import trees
+from grokbench.errors import RemoteError
 
 LARGEST_MESSAGE = 1 << 30  # bytes
 
 
 TOO_LONG = "it took longer than it may"
-
-
-class RemoteError(RuntimeError):
-    """The child's agent failed, took too long, or sent nonsense."""
 
 
 def send(stream: RawIOBase, tree: dict[str, Any], deadline: float | None = None) -> None:

@@ -43,7 +43,7 @@ def started(one: NetworkAgent, seeds: list[int]) -> NetworkAgent:
     """The agent on instances of these seeds."""
     instances = [make_instance(TASK, seed) for seed in seeds]
     observation = Examiner(instances, one.feature_dims).observations(range(len(seeds)))
-    one.reset(observation, Spec(10, TASK.cells, 500, one.feature_dims, "cpu", tuple(i.agent_seed for i in instances)))
+    one.reset(observation, Spec(10, TASK.num_questions, 500, one.feature_dims, "cpu", tuple(i.agent_seed for i in instances)))
     return one
 
 
@@ -51,7 +51,7 @@ def started(one: NetworkAgent, seeds: list[int]) -> NetworkAgent:
 def test_the_forward_is_pytorchs_layers(depth: int) -> None:
     """Logits, and as features every hidden layer's output before its ReLU; the plain forward too."""
     network = DeepMLP(30, depth, 8, 3.0)
-    drawn = network.draw(5, Generator().manual_seed(0))
+    drawn = network.init_params(5, Generator().manual_seed(0))
     layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([30, *network.feature_dims, 5]))
     for number, layer in enumerate(layers):
         assert isinstance(layer, nn.Linear)
@@ -63,7 +63,7 @@ def test_the_forward_is_pytorchs_layers(depth: int) -> None:
     logits, features = network.forward({name: p.unsqueeze(0) for name, p in drawn.items()}, Images(x.unsqueeze(0)))
     for found, wanted in ((logits[0], outputs[-1]), (features[0], torch.cat(outputs[:-1], -1))):
         torch.testing.assert_close(found, wanted)
-    for found, wanted in zip(network.plain(drawn, x), (logits[0], features[0]), strict=True):
+    for found, wanted in zip(network.reference_forward(drawn, x), (logits[0], features[0]), strict=True):
         torch.testing.assert_close(found, wanted)
 
 
@@ -72,7 +72,7 @@ def test_the_forward_is_pytorchs_layers(depth: int) -> None:
 def test_gradients_are_autograds(of: int | slice, loss: str) -> None:
     """Those written down, of one member by itself and of all in one."""
     network, generator = DeepMLP(30, 4, 8, 3.0), Generator().manual_seed(0)
-    drawn = [network.draw(5, generator) for _ in range(3)]
+    drawn = [network.init_params(5, generator) for _ in range(3)]
     parameters = {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
     pixels = torch.rand(3, 9, 30, generator=generator, dtype=torch.float64)
     answers = torch.randint(5, (3, 9), generator=generator)
@@ -89,7 +89,7 @@ def test_gradients_are_autograds(of: int | slice, loss: str) -> None:
 
 def test_initialisation_is_pytorchs_times_alpha() -> None:
     """Uniform within α/√fan-in, weights and biases alike."""
-    drawn = DeepMLP(784, 3, 200, 8.0).draw(10, Generator().manual_seed(0))
+    drawn = DeepMLP(784, 3, 200, 8.0).init_params(10, Generator().manual_seed(0))
     for layer, fan_in in enumerate([784, 200, 200]):
         for kind in ("weight", "bias"):
             largest = drawn[f"{kind}{layer}"].abs().max().item()
@@ -126,17 +126,17 @@ def test_members_leave_with_their_own_hyperparameters() -> None:
 def test_training_is_pytorchs() -> None:
     """Twelve full-batch steps of mean squared error and AdamW end where nn.Linear and torch.optim.AdamW end."""
     ours = started(agent(batch_size=0), [3])
-    cohort = ours.cohorts[0]
-    parameters = {name: p[0].detach().clone().requires_grad_() for name, p in cohort.parameters.items()}
-    x, wanted = cohort.questions.pixels[0], nn.functional.one_hot(cohort.answers[0], 10).double()
+    shard = ours.shards[0]
+    parameters = {name: p[0].detach().clone().requires_grad_() for name, p in shard.parameters.items()}
+    x, wanted = shard.questions.pixels[0], nn.functional.one_hot(shard.answers[0], 10).double()
     optimizer = torch.optim.AdamW(list(parameters.values()), lr=1e-3, weight_decay=0.1)
     for _ in range(12):
         optimizer.zero_grad()
-        torch.autograd.backward(nn.functional.mse_loss(ours.method.network.plain(parameters, x)[0], wanted))
+        torch.autograd.backward(nn.functional.mse_loss(ours.method.network.reference_forward(parameters, x)[0], wanted))
         optimizer.step()
     ours.learn(12)
     for name, p in parameters.items():
-        torch.testing.assert_close(cohort.parameters[name][0], p, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(shard.parameters[name][0], p, rtol=1e-9, atol=1e-12)
 
 
 def test_the_weight_norm_is_reported() -> None:
@@ -144,7 +144,7 @@ def test_the_weight_norm_is_reported() -> None:
     one = started(agent(), [0, 1])
     norms = one.learn(1)["weight_norm"]
     assert norms.shape == (2, 4)
-    parameters = one.cohorts[0].parameters
+    parameters = one.shards[0].parameters
     expected = torch.cat([parameters[f"{kind}2"][1].flatten() for kind in ("weight", "bias")]).norm().item()
     assert norms[1, 2] == pytest.approx(expected)
 
@@ -179,7 +179,7 @@ def test_the_wrong_kind_of_task(recipe: str, task: str, message: str) -> None:
     made, instance = find_recipe(recipe).make(), make_instance(parse_id(task), 0)
     assert isinstance(made, NetworkAgent)
     observation = Examiner([instance], made.feature_dims).observations([0])
-    spec = Spec(instance.task.symbols, instance.task.cells, 10, made.feature_dims, "cpu", (0,))
+    spec = Spec(instance.task.num_symbols, instance.task.num_questions, 10, made.feature_dims, "cpu", (0,))
     with pytest.raises(ValueError, match=message):
         made.reset(observation, spec)
 

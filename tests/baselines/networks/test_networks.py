@@ -25,7 +25,7 @@ NETWORKS: list[TableNetwork] = [
 
 def draw(network: TableNetwork, symbols: int, seeds: range) -> Parameters:
     """Float64 parameters of several seeds, with a leading axis."""
-    drawn = [network.draw(symbols, Generator().manual_seed(seed)) for seed in seeds]
+    drawn = [network.init_params(symbols, Generator().manual_seed(seed)) for seed in seeds]
     return {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
 
 
@@ -39,7 +39,7 @@ def case(network: TableNetwork, symbols: int, seeds: int, cells: int, seed: int)
 
 def plain(network: TableNetwork, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> list[Tensor]:
     """Logits and features of the plain forward, seed by seed, put together."""
-    each = [network.plain({k: v[s] for k, v in parameters.items()}, one, last_only) for s, one in enumerate(inputs)]
+    each = [network.reference_forward({k: v[s] for k, v in parameters.items()}, one, last_only) for s, one in enumerate(inputs)]
     return [torch.stack(part) for part in zip(*each, strict=True)]
 
 
@@ -85,7 +85,7 @@ def test_shapes_and_feature_dims(network: TableNetwork) -> None:
 
 def test_power_decoder_has_the_published_number_of_parameters() -> None:
     """Power et al.: about 4·10⁵ parameters without embeddings."""
-    parameters = Decoder(128, 4, 2).draw(97, Generator().manual_seed(0))
+    parameters = Decoder(128, 4, 2).init_params(97, Generator().manual_seed(0))
     count = sum(p.numel() for name, p in parameters.items() if name not in ("embed", "unembed"))
     assert 3.9e5 < count < 4.0e5
 

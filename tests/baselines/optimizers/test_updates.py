@@ -103,7 +103,7 @@ def test_stablemax_and_its_gradient() -> None:
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
 def test_muon_is_torchs(shape: tuple[int, int]) -> None:
-    """Member by member, to the bfloat16 in which torch orthogonalises, its matrices (out, in) where ours are (in, out)."""
+    """Member by member, to the bfloat16 in which torch orthogonalizes, its matrices (out, in) where ours are (in, out)."""
     count = shape[0] * shape[1]
     values = random(2, count + 3)
     adamw = AdamW(values[:, count:], [1e-3], [0.1], (0.9, 0.98), warmup=1)

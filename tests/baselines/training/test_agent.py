@@ -15,7 +15,7 @@ from typing_extensions import override
 from baselines.optimizers.adamw import AdamW
 from baselines.training.agent import NetworkAgent
 from baselines.training.losses import LOSSES
-from baselines.training.shards import Cohort, captured
+from baselines.training.shards import Shard, captured
 from baselines.training.threads import side_by_side
 from grokbench.agents import trees
 from grokbench.agents.agent import Spec
@@ -41,7 +41,7 @@ def started(
     instances = [make_instance(spec, seed) for seed in seeds]
     observation = Examiner(instances, agent.feature_dims).observations(range(len(seeds)))
     own = tuple(instance.agent_seed for instance in instances)
-    agent.reset(observation, Spec(spec.symbols, spec.cells, spec.budget, agent.feature_dims, "cpu", own))
+    agent.reset(observation, Spec(spec.num_symbols, spec.num_questions, spec.budget, agent.feature_dims, "cpu", own))
     return agent
 
 
@@ -76,9 +76,9 @@ def test_state_restores_bit_for_bit(recipe: str, tmp_path: Path) -> None:
 def test_a_step_takes_each_training_cell_at_most_once() -> None:
     """Minibatches of one pass don't overlap, and a batch is at most half of the training cells."""
     agent = started("transformer2", [0], batch_size=16)
-    batches = [agent.cohorts[0]._next_batch() for _ in range(3)]
+    batches = [agent.shards[0]._next_batch() for _ in range(3)]
     assert len(set(torch.cat(batches, dim=1).flatten().tolist())) == 48
-    assert started("transformer2", [0], batch_size=512).cohorts[0].batch == TASK.seen_cells // 2
+    assert started("transformer2", [0], batch_size=512).shards[0].minibatch_size == TASK.num_train // 2
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "mse"])
@@ -114,10 +114,10 @@ class Unasked(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def places(cohort: Cohort) -> list[int]:
+def places(shard: Shard) -> list[int]:
     """Where all that a step reads and writes lies now."""
-    buffers = [cohort.gradients, cohort.loss, cohort.index, cohort.optimizer.values, cohort.answers]
-    buffers += [*cohort.optimizer.state().values(), *cohort.memory.values(), *cohort.parameters.values()]
+    buffers = [shard.gradients, shard.loss, shard.index, shard.optimizer.values, shard.answers]
+    buffers += [*shard.optimizer.state().values(), *shard.memory.values(), *shard.parameters.values()]
     return [buffer.data_ptr() for buffer in buffers]
 
 
@@ -134,22 +134,22 @@ def places(cohort: Cohort) -> list[int]:
 def test_a_step_can_be_captured(recipe: str, tables: dict[str, Any], batch: int) -> None:
     """A step asks the host for nothing (a fake tensor has no values to ask for) and leaves every buffer where it is."""
     task = "mnist5k-n60" if recipe == "deep_mlp" else TASK.id
-    cohort = started(recipe, [0, 1], task, tables, batch_size=batch).cohorts[0]
-    cohort.learn(1)
-    before = places(cohort)
+    shard = started(recipe, [0, 1], task, tables, batch_size=batch).shards[0]
+    shard.learn(1)
+    before = places(shard)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        cohort._step()
+        shard._step()
     with Unasked():  # type: ignore[no-untyped-call]
-        cohort._step()
-    assert places(cohort) == before
+        shard._step()
+    assert places(shard) == before
 
 
 def test_capture_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial steps before a CUDA graph is recorded are undone; this graph records nothing."""
     tables = {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}}
-    cohort = started("transformer", [0, 1], tables=tables).cohorts[0]
-    cohort.learn(2)
-    changes = [*cohort.optimizer.state().values(), *cohort.memory.values(), cohort.gradients, cohort.loss]
+    shard = started("transformer", [0, 1], tables=tables).shards[0]
+    shard.learn(2)
+    changes = [*shard.optimizer.state().values(), *shard.memory.values(), shard.gradients, shard.loss]
     before = [tensor.clone() for tensor in changes]
     for name in ("Stream", "current_stream", "CUDAGraph"):
         monkeypatch.setattr(torch.cuda, name, MagicMock())
@@ -160,24 +160,24 @@ def test_capture_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) ->
     def step() -> None:
         steps.append(all(torch.equal(now, then) for now, then in zip(changes, before, strict=True)))
         if len(steps) < 4:  # the fourth is recorded, not taken
-            cohort._step()
+            shard._step()
 
     captured(step, changes)
     assert steps == [True, False, False, True]
 
 
 def test_cohorts_are_batches_that_fit_a_cpu_cache(tmp_path: Path) -> None:
-    """Small tables share a computation, a large batch gets one member each; keep and state work across cohorts."""
-    assert [cohort.size for cohort in started("transformer", list(range(5))).cohorts] == [5]
-    assert [cohort.size for cohort in started("transformer", list(range(5)), task="add_mod23-0.9").cohorts] == [2, 2, 1]
+    """Small tables share a computation, a large batch gets one member each; keep and state work across shards."""
+    assert [shard.size for shard in started("transformer", list(range(5))).shards] == [5]
+    assert [shard.size for shard in started("transformer", list(range(5)), task="add_mod23-0.9").shards] == [2, 2, 1]
     agent = started("mlp", [0, 1, 2, 3, 4], task="add_mod23-0.9")
     agent.learn(3)
     agent.keep([1, 4])
-    assert [cohort.size for cohort in agent.cohorts] == [1, 1]
+    assert [shard.size for shard in agent.shards] == [1, 1]
     (tmp_path / "checkpoint").write_bytes(trees.pack(agent.state_dict()))
     restored = started("mlp", [1, 4], task="add_mod23-0.9")
     restored.load_state_dict(read_checkpoint(tmp_path / "checkpoint"))
-    assert [cohort.size for cohort in restored.cohorts] == [1, 1]
+    assert [shard.size for shard in restored.shards] == [1, 1]
     np.testing.assert_array_equal(agent.learn(4)["loss"], restored.learn(4)["loss"])
 
 
@@ -203,7 +203,7 @@ def test_adamw_is_torchs() -> None:
 
 
 def test_cohorts_side_by_side_learn_what_they_learn_in_turn() -> None:
-    """Two cohorts with a thread each end bit for bit where they end one after the other on one thread."""
+    """Two shards with a thread each end bit for bit where they end one after the other on one thread."""
     losses = []
     for threads in (1, 2):
         torch.set_num_threads(threads)

@@ -98,7 +98,7 @@ def know_the_control(runs: list[dict[str, Any]]) -> None:
 SPOILED: list[tuple[Callable[[list[dict[str, Any]]], Any], str]] = [
     (spoil_exam(step=123_456), r"add_mod47-0.7-v1 seed 3: its exams don't follow the protocol"),
     (spoil_exam(step=-1), r"line 4: exams.*greater than or equal to 0"),
-    (spoil_exam(seen=10**9), "don't fit add_mod47-0.7-v1"),
+    (spoil_exam(train=10**9), "don't fit add_mod47-0.7-v1"),
     (spoil_exam(held_out=0), "the outcome it states doesn't follow from its exams"),
     (spoil_exam(loss=1e308), ""),
     (spoil_exam(extra=1), "line 4: exams.*Extra inputs"),
@@ -134,8 +134,8 @@ SPOILED: list[tuple[Callable[[list[dict[str, Any]]], Any], str]] = [
     (spoil_run(fingerprint="0" * 64), "its fingerprint isn't that of the instance"),
     (spoil_run(salt="mine"), "ran on a salted instance"),
     (spoil_run(incomplete="stopped"), "is incomplete"),
-    (spoil_run(batch=[9]), "its batch isn't one"),
-    (spoil_run(batch=list(range(1_001))), "line 4: batch.*at most 1000"),
+    (spoil_run(cohort=[9]), "its batch isn't one"),
+    (spoil_run(cohort=list(range(1_001))), "line 4: cohort.*at most 1000"),
     (lambda runs: runs[3]["cost"].update(flops=10**30), "line 4: cost.flops"),
     (spoil_run(protocol=2), "line 4: protocol"),
     (spoil_run(task="add_mod48-0.7-v1"), "line 4: task"),
@@ -240,7 +240,7 @@ def test_the_folders_name(entry: Path) -> None:
         ('division = "secret"', "division"),
         ('agent = "../../x.toml"', "agent"),
         ("protocol = 2", "protocol"),
-        ("colour = 1", "colour: Extra inputs"),
+        ("color = 1", "color: Extra inputs"),
     ],
 )
 def test_a_form_is_checked_line_by_line(entry: Path, line: str, problem: str) -> None:
@@ -304,18 +304,18 @@ def test_an_implausible_entry_is_noted_not_refused(tmp_path: Path) -> None:
     assert any("10 times sooner" in finding.problem for finding in checked.findings)
 
 
-def test_what_generalises_without_memorising_is_noted(tmp_path: Path) -> None:
+def test_what_generalizes_without_memorizing_is_noted(tmp_path: Path) -> None:
     """And a control that diverged."""
 
     def forget(runs: list[dict[str, Any]]) -> None:
         for exam in runs[3]["exams"]:
-            exam["seen"] = 0
+            exam["train"] = 0
         runs[3]["outcome"]["steps_to_memorize"] = None
 
     rewrite(folder := write(tmp_path / "strange"), forget)
     checked = check_entry(folder)
     assert not checked.refused
-    assert [f.problem for f in checked.findings] == ["generalises without having memorised"]
+    assert [f.problem for f in checked.findings] == ["generalizes without having memorized"]
 
 
 def test_a_recipe_that_makes_no_agent(entry: Path) -> None:

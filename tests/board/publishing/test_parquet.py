@@ -45,7 +45,7 @@ def test_a_round_trip(tmp_path: Path) -> None:
         assert (row["task"], row["seed"], row["steps_to_generalize"]) == (run.task, run.seed, run.outcome.steps_to_generalize)
         assert [exam["held_out"] for exam in row["exams"]] == [exam.held_out for exam in run.exams]
         assert row["exams"][-1]["effective_rank"] == row["final_rank"]
-        assert row["exams"][-1]["seen_accuracy"] == 1.0
+        assert row["exams"][-1]["train_accuracy"] == 1.0
 
 
 def test_a_diverged_run_has_no_ranks(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from grokbench.board.publishing.pages import page
 from grokbench.board.publishing.standings import Standing, standings
 from grokbench.board.publishing.tables import board
 from grokbench.board.publishing.trust import reproductions, trust
-from grokbench.runs.provenance import Where
+from grokbench.runs.provenance import Provenance
 from tests.support.entries import good_runs, write
 
 CELL = ("add_mod47-0.7-v1", 3)
@@ -34,14 +34,16 @@ def verdict(leaderboard: Path, name: str = "first", **changes: Any) -> Verdict:
     content: dict[str, Any] = {
         "digest": entry.digest,
         "salt": "s",
-        "cells": [CELL],
+        "runs": [CELL],
         "repeated": [CELL],
         "differing": [],
         "fresh": {CELL[0]: Times(claimed=[1_000, 1_200], new=[1_100])},
         "p": 0.5,
         "failed": [],
         "sandboxed": True,
-        "where": Where(versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None),
+        "provenance": Provenance(
+            versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None
+        ),
     }
     one = Verdict(**content | changes)
     save_verdict(leaderboard, name, one)
@@ -185,7 +187,7 @@ def test_a_broken_file_is_named(leaderboard: Path, content: bytes, problem: str)
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("p", 2.0), ("p", float("nan")), ("passed", True), ("digest", "../x"), ("cells", [["x", -1]]), ("sandboxed", "yes")],
+    [("p", 2.0), ("p", float("nan")), ("passed", True), ("digest", "../x"), ("runs", [["x", -1]]), ("sandboxed", "yes")],
 )
 def test_a_verdict_is_strict(leaderboard: Path, key: str, value: Any) -> None:
     """No key that it doesn't know, no value that can't be."""

@@ -17,15 +17,16 @@ from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.files import Entry
 from grokbench.board.verification.remote import RemoteRecipe
-from grokbench.board.verification.rerun import FRESH, chosen_cells, judge, verify
+from grokbench.board.verification.rerun import FRESH, chosen_runs, judge, verify
 from grokbench.board.verification.sandbox import sandbox
-from grokbench.board.verification.wire import RemoteError, send
+from grokbench.board.verification.wire import send
+from grokbench.errors import RemoteError
 from grokbench.results.statistics import slower_p
 from grokbench.runs import engine
 from grokbench.runs.plan import plan
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
-from tests.runs.test_engine import Silent
+from tests.support.callbacks import Silent
 from tests.support.entries import good_runs, run_of, write
 
 COMMAND = [sys.executable, "-m", "grokbench.board.verification.serve"]
@@ -91,7 +92,7 @@ def remote(recipe: Recipe, folder: Path, command: list[str] | None = None, secon
 
 def run(recipe: Recipe, out: Path, task: str = "add_mod5-0.5", steps: int = 60) -> list[RunRecord]:
     """Two seeds for a few steps."""
-    engine.run(plan([task], None, [recipe], [0, 1]), Store(out), Silent(), "cpu", steps)
+    engine.run(plan([task], [recipe], seeds=[0, 1]), Store(out), callbacks=[Silent()], device="cpu", max_steps=steps)
     return sorted(find_records([out])[0], key=lambda record: record.seed)
 
 
@@ -203,10 +204,10 @@ def test_the_salt_chooses(tmp_path: Path) -> None:
     """Scored cells alone, the same for the same salt, others for another."""
     entry = check_entry(write(tmp_path / "good")).entry
     assert entry is not None
-    first = chosen_cells(entry, 4, "a")
-    assert first == chosen_cells(entry, 4, "a") != chosen_cells(entry, 4, "b")
-    assert all(not task.startswith("random") for task, _ in chosen_cells(entry, 100, "a"))
-    assert len(chosen_cells(entry, 100, "a")) == 20
+    first = chosen_runs(entry, 4, "a")
+    assert first == chosen_runs(entry, 4, "a") != chosen_runs(entry, 4, "b")
+    assert all(not task.startswith("random") for task, _ in chosen_runs(entry, 100, "a"))
+    assert len(chosen_runs(entry, 100, "a")) == 20
 
 
 class Planned(Exception):
@@ -256,12 +257,12 @@ def test_a_run_that_differs(tmp_path: Path) -> None:
     assert not here.passed
     assert judge(entry, "s", [cell], [other], sandboxed=True, comparable=False).passed
     for change in ({"threads": 1}, {"code": "1" * 64}, {"code": None}):
-        elsewhere = other.model_copy(update={"where": other.where.model_copy(update=change)})
+        elsewhere = other.model_copy(update={"provenance": other.provenance.model_copy(update=change)})
         there = judge(entry, "s", [cell], [elsewhere], sandboxed=True)
         assert there.differing == []
         assert len(there.fresh[other.task].new) == 1
         assert there.passed
-    newer = other.model_copy(update={"where": other.where.model_copy(update={"commit": "another, of the same code"})})
+    newer = other.model_copy(update={"provenance": other.provenance.model_copy(update={"commit": "another, of the same code"})})
     assert judge(entry, "s", [cell], [newer], sandboxed=True).differing == [cell]
 
 

@@ -1,0 +1,68 @@
+"""Every error that grokbench raises on purpose. Each message says what was wrong, what was expected and what to do.
+
+* GrokbenchError
+  x TaskError           an id, a suite, a seed or a salt names no task or instance (a ValueError)
+  x ActionError         an action has wrong keys, shapes, dtypes or values (a ValueError)
+  x ProtocolError       exams aren't those that the protocol asks for (a ValueError)
+  x AgentError          an agent can't be made, or reports what it can't (a ValueError)
+    + RecipeError       a recipe can't be found, read or built from its hyperparameters
+  x RecordError         a file isn't a run record (a ValueError)
+  x CheckpointError     a file isn't a usable checkpoint (a ValueError)
+  x StoreError          a folder of runs can't be written (an OSError)
+  x CurveError          a curve or a fit has values that can't be analyzed (a ValueError)
+  x EntryError          a leaderboard entry can't be packed, read or taken (a ValueError)
+  x VerificationError   an entry can't be re-executed here (a ValueError)
+  x RemoteError         the process of an entry's agent failed, took too long or sent nonsense (a RuntimeError)
+"""
+
+
+class GrokbenchError(Exception):
+    """The root of all errors that grokbench raises on purpose."""
+
+
+class TaskError(GrokbenchError, ValueError):
+    """An id, a suite, a seed or a salt names no task or instance."""
+
+
+class ActionError(GrokbenchError, ValueError):
+    """An action has wrong keys, shapes, dtypes or values; nothing has changed."""
+
+
+class ProtocolError(GrokbenchError, ValueError):
+    """Exams aren't those that the protocol asks for."""
+
+
+class AgentError(GrokbenchError, ValueError):
+    """An agent can't be made, or reports what it can't."""
+
+
+class RecipeError(AgentError):
+    """A recipe can't be found, read, or built from its hyperparameters."""
+
+
+class RecordError(GrokbenchError, ValueError):
+    """A file isn't a run record; the message names the file and what is wrong."""
+
+
+class CheckpointError(GrokbenchError, ValueError):
+    """A file isn't a usable checkpoint; the message names the file and what is wrong."""
+
+
+class StoreError(GrokbenchError, OSError):
+    """A folder of runs can't be written; the message says why and what to do."""
+
+
+class CurveError(GrokbenchError, ValueError):
+    """A curve or a fit has values that can't be analyzed."""
+
+
+class EntryError(GrokbenchError, ValueError):
+    """A leaderboard entry can't be packed, read or taken."""
+
+
+class VerificationError(GrokbenchError, ValueError):
+    """An entry can't be re-executed here; nothing was held against it."""
+
+
+class RemoteError(GrokbenchError, RuntimeError):
+    """The process of an entry's agent failed, took too long, or sent nonsense."""
