@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from grokbench.agents import trees
 from grokbench.agents.trees import unpack
-from grokbench.errors import RecordError, StoreError
+from grokbench.errors import CheckpointError, RecordError, StoreError
 from grokbench.runs.plan import Experiment
 from grokbench.runs.records import RunRecord, read_record, to_json
 
