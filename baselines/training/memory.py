@@ -1,7 +1,7 @@
 """Memory that a step frees stays with the process for the next one, on Linux.
 
 glibc gives large blocks back to the system and asks for them again a moment later, and every page of them costs a fault:
-a tenth of a transformer's training time on CPU, a third of a wide MLP's (benchmarks/README.md).
+a tenth of a transformer's training time on CPU, a third of a wide MLP's (docs/performance.md).
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """The suites, named lists of tasks, and the budgets and thresholds of the standard tasks.
 
-Plain data, chosen from the calibration in benchmarks/README.md. A budget is at least four times the reference's median
+Plain data, chosen from the calibration in docs/suites.md. A budget is at least four times the reference's median
 steps-to-generalize where a reference is pinned (a test holds this); the threshold of an image task is 95 % of the held-out
 accuracy that the `deep_mlp` recipe reaches, where that was measured, else a table's.
 """

@@ -199,7 +199,7 @@ def test_the_environment() -> None:
 
 
 def test_thresholds_are_the_measured_ones() -> None:
-    """95 % of what the recipe reached in the runs that benchmarks/README.md names; tables keep 99 %."""
+    """95 % of what the recipe reached in the runs that docs/suites.md names; tables keep 99 %."""
     reached = {"mnist5k-n500": (3855 + 3830 + 3929) / 13_500, "mnist5k-n1000": (0.8842 + 0.899 + 0.8812) / 3}
     reached |= {"mnist5k-n2000": (2711 + 2756 + 2728) / 9_000}
     reached |= {"mnist-n5000": (9257 + 9195 + 9270) / 30_000, "mnist-first-n5000": (9308 + 9214 + 9245) / 30_000}
