@@ -1,0 +1,122 @@
+"""The documents: their Python runs, their commands parse, and their links lead somewhere."""
+
+import re
+import shlex
+from collections.abc import Callable
+from functools import wraps
+from importlib.util import find_spec
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pytest
+import tyro
+
+from grokbench.cli import COMMANDS
+from tests.support.markdown import ROOT, blocks
+
+FOLDERS = ("docs", "benchmarks", "leaderboard")
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(page for name in FOLDERS for page in sorted((ROOT / name).rglob("*.md"))),
+]
+WITH_PYTHON = [page for page in PAGES if page.name != "CONTRIBUTING.md" and blocks(page, language="python")]
+LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<file>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+CALL = re.compile(r"([A-Z_]+=\S+ )?grokbench [a-z]+( |$)")
+
+
+def name_of(page: Path) -> str:
+    """The page's path from the root."""
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's blocks run in order, as in one notebook, in a folder that holds nothing but the leaderboard."""
+    (tmp_path / "leaderboard").symlink_to(ROOT / "leaderboard")
+    monkeypatch.chdir(tmp_path)
+    if find_spec("datasets"):
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    notebook: dict[str, object] = {"__name__": "notebook"}
+    try:
+        for block in blocks(page, language="python"):
+            block.run(notebook)
+    finally:
+        plt.close("all")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file of the checkout and, after `#`, a heading of it."""
+    broken = []
+    for match in LINK.finditer(CODE.sub("", page.read_text(encoding="utf-8"))):
+        target = (page.parent / match["file"]).resolve() if match["file"] else page
+        if not target.exists() or (match["anchor"] and match["anchor"] not in anchors(target)):
+            broken.append(match[0])
+    assert not broken
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def full_commands() -> list[str]:
+    """The lines of fenced blocks that call `grokbench`, without comments."""
+    lines = [
+        line.partition("#")[0].strip()
+        for page in PAGES
+        for block in blocks(page, language="")
+        for line in block.code.splitlines()
+    ]
+    return [line for line in dict.fromkeys(lines) if CALL.match(line) and "--help" not in line]
+
+
+def mentioned_commands() -> list[str]:
+    """The commands in running text, which may be incomplete."""
+    texts = [
+        CODE.sub(lambda match: "" if match[0].startswith("```") else match[0], page.read_text(encoding="utf-8"))
+        for page in PAGES
+    ]
+    return [line for text in texts for line in dict.fromkeys(re.findall(r"`([^`\n]+)`", text)) if CALL.match(line)]
+
+
+@pytest.mark.parametrize("line", full_commands())
+def test_a_full_command_parses(line: str) -> None:
+    """The command exists, and so do its options, with values of the right types."""
+    silenced = {name: silent(command) for name, command in COMMANDS.items()}
+    assert tyro.extras.subcommand_cli_from_dict(silenced, args=arguments(line)) == 0
+
+
+@pytest.mark.parametrize("line", mentioned_commands())
+def test_a_mentioned_command_has_these_options(line: str) -> None:
+    """The command exists, and so do its options."""
+    name, *others = arguments(line)
+    assert name in COMMANDS
+    options = {word for word in others if word.startswith("--")}
+    known = {
+        f"--{prefix}{parameter.replace('_', '-')}"
+        for parameter in signature(COMMANDS[name]).parameters
+        for prefix in ("", "no-")
+    }
+    assert options <= known | {"--help"}
+
+
+def arguments(line: str) -> list[str]:
+    """The words after `grokbench`."""
+    words = shlex.split(line)
+    return words[words.index("grokbench") + 1 :]
+
+
+def silent(command: Callable[..., int]) -> Callable[..., int]:
+    """A command with the same options that does nothing."""
+
+    @wraps(command)
+    def nothing(*_: Any, **__: Any) -> int:
+        return 0
+
+    return nothing
