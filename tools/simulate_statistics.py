@@ -64,11 +64,11 @@ def simulated(name: str, draw: Draw) -> list[tuple[Any, ...]]:
         false, power, covered = 0, 0, 0
         for _ in range(SIMULATIONS):
             first, second = draw(random, seeds, 1.0)
-            false += statistics.paired_p(first.tolist(), second.tolist(), RESAMPLES) < 0.05
+            false += statistics.paired_p(first.tolist(), second.tolist(), resamples=RESAMPLES) < 0.05
             low, high = statistics.bootstrap_interval(first.tolist(), truth.tolist(), resamples=RESAMPLES)
             covered += low <= 1.0 <= high
             slow, fast = draw(random, seeds, FASTER)
-            power += statistics.paired_p(slow.tolist(), fast.tolist(), RESAMPLES) < 0.05
+            power += statistics.paired_p(slow.tolist(), fast.tolist(), resamples=RESAMPLES) < 0.05
         rows.append((name, seeds, *(f"{count / SIMULATIONS:.1%}" for count in (false, power, covered))))
     return rows
 
