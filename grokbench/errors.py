@@ -3,6 +3,7 @@
 * GrokbenchError
   x TaskError           an id, a suite, a seed or a salt names no task or instance (a ValueError)
   x ActionError         an action has wrong keys, shapes, dtypes or values (a ValueError)
+  x RankError           features or a covariance have a shape that no rank is measured of (a ValueError)
   x ProtocolError       exams aren't those that the protocol asks for (a ValueError)
   x AgentError          an agent can't be made, or reports what it can't (a ValueError)
     + RecipeError       a recipe can't be found, read or built from its hyperparameters
@@ -26,6 +27,10 @@ class TaskError(GrokbenchError, ValueError):
 
 class ActionError(GrokbenchError, ValueError):
     """An action has wrong keys, shapes, dtypes or values; nothing has changed."""
+
+
+class RankError(GrokbenchError, ValueError):
+    """Features or a covariance have a shape that no rank is measured of."""
 
 
 class ProtocolError(GrokbenchError, ValueError):

@@ -12,7 +12,7 @@ from grokbench.board.entries.files import RECIPE, official_runs
 from grokbench.board.entries.form import Form, Tuning
 from grokbench.board.entries.submit import write_entry
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
-from grokbench.evaluation.ranks import SPECTRAL
+from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import Cost, RunRecord, make_record
 from grokbench.tasks import Task, make_instance, parse_id
@@ -40,7 +40,7 @@ def exams_of(task: Task, seed: int, t: float) -> list[Exam]:
         guess = int(random.binomial(task.num_held_out, 1 / task.num_symbols))
         held_out = task.num_held_out if step >= t and not task.control else guess
         seen = task.num_train if step >= 100 else int(random.integers(task.num_train // 2))
-        ranks = {name: [float(random.uniform(20, 80))] for name in SPECTRAL}
+        ranks = {name: [float(random.uniform(20, 80))] for name in MEASURES}
         exams.append(Exam(step, seen, held_out, ranks, float(random.uniform(0, 4))))
         outcome = PROTOCOL.advance(outcome, exams[-1], task)
     return exams

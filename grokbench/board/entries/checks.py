@@ -15,7 +15,7 @@ from grokbench.agents.recipes import Recipe, is_baseline
 from grokbench.board.entries.files import FORM, RECIPE, RUNS, Entry, baseline_networks, official_runs, read_entry, run_key
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.verdicts import Verdict, read_verdicts, strays
-from grokbench.evaluation.ranks import SPECTRAL
+from grokbench.evaluation.ranks import MEASURES
 from grokbench.results.scoring import beats_chance, reference
 from grokbench.runs.records import OutcomeRecord, RunRecord
 from grokbench.tasks import make_instance, parse_id
@@ -166,7 +166,7 @@ def _number_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Fin
 def _rank_findings(run: RunRecord, entry: Entry, finding: Any) -> Iterator[Finding]:
     measured = [exam.ranks for exam in run.exams if exam.ranks]
     layers = {tuple(sorted((name, len(values)) for name, values in ranks.items())) for ranks in measured}
-    if len(layers) > 1 or any({name for name, _ in one} != set(SPECTRAL) or len({n for _, n in one}) > 1 for one in layers):
+    if len(layers) > 1 or any({name for name, _ in one} != set(MEASURES) or len({n for _, n in one}) > 1 for one in layers):
         yield finding("its exams don't all have every measure of rank for the same layers")
         return
     widths = _widths(entry) or run.agent.feature_dims

@@ -10,7 +10,7 @@ from typing import Any
 
 from grokbench.board.entries.checks import Checked
 from grokbench.board.entries.files import Entry
-from grokbench.evaluation.ranks import SPECTRAL
+from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.tasks import Task
 
@@ -24,7 +24,7 @@ EXAM = {
     "train_accuracy": REAL,
     "held_out_accuracy": REAL,
     "loss": REAL,
-    **dict.fromkeys(SPECTRAL, REAL),  # of the last layer; null where the features weren't finite
+    **dict.fromkeys(MEASURES, REAL),  # of the last layer; null where the features weren't finite
 }
 RUN = {
     "entry": TEXT,
@@ -133,6 +133,6 @@ def _exam(exam: ExamRecord, task: Task) -> dict[str, Any]:
         **exam.model_dump(),
         "train_accuracy": exam.train / task.num_train,
         "held_out_accuracy": exam.held_out / task.num_held_out,
-        **{name: None if exam.ranks is None else exam.ranks[name][-1] for name in SPECTRAL},
+        **{name: None if exam.ranks is None else exam.ranks[name][-1] for name in MEASURES},
     }
     return {name: known[name] for name in EXAM}
