@@ -1,1 +1,1 @@
-"""Maintainers' scripts; each says its command."""
+"""Maintainers' scripts. Each module's docstring has its command."""

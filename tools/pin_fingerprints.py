@@ -1,6 +1,6 @@
 """Pin the fingerprints of all standard tasks: `python -m tools.pin_fingerprints`.
 
-What is pinned already is never changed: a task whose instances would differ needs a new version.
+A pinned fingerprint never changes. A task whose instances would differ needs a new version.
 """
 
 import json
@@ -12,19 +12,27 @@ from grokbench.tasks import list_tasks, make_instance
 TARGET = Path(__file__).resolve().parents[1] / "grokbench" / "tasks" / "fingerprints.json"
 
 
-def pin() -> None:
-    """Add what isn't pinned yet, for every official seed, and drop tasks that are no longer standard.
+def fingerprints() -> dict[str, list[str]]:
+    """Task id → the fingerprints of its official seeds, for every standard task."""
+    return {
+        task.id: [make_instance(task, seed).fingerprint for seed in PROTOCOL.official_seeds]
+        for task in list_tasks(controls=True)
+    }
+
+
+def pin(target: Path) -> None:
+    """Write the fingerprints of every standard task. A task that is no longer standard drops out.
 
     Raises:
-        ValueError: an instance differs from what is pinned under its version.
+        ValueError: an instance differs from the one that is pinned under its version.
     """
-    pinned = json.loads(TARGET.read_text()) if TARGET.exists() else {}
-    made = {task.id: [make_instance(task, seed).fingerprint for seed in PROTOCOL.official_seeds] for task in list_tasks()}
-    changed = [task for task, fingerprints in made.items() if pinned.get(task, fingerprints) != fingerprints]
+    pinned = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    current = fingerprints()
+    changed = [task for task, prints in current.items() if pinned.get(task, prints) != prints]
     if changed:
-        raise ValueError(f"these tasks are pinned with other instances, raise their version: {', '.join(changed)}")
-    TARGET.write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
+        raise ValueError(f"these tasks are pinned with other instances: raise the version of {', '.join(changed)}")
+    target.write_text(json.dumps(current, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    pin()
+    pin(TARGET)

@@ -1,89 +1,142 @@
 """How far the leaderboard's statistics can be trusted: `python -m tools.simulate_statistics [folder of runs …]`.
 
-Coverage of the score's bootstrap interval and false positives of the paired exchange test, by simulation: on synthetic runs
-(8 tasks, lognormal steps-to-generalize, instances that are harder for everyone, a quarter of the runs never generalizing), and
-on runs drawn with replacement from real ones.
+Simulates the coverage of the score's bootstrap interval, and false positives and power of the paired exchange test. Writes the
+table in docs/statistics.md. The runs are synthetic, and drawn with replacement from the folders' runs, if there are any.
 """
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results import scoring, statistics
 from grokbench.results.markdown import write_section
 from grokbench.results.tables import group
 from grokbench.runs.store import find_records
 
-README = Path(__file__).parents[1] / "benchmarks" / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
+SECTION = "statistics"
 SIMULATIONS = 1_000
 RESAMPLES = 2_000
+SIGNIFICANCE = 0.05
 SEEDS = (3, 5, 10)
-BUDGET = 20_000.0
-TASKS, SPREAD, SHARED, NEVER = 8, 0.5, 0.5, 0.25
-FASTER = 1.25  # of the method whose detection is counted as power
+SPEEDUP = 1.25  # of the faster method, whose detection counts as power
+SEEDS_OF_TRUTH = 20_000  # so many that their mean is the method's true restricted mean
 
-Runs = NDArray[np.float64]  # min(T, budget), (tasks, seeds)
-Draw = Callable[[np.random.Generator, int, float], tuple[Runs, Runs]]  # two methods on the same seeds, the second faster
+Times = NDArray[np.float64]  # min(T, budget), (tasks, seeds)
+Draw = Callable[
+    [np.random.Generator, int, float], tuple[Times, Times]
+]  # (rng, seeds, speedup) → two methods, the second faster
 
 
-def synthetic(random: np.random.Generator, seeds: int, faster: float) -> tuple[Runs, Runs]:
-    """Two methods on common instances."""
-    level = np.linspace(7.0, 8.5, TASKS)[:, None]
-    hard = random.normal(0, SPREAD * SHARED**0.5, (TASKS, seeds))
+@dataclass(frozen=True)
+class Synthetic:
+    """Lognormal steps to generalize on instances that are harder for both methods alike.
 
-    def method(speed: float) -> Runs:
-        luck = random.normal(0, SPREAD * (1 - SHARED) ** 0.5, (TASKS, seeds))
-        t = np.exp(level + hard + luck) / speed
-        return np.where(random.random((TASKS, seeds)) < NEVER, BUDGET, np.minimum(t, BUDGET))
+    Attributes:
+        tasks: the number of tasks.
+        budget: steps; T is restricted to it.
+        log_medians: the lowest and the highest of the tasks' median of log T.
+        spread: standard deviation of log T on a task.
+        shared: share of its variance that both methods have in common, because they run on the same instances.
+        never: probability that a run never generalizes.
+    """
 
-    return method(1.0), method(faster)
+    tasks: int = 8
+    budget: float = 20_000.0
+    log_medians: tuple[float, float] = (7.0, 8.5)
+    spread: float = 0.5
+    shared: float = 0.5
+    never: float = 0.25
+
+    def draw(self, rng: np.random.Generator, seeds: int, speedup: float) -> tuple[Times, Times]:
+        """Two methods on common instances, the second one faster."""
+        log_median = np.linspace(*self.log_medians, self.tasks)[:, None]
+        difficulty = rng.normal(0, self.spread * self.shared**0.5, (self.tasks, seeds))
+
+        def method(speed: float) -> Times:
+            luck = rng.normal(0, self.spread * (1 - self.shared) ** 0.5, (self.tasks, seeds))
+            times = np.exp(log_median + difficulty + luck) / speed
+            failed = rng.random((self.tasks, seeds)) < self.never
+            return np.where(failed, self.budget, np.minimum(times, self.budget))
+
+        return method(1.0), method(speedup)
 
 
 def resampled(population: Sequence[Sequence[float]]) -> Draw:
-    """Two methods whose runs are drawn from the same real ones, task by task."""
+    """Two methods whose runs are drawn with replacement from the same real runs, task by task."""
 
-    def draw(random: np.random.Generator, seeds: int, faster: float) -> tuple[Runs, Runs]:
-        first, second = (np.array([random.choice(task, seeds) for task in population]) for _ in range(2))
-        return first, second / faster
+    def draw(rng: np.random.Generator, seeds: int, speedup: float) -> tuple[Times, Times]:
+        first, second = (np.array([rng.choice(task, seeds) for task in population]) for _ in range(2))
+        return first, second / speedup
 
     return draw
 
 
-def simulated(name: str, draw: Draw) -> list[tuple[Any, ...]]:
-    """A row for each number of seeds."""
-    random = np.random.default_rng(0)
-    many = [draw(random, 20_000, 1.0)[0]]
-    truth = many[0].mean(axis=1)  # the restricted means that a score estimates
+@dataclass
+class Counts:
+    """In how many simulations something happened."""
+
+    false_positives: int = 0
+    detections: int = 0
+    covered: int = 0
+
+
+def simulate(draw: Draw, rng: np.random.Generator, seeds: int, true_means: Sequence[float]) -> Counts:
+    """Compare equal methods and unequal ones, and look whether the interval of a score contains 1, the true score."""
+    counts = Counts()
+    for _ in range(SIMULATIONS):
+        first, second = draw(rng, seeds, 1.0)
+        counts.false_positives += _differ(first, second)
+        low, high = statistics.bootstrap_interval(first.tolist(), true_means, resamples=RESAMPLES)
+        counts.covered += low <= 1.0 <= high
+        counts.detections += _differ(*draw(rng, seeds, SPEEDUP))
+    return counts
+
+
+def _differ(first: Times, second: Times) -> bool:
+    return statistics.paired_p(first.tolist(), second.tolist(), resamples=RESAMPLES) < SIGNIFICANCE
+
+
+def simulated_rows(name: str, draw: Draw) -> list[list[str]]:
+    """A row of the table for each number of seeds."""
+    rng = np.random.default_rng(0)
+    true_means = draw(rng, SEEDS_OF_TRUTH, 1.0)[0].mean(axis=1).tolist()
     rows = []
     for seeds in SEEDS:
-        false, power, covered = 0, 0, 0
-        for _ in range(SIMULATIONS):
-            first, second = draw(random, seeds, 1.0)
-            false += statistics.paired_p(first.tolist(), second.tolist(), resamples=RESAMPLES) < 0.05
-            low, high = statistics.bootstrap_interval(first.tolist(), truth.tolist(), resamples=RESAMPLES)
-            covered += low <= 1.0 <= high
-            slow, fast = draw(random, seeds, FASTER)
-            power += statistics.paired_p(slow.tolist(), fast.tolist(), resamples=RESAMPLES) < 0.05
-        rows.append((name, seeds, *(f"{count / SIMULATIONS:.1%}" for count in (false, power, covered))))
+        counts = simulate(draw, rng, seeds, true_means)
+        rates = [count / SIMULATIONS for count in (counts.false_positives, counts.detections, counts.covered)]
+        rows.append([name, str(seeds), *(f"{rate:.1%}" for rate in rates)])
     return rows
 
 
+def real_times(folders: Sequence[Path]) -> list[list[int]]:
+    """min(T, budget) of the runs below some folders, for every scored task and agent with all official seeds."""
+    records, _ = find_records(folders)
+    groups = [runs for runs in group(records) if not runs.task.control and len(runs.complete) == len(PROTOCOL.official_seeds)]
+    return [[scoring.restricted_time(time, runs.task.budget) for time in runs.times] for runs in groups]
+
+
 def main(folders: Sequence[str]) -> None:
-    """Simulate, print, and put the table into README.md."""
-    rows = simulated("synthetic", synthetic)
-    records, _ = find_records([Path(folder) for folder in folders]) if folders else ([], [])
-    groups = [one for one in group(records) if not one.task.control and len(one.complete) == 10]
-    if groups:
-        population = [list(scoring.restricted(dict(enumerate(one.times)), one.task.budget).values()) for one in groups]
-        rows += simulated(f"real ({len(groups)} tasks)", resampled(population))
-    headers = ("runs", "seeds", "false positives at 5 %", f"power, {FASTER - 1:.0%} faster", "95 % interval covers")
+    """Simulate, write the table into the page and print it."""
+    rows = simulated_rows("synthetic", Synthetic().draw)
+    population = real_times([Path(folder) for folder in folders])
+    if population:
+        rows += simulated_rows(f"real ({len(population)} tasks)", resampled(population))
+    headers = (
+        "runs",
+        "seeds",
+        f"false positives at {100 * SIGNIFICANCE:g} %",
+        f"power, {SPEEDUP - 1:.0%} faster",
+        "95 % interval covers",
+    )
     table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
-    write_section(README, "statistics", table)
+    write_section(PAGE, SECTION, table)
     print(table)
 
 

@@ -1,35 +1,59 @@
-"""What the transformer knows just after memorizing: `python -m tools.symmetry`.
+"""How much of a symmetric table the transformer answers just after memorizing: `python -m tools.symmetry`.
 
-Splits the held-out accuracy at step 200 on `add_mod47-0.7`, seed 0, by whether the mirror cell (b, a) was seen.
+Prints the held-out accuracy at step 200 on `add_mod47-0.7`, seed 0, for two kinds of held-out questions (a, b): those whose
+mirror image (b, a) is a training question, and the others.
 """
 
-import numpy as np
+from typing import NamedTuple
 
-from grokbench.agents.agent import Spec
+import numpy as np
+from numpy.typing import NDArray
+
+import grokbench
 from grokbench.agents.recipes import find_recipe
 from grokbench.agents.trees import to_numpy
-from grokbench.evaluation.marking import Examiner
-from grokbench.tasks import make_instance, parse_id
+from grokbench.tasks import Instance, make_instance, parse_id
+
+TASK = "add_mod47-0.7"
+STEPS = 200
 
 
-def held_out_accuracy(task_id: str = "add_mod47-0.7", seed: int = 0, steps: int = 200) -> tuple[float, float]:
-    """Accuracy on held-out cells whose mirror was seen, and on those whose mirror wasn't."""
-    task = parse_id(task_id)
-    instance = make_instance(task, seed)
+class MirrorAccuracy(NamedTuple):
+    """Held-out accuracy on the questions whose mirror image is a training question, and on the others."""
+
+    with_mirror: float
+    without_mirror: float
+
+
+def mirror_accuracy(*, task_id: str = TASK, seed: int = 0, steps: int = STEPS) -> MirrorAccuracy:
+    """The transformer's held-out accuracy after so many steps."""
     agent = find_recipe("transformer").make()
-    dims = (128,)
-    observation = Examiner([instance], dims).observations([0])
-    spec = Spec(task.num_symbols, task.num_questions, task.budget, dims, "cpu", (instance.agent_seed,))
-    agent.reset(observation, spec)
+    env = grokbench.make_vec(task_id, feature_dims=agent.feature_dims)
+    env.reset(seed=seed)
+    agent.start(env)
     agent.learn(steps)
-    right = to_numpy(agent.act()["answers"])[0] == instance.shown_answers
-    seen = np.zeros((task.num_symbols, task.num_symbols), dtype=bool)
-    seen[tuple(instance.places.T)] = instance.train
-    mirrored = seen[tuple(instance.places[:, ::-1].T)]
-    held_out = ~instance.train
-    return float(right[held_out & mirrored].mean()), float(right[held_out & ~mirrored].mean())
+    answers = to_numpy(agent.act()["answers"])[0]
+    return split_by_mirror(make_instance(parse_id(task_id), seed), answers)
+
+
+def split_by_mirror(instance: Instance, answers: NDArray[np.int64]) -> MirrorAccuracy:
+    """The held-out accuracy of `answers` (N,) on a table of modulus q, split by whether the mirror image is in training."""
+    q = instance.task.num_symbols
+    train = np.zeros((q, q), dtype=bool)
+    train[tuple(instance.places.T)] = instance.train
+    mirrored = train[tuple(instance.places[:, ::-1].T)]  # (N,)
+    right, held_out = answers == instance.shown_answers, ~instance.train
+    return MirrorAccuracy(float(right[held_out & mirrored].mean()), float(right[held_out & ~mirrored].mean()))
+
+
+def main() -> None:
+    """Print both accuracies."""
+    accuracy = mirror_accuracy()
+    print(
+        f"held-out accuracy at step {STEPS}: {accuracy.with_mirror:.1%} where the mirror image is a training question, "
+        f"{accuracy.without_mirror:.1%} elsewhere"
+    )
 
 
 if __name__ == "__main__":
-    with_mirror, without = held_out_accuracy()
-    print(f"held-out accuracy at step 200: {with_mirror:.1%} where the mirror cell was seen, {without:.1%} where it was not")
+    main()
