@@ -54,5 +54,5 @@ def _register(task: Task) -> None:
     )
 
 
-for _task in list_tasks():
+for _task in list_tasks(controls=True):
     _registered(_task.id)

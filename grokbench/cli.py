@@ -32,7 +32,7 @@ def list_(suite: str | None = None) -> int:
 
     rows = [
         (t.id, t.formula, f"{t.num_train} of {t.num_questions}", t.budget, f"{t.threshold:.1%}", t.source)
-        for t in list_tasks(suite)
+        for t in list_tasks(suite, controls=True)
     ]
     print(tabulate(rows, ["task", "formula", "seen cells", "budget (steps)", "generalizes at", "source"], intfmt=","))
     if suite is None:

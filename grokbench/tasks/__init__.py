@@ -1,28 +1,34 @@
-"""What there is to learn: tables, images, task ids, instances and suites. No torch in here."""
+"""Tasks: tables, images, task ids, instances and suites. Nothing here imports torch."""
 
+from grokbench.errors import TaskError
 from grokbench.tasks.ids import parse_id
-from grokbench.tasks.suites import SUITES, Suite, standard_names
+from grokbench.tasks.suites import SUITES, Suite
 from grokbench.tasks.task import Instance, Task, make_instance
 
 
-def list_tasks(suite: str | None = None) -> list[Task]:
-    """The standard tasks, or those of one suite without its control.
+def list_tasks(suite: str | None = None, *, controls: bool = False) -> list[Task]:
+    """The scored tasks of one suite, or of all suites, once each.
+
+    Args:
+        suite: the name of a suite; None for all suites.
+        controls: whether to list the suites' controls too, which are never scored.
 
     Raises:
-        ValueError: no suite has that name.
+        TaskError: no suite has that name.
     """
-    names = standard_names() if suite is None else get_suite(suite).tasks
-    return [parse_id(name) for name in names]
+    suites = list_suites() if suite is None else [get_suite(suite)]
+    names = [name for s in suites for name in (*s.tasks, *([s.control] if controls else []))]
+    return [parse_id(name) for name in dict.fromkeys(names)]
 
 
 def get_suite(name: str) -> Suite:
     """The suite called `name`.
 
     Raises:
-        ValueError: no suite has that name.
+        TaskError: no suite has that name.
     """
     if name not in SUITES:
-        raise ValueError(f"no suite is called {name!r}: expected one of {', '.join(SUITES)}")
+        raise TaskError(f"no suite is called {name!r}: expected one of {', '.join(SUITES)}")
     return SUITES[name]
 
 

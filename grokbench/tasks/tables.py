@@ -1,4 +1,7 @@
-"""Tables of an operation on a modulus or a permutation group: `add_mod97-0.3`, `compose_s5-0.5`. Power et al. 2022."""
+"""Tables of an operation on a modulus or a permutation group: `add_mod97-0.3`, `compose_s5-0.5`. Power et al. 2022.
+
+Shapes: N questions, q symbols.
+"""
 
 import re
 from dataclasses import dataclass
@@ -6,20 +9,21 @@ from decimal import Decimal
 from difflib import get_close_matches
 from fractions import Fraction
 from functools import cached_property
-from math import factorial
+from math import factorial, isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from grokbench.errors import TaskError
 from grokbench.tasks.groups import DEGREES, GROUP_OPERATIONS, elements, numbers_of
 from grokbench.tasks.operations import OPERATIONS, is_prime
-from grokbench.tasks.task import Instance, Ints, Task, frozen, random_answers, shuffled
+from grokbench.tasks.task import Instance, Ints, Task, draw_order, frozen, random_answers
 
-RANDOM = "random"
-MOST_CELLS = 2**24
-SHAPE = re.compile(r"(?P<operation>[a-z0-9_]+)_(?P<structure>mod|s)(?P<size>0|[1-9][0-9]{0,29})-(?P<ratio>.+)")
+RANDOM = "random"  # the operation of the control
+MAX_QUESTIONS = 2**24
+ID_PATTERN = re.compile(r"(?P<operation>[a-z0-9_]+)_(?P<structure>mod|s)(?P<size>0|[1-9][0-9]{0,29})-(?P<ratio>.+)")
 _RATIO = re.compile(r"([0-9]{1,3}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
 
 
@@ -27,7 +31,11 @@ _RATIO = re.compile(r"([0-9]{1,3}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
 class TableTask(Task):
     """All questions (a, b) about one operation.
 
-    `ratio` is canonical decimal text (`"0.3"`), so that the number of seen cells is exact.
+    Attributes:
+        operation: a key of `OPERATIONS` or `GROUP_OPERATIONS`, or "random".
+        structure: "mod" for the integers modulo a prime, "s" for a permutation group.
+        size: the prime, or the degree of the group.
+        ratio: canonical decimal text ("0.3"), so that the number of training questions is exact.
     """
 
     operation: str
@@ -47,7 +55,7 @@ class TableTask(Task):
 
     @property
     def second_from(self) -> int:
-        """The smallest second operand: 1 where zero can't be divided by, else 0."""
+        """The smallest second operand: 1 for division by it, else 0."""
         return OPERATIONS[self.operation].second_from if self.operation in OPERATIONS else 0
 
     @property
@@ -83,13 +91,11 @@ class TableTask(Task):
 
     @override
     def draw(self, seed: int, salt: str) -> "TableInstance":
-        q, n = self.num_symbols, self.num_questions
-        permutation = shuffled(self, seed, salt, "symbols", q)
-        first, second = np.meshgrid(np.arange(q), np.arange(self.second_from, q), indexing="ij")
-        inputs = np.stack([first.ravel(), second.ravel()], axis=1)
+        permutation = draw_order(self, seed, salt, "symbols", self.num_symbols)
+        inputs = self._questions()
         inputs = inputs[np.lexsort((permutation[inputs[:, 1]], permutation[inputs[:, 0]]))]
-        train = np.zeros(n, dtype=np.bool_)
-        train[shuffled(self, seed, salt, "split", n)[: self.num_train]] = True
+        train = np.zeros(self.num_questions, dtype=np.bool_)
+        train[draw_order(self, seed, salt, "split", self.num_questions)[: self.num_train]] = True
         answers = random_answers(self, seed, salt) if self.control else self._answers(inputs)
         return TableInstance(
             task=self,
@@ -101,6 +107,11 @@ class TableTask(Task):
             permutation=frozen(permutation),
         )
 
+    def _questions(self) -> Ints:
+        """(N, 2) every pair of operands."""
+        first, second = np.meshgrid(np.arange(self.num_symbols), np.arange(self.second_from, self.num_symbols), indexing="ij")
+        return np.stack([first.ravel(), second.ravel()], axis=1)
+
     def _answers(self, inputs: Ints) -> Ints:
         a, b = inputs[:, 0], inputs[:, 1]
         if self.structure == "mod":
@@ -111,11 +122,11 @@ class TableTask(Task):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TableInstance(Instance):
-    """One seed's table, rows sorted by the symbols shown.
+    """The table of one seed, its questions sorted by shown symbols.
 
     Attributes:
         inputs: (N, 2) the operands in true symbols.
-        permutation: (q,) the shown symbol of each true one.
+        permutation: (q,) the shown symbol of each true symbol.
     """
 
     inputs: Ints
@@ -133,31 +144,29 @@ class TableInstance(Instance):
 
     @cached_property
     def shown_answers(self) -> Ints:
-        """(N,) the answers in the agent's symbols, held-out ones included: for marking only."""
+        """(N,) the answers in the agent's symbols, held-out answers included. Only for marking."""
         return frozen(self.permutation[self.answers])
 
     @property
     @override
     def places(self) -> Ints:
+        """(N, 2) the operands in true symbols."""
         return self.inputs
 
 
 def table_task(match: re.Match[str], version: int, task_id: str) -> TableTask:
-    """The task of a name that has the `SHAPE` of one.
+    """The task of a name that matches `ID_PATTERN`.
 
     Raises:
-        ValueError: unknown operation, or a size or ratio that won't do.
+        TaskError: the operation is unknown, or the size or the ratio is impossible.
     """
     operation, structure, size = match["operation"], match["structure"], int(match["size"])
     _check_operation(operation, structure, task_id)
-    if structure == "mod" and not (size**2 <= MOST_CELLS and is_prime(size)):
-        raise ValueError(_bad_modulus(size, task_id))
-    if structure == "s" and size not in DEGREES:
-        raise ValueError(f"the groups are S{DEGREES[0]} to S{DEGREES[-1]}, got S{size} in {task_id!r}")
+    _check_size(structure, size, task_id)
     task = TableTask(operation, structure, size, _canonical_ratio(match["ratio"], task_id), version=version)
     if not 0 < task.num_train < task.num_questions:
-        raise ValueError(
-            f"{task_id!r} leaves {task.num_train} training and {task.num_held_out} held-out cells "
+        raise TaskError(
+            f"{task_id!r} has {task.num_train} training and {task.num_held_out} held-out questions "
             f"of {task.num_questions}: choose a ratio with at least one of each"
         )
     return task
@@ -167,27 +176,32 @@ def _check_operation(operation: str, structure: str, task_id: str) -> None:
     known = [*OPERATIONS, RANDOM] if structure == "mod" else list(GROUP_OPERATIONS)
     if operation in known:
         return
-    where = "a modulus" if structure == "mod" else "a permutation group"
-    near = get_close_matches(operation, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {task_id.replace(operation, near[0], 1)!r}?" if near else ""
-    raise ValueError(f"unknown operation {operation!r} on {where} in {task_id!r}: expected one of {', '.join(known)}{hint}")
+    structure_name = "a modulus" if structure == "mod" else "a permutation group"
+    similar = get_close_matches(operation, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {task_id.replace(operation, similar[0], 1)!r}?" if similar else ""
+    raise TaskError(
+        f"unknown operation {operation!r} on {structure_name} in {task_id!r}: expected one of {', '.join(known)}{hint}"
+    )
+
+
+def _check_size(structure: str, size: int, task_id: str) -> None:
+    if structure == "s" and size not in DEGREES:
+        raise TaskError(f"the groups are S{DEGREES[0]} to S{DEGREES[-1]}, got S{size} in {task_id!r}")
+    if structure == "mod" and size**2 > MAX_QUESTIONS:
+        raise TaskError(f"the modulus must be at most {isqrt(MAX_QUESTIONS)}, got {size} in {task_id!r}")
+    if structure == "mod" and not is_prime(size):
+        primes = [p for p in range(2, 2 * size + 3) if is_prime(p)]
+        nearest = min(primes, key=lambda p: abs(p - size))
+        raise TaskError(f"the modulus must be prime, got {size} in {task_id!r}; the nearest prime is {nearest}")
 
 
 def _canonical_ratio(text: str, task_id: str) -> str:
     if not _RATIO.fullmatch(text):
-        raise ValueError(
+        raise TaskError(
             f"the train ratio must be a decimal number in (0, 1) with at most 12 places, got {text!r} in {task_id!r}; "
-            "a version, if any, comes last and is written -v1"
+            "a version comes last and is written -v1"
         )
     ratio = Decimal(text)
     if not 0 < ratio < 1:
-        raise ValueError(f"train ratio must lie in (0, 1), got {text} in {task_id!r}")
+        raise TaskError(f"train ratio must lie in (0, 1), got {text} in {task_id!r}")
     return f"{ratio:f}".rstrip("0")
-
-
-def _bad_modulus(size: int, task_id: str) -> str:
-    if size**2 > MOST_CELLS:
-        return f"the modulus must be at most {int(MOST_CELLS**0.5)}, got {size} in {task_id!r}"
-    primes = [p for p in range(2, 2 * size + 3) if is_prime(p)]
-    nearest = min(primes, key=lambda p: abs(p - size))
-    return f"the modulus must be prime, got {size} in {task_id!r}; the nearest prime is {nearest}"

@@ -1,47 +1,54 @@
-"""What every task and every instance has in common, and the draws that an instance is made of.
+"""The base classes of tasks and instances, and the random draws that make an instance.
 
-Every draw is raw 64-bit output of numpy's Philox counter generator, keyed by the SHA-256 of task, seed, salt and purpose,
-and put in order by a stable sort: the same on every platform and numpy version.
+Every draw is the raw 64-bit output of numpy's Philox counter generator. The key is the SHA-256 of task, seed, salt and purpose.
+A stable sort turns draws into an order. Both are the same on every platform and in every numpy version.
+
+Shapes: N questions, L inputs per question, q symbols.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from grokbench.errors import TaskError
 
 NAMESPACE = "grokbench"
 DEFAULT_BUDGET = 100_000
 DEFAULT_THRESHOLD = 0.99
 
 Ints = NDArray[np.int64]
-Array = TypeVar("Array", bound=NDArray[Any])
+AnyNDArray = TypeVar("AnyNDArray", bound=NDArray[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """Questions with one right answer each, how many of them are seen, a budget, a threshold and a version; frozen data.
+    """Questions with one right answer each, split into training and held-out questions. Frozen data.
 
-    `budget` is in steps and limits steps-to-generalize; `threshold` is the held-out accuracy that counts as generalization,
-    infinite where a run is followed to its budget whatever happens.
+    Attributes:
+        version: a task's numbers never change under one version.
+        budget: the largest step that counts as steps-to-generalize.
+        threshold: the held-out accuracy that counts as generalization.
+        followed: whether a run goes on to the budget, and no accuracy counts as generalization.
     """
 
     version: int = 1
     budget: int = DEFAULT_BUDGET
     threshold: float = DEFAULT_THRESHOLD
+    followed: bool = False
 
     @property
     def id(self) -> str:
-        """The canonical id, such as `add_mod97-0.3-v1`, or `add_mod97-0.3-to500-v1` where the run is followed to step 500."""
-        return f"{self.name}-to{self.budget}-v{self.version}" if self.threshold == inf else f"{self.name}-v{self.version}"
+        """The canonical id, such as `add_mod97-0.3-v1`; `add_mod97-0.3-to500-v1` if runs are followed to step 500."""
+        return f"{self.name}-to{self.budget}-v{self.version}" if self.followed else self.data_id
 
     @property
     def data_id(self) -> str:
-        """What names its instances: the id, however long a run is followed."""
+        """The part of the id that decides the instances: name and version."""
         return f"{self.name}-v{self.version}"
 
     @property
@@ -77,12 +84,12 @@ class Task(ABC):
     @property
     @abstractmethod
     def control(self) -> bool:
-        """Whether its answers are drawn at random, so that nothing honest can generalize."""
+        """Whether the answers are random, so that no honest agent can generalize."""
 
     @property
     @abstractmethod
     def formula(self) -> str:
-        """What is asked, as a reader writes it, such as `a + b mod 97`."""
+        """The operation in readable form, such as `a + b mod 97`."""
 
     @property
     @abstractmethod
@@ -91,16 +98,16 @@ class Task(ABC):
 
     @abstractmethod
     def draw(self, seed: int, salt: str) -> "Instance":
-        """The instance of a valid seed and salt; `make_instance` checks them."""
+        """Draw the instance of a valid seed and salt; `make_instance` checks both."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Instance(ABC):
-    """One seed's questions and answers, frozen and read-only. The order of rows carries nothing.
+    """The questions and answers of one seed, frozen and read-only. The order of the questions carries no information.
 
     Attributes:
         answers: (N,) the right answers, in true symbols.
-        train: (N,) bool, the training cells; the others are held out.
+        train: (N,) bool, true for training questions and false for held-out ones.
     """
 
     task: Task
@@ -111,17 +118,21 @@ class Instance(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the name, shape and little-endian bytes of every array."""
+        """SHA-256 over the name, shape and little-endian bytes of every array in `arrays`."""
         digest = hashlib.sha256()
         for name, array in self.arrays.items():
-            little = array.astype("<i8" if array.dtype == np.int64 else "u1", copy=False)
-            digest.update(f"{name}{little.shape}".encode() + little.tobytes())
+            little_endian = array.astype("<i8" if array.dtype == np.int64 else "u1", copy=False)
+            digest.update(f"{name}{little_endian.shape}".encode() + little_endian.tobytes())
         return digest.hexdigest()
 
     @property
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that makes it up, by name."""
+        """The arrays that make up the instance, by the names that the fingerprint hashes.
+
+        The names are bytes of version 1 and stay as they are, whatever the attributes are called: "seen" is `train`, and
+        "symbols" is `permutation`. Another name would change every pinned fingerprint.
+        """
 
     @property
     @abstractmethod
@@ -131,54 +142,54 @@ class Instance(ABC):
     @property
     @abstractmethod
     def shown_answers(self) -> Ints:
-        """(N,) the answers in the agent's symbols, held-out ones included: for marking only."""
+        """(N,) the answers in the agent's symbols, held-out answers included. Only for marking."""
 
     @property
     @abstractmethod
     def places(self) -> Ints:
-        """(N, 2) row and column of every question in a picture of them all."""
+        """(N, 2) the row and the column of every question in a picture of the instance."""
 
     @cached_property
     def targets(self) -> Ints:
-        """(N,) the shown answers of the training cells, and the value q, blank, for every other."""
+        """(N,) the shown answers of training questions, and the blank, q, for held-out ones."""
         return frozen(np.where(self.train, self.shown_answers, self.task.num_symbols))
 
     @property
     def agent_seed(self) -> int:
-        """A seed for the agent's own randomness, in [0, 2⁶³), that doesn't tell which instance this is."""
+        """A seed for the agent's own randomness, in [0, 2⁶³). It doesn't reveal the instance."""
         return _key(self.task, self.seed, self.salt, "agent") >> 65
 
 
 def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
-    """Draw the instance of `task` that `seed` and `salt` name; the salt is empty for the published ones.
+    """Draw the instance of `task` for `seed` and `salt`. The salt of the published instances is empty.
 
     Raises:
-        ValueError: the seed is not a whole number in [0, 2⁶³), or the salt isn't text.
+        TaskError: the seed is not a whole number in [0, 2⁶³), or the salt isn't text.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise ValueError(f"a seed is a whole number in [0, 2**63), got {seed!r}")
+        raise TaskError(f"a seed is a whole number in [0, 2**63), got {seed!r}")
     if not isinstance(salt, str):
-        raise ValueError(f"a salt is text, got {salt!r}")
+        raise TaskError(f"a salt is text, got {salt!r}")
     return task.draw(int(seed), salt)
 
 
-def draw(task: Task, seed: int, salt: str, purpose: str, count: int) -> NDArray[np.uint64]:
-    """`count` numbers for one purpose."""
+def draw_numbers(task: Task, seed: int, salt: str, purpose: str, count: int) -> NDArray[np.uint64]:
+    """(count,) random 64-bit numbers for one purpose."""
     return np.random.Philox(key=_key(task, seed, salt, purpose)).random_raw(count)
 
 
-def shuffled(task: Task, seed: int, salt: str, purpose: str, count: int) -> Ints:
-    """The numbers below `count` in an order of their own."""
-    return np.argsort(draw(task, seed, salt, purpose, count), kind="stable")
+def draw_order(task: Task, seed: int, salt: str, purpose: str, count: int) -> Ints:
+    """(count,) the numbers below `count` in random order."""
+    return np.argsort(draw_numbers(task, seed, salt, purpose, count), kind="stable")
 
 
 def random_answers(task: Task, seed: int, salt: str) -> Ints:
-    """(N,) a control's answers."""
-    return (draw(task, seed, salt, "answers", task.num_questions) % np.uint64(task.num_symbols)).astype(np.int64)
+    """(N,) the answers of a control."""
+    return (draw_numbers(task, seed, salt, "answers", task.num_questions) % np.uint64(task.num_symbols)).astype(np.int64)
 
 
-def frozen(array: Array) -> Array:
-    """`array`, read-only from now on."""
+def frozen(array: AnyNDArray) -> AnyNDArray:
+    """Make `array` read-only and return it."""
     array.flags.writeable = False
     return array
 

@@ -1,4 +1,4 @@
-"""Task ids: published sizes, canonical forms, errors that name what is wrong, and a fuzz of the parser."""
+"""Task ids: published sizes, canonical forms, errors, lists of tasks, and a fuzz of the parser."""
 
 import re
 from fractions import Fraction
@@ -8,14 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import grokbench
-from grokbench.tasks import Task, list_tasks, parse_id
+from grokbench.errors import TaskError
+from grokbench.tasks import Task, get_suite, list_suites, list_tasks, parse_id
 from grokbench.tasks.groups import GROUP_OPERATIONS
 from grokbench.tasks.operations import OPERATIONS
 from grokbench.tasks.tables import TableTask
 
 
 @pytest.mark.parametrize(
-    ("name", "seen", "held_out", "cells"),
+    ("name", "num_train", "num_held_out", "num_questions"),
     [
         ("add_mod97-0.3", 2822, 6587, 9409),
         ("add_mod113-0.3", 3830, 8939, 12769),
@@ -28,15 +29,15 @@ from grokbench.tasks.tables import TableTask
         ("compose_s3-0.25", 9, 27, 36),
     ],
 )
-def test_published_sizes(name: str, seen: int, held_out: int, cells: int) -> None:
-    """Seen and held-out cells of tables that papers use."""
+def test_published_sizes(name: str, num_train: int, num_held_out: int, num_questions: int) -> None:
+    """Training and held-out questions of tables that papers use."""
     task = parse_id(name)
-    assert (task.num_train, task.num_held_out, task.num_questions) == (seen, held_out, cells)
+    assert (task.num_train, task.num_held_out, task.num_questions) == (num_train, num_held_out, num_questions)
 
 
 @pytest.mark.parametrize("hundredths", range(1, 100))
-def test_seen_cells_are_exact(hundredths: int) -> None:
-    """⌊ratio × N⌋ in integers, whatever the ratio is in floating point (0.29 × 100 is 28.999…)."""
+def test_training_questions_are_counted_exactly(hundredths: int) -> None:
+    """⌊ratio × N⌋ in integers, although floating point rounds (0.29 × 100 is 28.999…)."""
     task = parse_id(f"div_mod11-0.{hundredths:02}")
     assert task.num_train == hundredths * 110 // 100
     assert isinstance(task, TableTask)
@@ -44,7 +45,7 @@ def test_seen_cells_are_exact(hundredths: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "written",
+    "spelling",
     [
         "add_mod97-0.3",
         "add_mod97-0.30",
@@ -55,9 +56,9 @@ def test_seen_cells_are_exact(hundredths: int) -> None:
         "grokbench/add_mod97-0.30-v1",
     ],
 )
-def test_one_task_whatever_the_spelling(written: str) -> None:
+def test_every_spelling_is_the_same_task(spelling: str) -> None:
     """Ratio, namespace and version have one canonical form."""
-    task = parse_id(written)
+    task = parse_id(spelling)
     assert task == parse_id("add_mod97-0.3")
     assert task.id == "add_mod97-0.3-v1"
     assert task.gym_id == "grokbench/add_mod97-0.3-v1"
@@ -80,8 +81,8 @@ BAD = [
     ("add_mod97--0.3", r"train ratio must be a decimal number.*'-0\.3'"),
     ("add_mod97-3e-1", r"train ratio must be a decimal number.*'3e-1'"),
     ("add_mod97-nan", r"train ratio must be a decimal number.*'nan'"),
-    ("add_mod5-0.01", r"leaves 0 training"),
-    ("add_mod2-0.2", r"leaves 0 training and 4 held-out cells of 4"),
+    ("add_mod5-0.01", r"has 0 training"),
+    ("add_mod2-0.2", r"has 0 training and 4 held-out questions of 4"),
     ("add_mod97-0.3-v1.2", r"version.*-v1"),
     ("add_mod97-0.3-V1", r"version.*-v1"),
     ("add_mod97-0.3-v1-v1", r"version.*-v1"),
@@ -105,25 +106,25 @@ BAD = [
 @pytest.mark.parametrize(("name", "message"), BAD)
 def test_a_bad_id_says_what_is_wrong(name: str, message: str) -> None:
     """The message names the fault and quotes the id."""
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(TaskError, match=message) as caught:
         parse_id(name)
     assert repr(name) in str(caught.value)
 
 
-def test_make_says_the_same() -> None:
-    """The public door gives the parser's errors."""
-    with pytest.raises(ValueError, match="modulus must be prime"):
+def test_make_raises_the_errors_of_the_parser() -> None:
+    """`grokbench.make` takes any id."""
+    with pytest.raises(TaskError, match="modulus must be prime"):
         grokbench.make("add_mod96-0.3")
 
 
 def test_an_id_must_be_text() -> None:
-    """Not a number, not None."""
-    with pytest.raises(ValueError, match="a task id is text"):
+    """A number is an error."""
+    with pytest.raises(TaskError, match="a task id is text"):
         parse_id(97)  # type: ignore[arg-type]
 
 
-def test_no_held_out_cell() -> None:
-    """A ratio below 1 always leaves a cell over, by rounding down: 0.999999999999 of 4 cells are 3."""
+def test_a_ratio_below_one_holds_a_question_out() -> None:
+    """Rounding goes down: 0.999999999999 of 4 questions are 3."""
     task = parse_id("add_mod2-0.999999999999")
     assert (task.num_train, task.num_held_out) == (3, 1)
 
@@ -131,19 +132,28 @@ def test_no_held_out_cell() -> None:
 @pytest.mark.parametrize("budget", [0, -5, 1.5, True, "10"])
 def test_a_bad_budget_is_an_error(budget: object) -> None:
     """A budget is a positive whole number of steps."""
-    with pytest.raises(ValueError, match="budget is a positive whole number"):
+    with pytest.raises(TaskError, match="budget is a positive whole number"):
         parse_id("add_mod5-0.5", budget=budget)  # type: ignore[arg-type]
 
 
-def test_a_budget_of_ones_own() -> None:
-    """The given budget replaces the standard one and nothing else."""
+def test_another_budget() -> None:
+    """The given budget replaces the standard budget and nothing else."""
     task = parse_id("add_mod97-0.3", budget=77)
     assert task.budget == 77
     assert task.id == parse_id("add_mod97-0.3").id
 
 
+def test_a_followed_task() -> None:
+    """`-to500` sets the budget, follows every run to it, and stays in the id; questions and split are those of the task."""
+    task = parse_id("add_mod97-0.3-to500")
+    assert (task.id, task.budget, task.followed) == ("add_mod97-0.3-to500-v1", 500, True)
+    assert task.data_id == parse_id("add_mod97-0.3").data_id
+    assert parse_id(task.id) == task
+    assert not parse_id("add_mod97-0.3").followed
+
+
 def test_formula_and_source_of_every_operation() -> None:
-    """Every operation can be shown to a reader, with the structure it lives on."""
+    """A formula names the structure that the operation is defined on."""
     for name in OPERATIONS:
         task = parse_id(f"{name}_mod7-0.5")
         assert task.formula.endswith("mod 7")
@@ -154,24 +164,41 @@ def test_formula_and_source_of_every_operation() -> None:
 
 
 def test_standard_ids_are_canonical_and_distinct() -> None:
-    """No suite names a task in a way that its id doesn't."""
-    tasks = list_tasks()
+    """The suites spell every task in its canonical form."""
+    tasks = list_tasks(controls=True)
     assert len({task.id for task in tasks}) == len(tasks)
     assert all(parse_id(task.id) == task for task in tasks)
+
+
+@pytest.mark.parametrize("suite", [None, *(suite.name for suite in list_suites())])
+def test_lists_hold_scored_tasks(suite: str | None) -> None:
+    """With a suite or without, `list_tasks` lists scored tasks alone, and adds the controls on demand."""
+    scored, with_controls = list_tasks(suite), list_tasks(suite, controls=True)
+    assert not any(task.control for task in scored)
+    assert [task for task in with_controls if not task.control] == scored
+    suites = list_suites() if suite is None else [get_suite(suite)]
+    assert {task.name for task in with_controls if task.control} == {s.control for s in suites}
+    assert {task.name for task in scored} == {name for s in suites for name in s.tasks}
+
+
+def test_an_unknown_suite_is_an_error() -> None:
+    """The message lists the suites."""
+    with pytest.raises(TaskError, match="no suite is called 'minni': expected one of mini, full, core"):
+        list_tasks("minni")
 
 
 def _parsed(text: str) -> Task | None:
     try:
         return parse_id(text)
-    except ValueError:
+    except TaskError:
         return None
 
 
-PIECES = st.sampled_from(
+FRAGMENTS = st.sampled_from(
     ["grokbench/", "add", "div", "compose", "random", "_", "mod", "s", "5", "7", "97", "-", "0", ".", "3", "-v", "1", "²", "٣"]
 )
-LIKELY = st.from_regex(r"(grokbench/)?[a-z0-9_]{1,8}_(mod|s)\d{1,4}-\d?\.?\d{0,4}(-[vV]\d{1,2})?", fullmatch=True)
-NEAR = st.builds(
+ID_LIKE = st.from_regex(r"(grokbench/)?[a-z0-9_]{1,8}_(mod|s)\d{1,4}-\d?\.?\d{0,4}(-[vV]\d{1,2})?", fullmatch=True)
+NEARLY_VALID = st.builds(
     "{}_{}{}-{}".format,
     st.sampled_from([*OPERATIONS, *GROUP_OPERATIONS, "random"]),
     st.sampled_from(["mod", "s"]),
@@ -182,9 +209,9 @@ NEAR = st.builds(
 
 @example("mnist5k-n1")
 @example("mnist-first-n5000-to20000")
-@given(st.one_of(st.text(), st.lists(PIECES).map("".join), LIKELY, NEAR))
-def test_any_text_is_a_task_or_a_value_error(text: str) -> None:
-    """Whatever is written, the parser returns a sound task with a canonical id, or raises ValueError alone."""
+@given(st.one_of(st.text(), st.lists(FRAGMENTS).map("".join), ID_LIKE, NEARLY_VALID))
+def test_any_text_is_a_task_or_a_task_error(text: str) -> None:
+    """The parser returns a valid task with a canonical id, or raises TaskError."""
     task = _parsed(text)
     if task is not None:
         assert parse_id(task.id) == task

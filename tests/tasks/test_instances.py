@@ -1,4 +1,4 @@
-"""Instances: what a seed draws, and that published ones never change."""
+"""Instances: the draws of a seed, and the fingerprints of the published instances."""
 
 import json
 from importlib.resources import files
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from grokbench.errors import TaskError
 from grokbench.tasks import Task, list_tasks, make_instance, parse_id
 from grokbench.tasks.tables import TableInstance
 
@@ -15,26 +16,26 @@ TASKS = ["add_mod7-0.3", "div_mod7-0.5", "compose_s3-0.4", "random_mod5-0.5", "a
 
 
 def make_table(name: str, seed: int) -> TableInstance:
-    """A table's published instance."""
+    """The published instance of a table."""
     instance = make_instance(parse_id(name), seed)
     assert isinstance(instance, TableInstance)
     return instance
 
 
 def test_the_pins_are_those_of_the_standard_tasks() -> None:
-    """No standard task goes unpinned, and no pin outlives its task."""
-    assert sorted(PINNED) == sorted(task.id for task in list_tasks())
+    """Every standard task is pinned, and nothing else."""
+    assert sorted(PINNED) == sorted(task.id for task in list_tasks(controls=True))
 
 
-@pytest.mark.parametrize("task", list_tasks(), ids=lambda task: task.id)
+@pytest.mark.parametrize("task", list_tasks(controls=True), ids=lambda task: task.id)
 def test_published_instances_never_change(task: Task) -> None:
-    """The official seeds' fingerprints are the pinned ones, bit for bit."""
+    """The fingerprints of the official seeds are the pinned ones."""
     assert [make_instance(task, seed).fingerprint for seed in range(10)] == PINNED[task.id]
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_seed_and_salt_name_one_instance(name: str) -> None:
-    """The same seed gives the same instance; another seed or salt gives another."""
+def test_seed_and_salt_decide_the_instance(name: str) -> None:
+    """The same seed gives the same instance; another seed or salt gives another instance."""
     task = parse_id(name)
     assert make_instance(task, 3).fingerprint == make_instance(task, 3).fingerprint
     if task.num_questions > 20:
@@ -44,14 +45,14 @@ def test_a_seed_and_salt_name_one_instance(name: str) -> None:
 
 
 def test_tasks_share_no_draws() -> None:
-    """Seed 0 of one ratio or operation tells nothing about seed 0 of another."""
+    """Seed 0 of another ratio or operation has another permutation."""
     names = ["add_mod31-0.3", "add_mod31-0.4", "sub_mod31-0.3"]
-    symbols = {tuple(make_table(name, 0).permutation.tolist()) for name in names}
-    assert len(symbols) == 3
+    permutations = {tuple(make_table(name, 0).permutation.tolist()) for name in names}
+    assert len(permutations) == 3
 
 
-def test_the_budget_draws_nothing() -> None:
-    """A shorter run, or one followed to some step, is the same instance."""
+def test_the_budget_doesnt_change_the_instance() -> None:
+    """A task with another budget, or followed to some step, has the same instances."""
     standard = make_instance(parse_id("add_mod7-0.3"), 0)
     for task in (parse_id("add_mod7-0.3", budget=10), parse_id("add_mod7-0.3-to500")):
         assert make_instance(task, 0).fingerprint == standard.fingerprint
@@ -60,7 +61,7 @@ def test_the_budget_draws_nothing() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_arrays_are_read_only(name: str) -> None:
-    """No array that an instance hands out can be written to."""
+    """Every array of an instance refuses writes."""
     instance = make_instance(parse_id(name), 0)
     for field in ("inputs", "answers", "train", "permutation", "shown_inputs", "shown_answers", "targets"):
         with pytest.raises(ValueError, match="read-only"):
@@ -68,8 +69,8 @@ def test_arrays_are_read_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_what_an_instance_holds(name: str) -> None:
-    """Every question once, sorted as shown; as many blanks as held-out cells; one permutation applied to all."""
+def test_the_arrays_of_an_instance(name: str) -> None:
+    """Every question once, sorted as shown; a blank for every held-out question; the same permutation for all symbols."""
     task = parse_id(name)
     for seed in range(5):
         instance = make_table(name, seed)
@@ -84,51 +85,51 @@ def test_what_an_instance_holds(name: str) -> None:
         assert instance.shown_answers.tolist() == [instance.permutation[c] for c in instance.answers]
         assert instance.train.sum() == task.num_train
         assert instance.targets.tolist() == [
-            answer if seen else q for answer, seen in zip(instance.shown_answers, instance.train, strict=True)
+            answer if train else q for answer, train in zip(instance.shown_answers, instance.train, strict=True)
         ]
 
 
-def test_answers_belong_to_their_row() -> None:
-    """After sorting and shuffling, a row's answer is still its own question's."""
+def test_answers_belong_to_their_question() -> None:
+    """After sorting and permuting, every answer is that of its own question."""
     for seed in range(5):
         instance = make_table("sub_mod31-0.5", seed)
         assert instance.answers.tolist() == [(a - b) % 31 for a, b in instance.inputs.tolist()]
 
 
 def test_the_split_is_a_fair_draw() -> None:
-    """Over many seeds every cell, by its true symbols and by its row, is seen about as often as any other."""
+    """Over many seeds, questions are trained on equally often, counted by true symbols and by position."""
     seeds = 400
-    by_cell, by_row = np.zeros((5, 5)), np.zeros(25)
+    by_question, by_position = np.zeros((5, 5)), np.zeros(25)
     for seed in range(seeds):
         instance = make_table("add_mod5-0.4", seed)
-        by_cell[tuple(instance.inputs.T)] += instance.train
-        by_row += instance.train
-    spread = 5 * np.sqrt(0.4 * 0.6 / seeds)  # five standard deviations
-    assert np.abs(by_cell / seeds - 0.4).max() < spread
-    assert np.abs(by_row / seeds - 0.4).max() < spread
+        by_question[tuple(instance.inputs.T)] += instance.train
+        by_position += instance.train
+    five_sigma = 5 * np.sqrt(0.4 * 0.6 / seeds)
+    assert np.abs(by_question / seeds - 0.4).max() < five_sigma
+    assert np.abs(by_position / seeds - 0.4).max() < five_sigma
 
 
-def test_the_symbols_are_a_fair_draw() -> None:
-    """Over many seeds every true symbol is shown as every other about equally often."""
+def test_the_permutation_is_a_fair_draw() -> None:
+    """Over many seeds, every true symbol is shown as every symbol equally often."""
     counts = np.zeros((5, 5))
     for seed in range(400):
         counts[np.arange(5), make_table("add_mod5-0.4", seed).permutation] += 1
     assert np.abs(counts / 400 - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 400)
 
 
-def test_split_and_symbols_are_independent() -> None:
-    """Which cells are seen doesn't follow from the symbols: 0+0 is seen as often whatever 0 is shown as."""
-    seen, count = np.zeros(5), np.zeros(5)
+def test_split_and_permutation_are_independent() -> None:
+    """The question 0 + 0 is trained on equally often, whichever symbol shows 0."""
+    trained_on, count = np.zeros(5), np.zeros(5)
     for seed in range(1000):
         instance = make_table("add_mod5-0.4", seed)
         shown = instance.permutation[0]
         count[shown] += 1
-        seen[shown] += instance.train[(instance.inputs == 0).all(axis=1)][0]
-    assert np.abs(seen / count - 0.4).max() < 5 * np.sqrt(0.4 * 0.6 / count.min())
+        trained_on[shown] += instance.train[(instance.inputs == 0).all(axis=1)][0]
+    assert np.abs(trained_on / count - 0.4).max() < 5 * np.sqrt(0.4 * 0.6 / count.min())
 
 
 def test_the_control_is_a_new_table_for_every_seed() -> None:
-    """The random table's answers change with the seed and take every value; a real operation's don't change."""
+    """The answers of the random table change with the seed and take every value; those of an operation stay."""
     tables: dict[str, list[NDArray[np.int64]]] = {}
     for name in ("random_mod23-0.5", "mul_mod23-0.5"):
         tables[name] = []
@@ -147,24 +148,24 @@ def test_the_control_is_a_new_table_for_every_seed() -> None:
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.0, True, "0", None, np.float64(2)])
 def test_a_bad_seed_is_an_error(seed: object) -> None:
     """A seed is a whole number in [0, 2⁶³), which infos and records can hold."""
-    with pytest.raises(ValueError, match="a seed is a whole number"):
+    with pytest.raises(TaskError, match="a seed is a whole number"):
         make_instance(parse_id("add_mod5-0.5"), seed)  # type: ignore[arg-type]
 
 
 def test_a_bad_salt_is_an_error() -> None:
     """A salt is text."""
-    with pytest.raises(ValueError, match="a salt is text"):
+    with pytest.raises(TaskError, match="a salt is text"):
         make_instance(parse_id("add_mod5-0.5"), 0, salt=1)  # type: ignore[arg-type]
 
 
 def test_a_numpy_seed() -> None:
-    """A numpy integer is the Python one."""
+    """A numpy integer is as good as Python's."""
     task = parse_id("add_mod5-0.5")
     assert make_instance(task, np.int64(4)).fingerprint == make_instance(task, 4).fingerprint  # type: ignore[arg-type]
 
 
 def test_the_agent_seed_fits_a_generator() -> None:
-    """In [0, 2⁶³), what both numpy's and torch's generators accept."""
+    """Both numpy's and torch's generators accept seeds in [0, 2⁶³)."""
     seeds = [make_instance(parse_id("add_mod5-0.5"), seed).agent_seed for seed in range(50)]
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert max(seeds) > 2**60

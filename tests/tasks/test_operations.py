@@ -1,4 +1,4 @@
-"""Every operation against a second computation, in plain Python loops."""
+"""Every operation against a second computation in plain Python."""
 
 from collections.abc import Callable
 from itertools import permutations, product
@@ -12,7 +12,7 @@ from grokbench.tasks.operations import OPERATIONS, inverses, is_prime
 Permutation = tuple[int, ...]
 
 
-def _over(a: int, b: int, p: int) -> int:
+def _quotient(a: int, b: int, p: int) -> int:
     return a * pow(b, p - 2, p) % p
 
 
@@ -20,8 +20,8 @@ MODULAR: dict[str, Callable[[int, int, int], int]] = {
     "add": lambda a, b, p: (a + b) % p,
     "sub": lambda a, b, p: (a - b) % p,
     "mul": lambda a, b, p: (a * b) % p,
-    "div": _over,
-    "div_or_sub": lambda a, b, p: _over(a, b, p) if b % 2 else (a - b) % p,
+    "div": _quotient,
+    "div_or_sub": lambda a, b, p: _quotient(a, b, p) if b % 2 else (a - b) % p,
     "x2_y2": lambda a, b, p: (a**2 + b**2) % p,
     "x2_xy_y2": lambda a, b, p: (a**2 + a * b + b**2) % p,
     "x2_xy_y2_x": lambda a, b, p: (a**2 + a * b + b**2 + a) % p,
@@ -46,7 +46,7 @@ GROUP: dict[str, Callable[[Permutation, Permutation], Permutation]] = {
 
 
 def test_the_references_cover_every_operation() -> None:
-    """An operation added without a reference here is noticed."""
+    """An operation added without a reference in this file fails."""
     assert set(MODULAR) == set(OPERATIONS)
     assert set(GROUP) == set(GROUP_OPERATIONS)
 
@@ -54,7 +54,7 @@ def test_the_references_cover_every_operation() -> None:
 @pytest.mark.parametrize("p", [2, 3, 5, 7, 31, 97])
 @pytest.mark.parametrize("name", list(MODULAR))
 def test_modular_table_equals_the_loop(name: str, p: int) -> None:
-    """The whole table, computed one cell at a time; at 97 a sample."""
+    """Every question of the table, or a sample of them at p = 97."""
     operation = OPERATIONS[name]
     pairs = list(product(range(p), range(operation.second_from, p)))
     if p == 97:
@@ -67,7 +67,7 @@ def test_modular_table_equals_the_loop(name: str, p: int) -> None:
 
 
 def test_only_division_starts_at_one() -> None:
-    """Zero is left out just where it can't be divided by."""
+    """Zero is no divisor."""
     assert {name for name, operation in OPERATIONS.items() if operation.second_from} == {"div"}
     assert OPERATIONS["div"].second_from == 1
 
@@ -84,12 +84,12 @@ def test_no_overflow_at_the_largest_modulus(name: str) -> None:
 
 @pytest.mark.parametrize("p", [2, 3, 5, 31, 97])
 def test_inverses_follow_fermat(p: int) -> None:
-    """b^(p−2) is the inverse of b, and zero has none."""
+    """b^(p−2) is the inverse of b, and the entry of zero is 0."""
     assert inverses(p).tolist() == [0] + [pow(b, p - 2, p) for b in range(1, p)]
 
 
 def test_is_prime_equals_the_sieve() -> None:
-    """Trial division finds the primes that crossing out multiples leaves."""
+    """Trial division agrees with crossing out multiples."""
     composite = {m for k in range(2, 500) for m in range(2 * k, 500, k)}
     assert [n for n in range(-3, 500) if is_prime(n)] == [n for n in range(2, 500) if n not in composite]
 
@@ -98,12 +98,12 @@ def test_is_prime_equals_the_sieve() -> None:
 @pytest.mark.parametrize("name", list(GROUP))
 def test_group_table_equals_the_loop(name: str, n: int) -> None:
     """A product xy applies y first."""
-    of = list(permutations(range(n)))
-    number = {x: i for i, x in enumerate(of)}
-    pairs = list(product(range(len(of)), repeat=2))
+    group = list(permutations(range(n)))
+    number = {x: i for i, x in enumerate(group)}
+    pairs = list(product(range(len(group)), repeat=2))
     a, b = np.array(pairs).T
     answers = numbers_of(GROUP_OPERATIONS[name].compute(elements(n)[a], elements(n)[b]))
-    assert answers.tolist() == [number[GROUP[name](of[x], of[y])] for x, y in pairs]
+    assert answers.tolist() == [number[GROUP[name](group[x], group[y])] for x, y in pairs]
 
 
 def test_y_is_applied_first() -> None:
