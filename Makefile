@@ -1,4 +1,4 @@
-# The developer's whole interface; every target sets up what it needs by itself.
+# The developer's whole interface. Each target sets up what it needs by itself; CONTRIBUTING.md lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,11 +22,11 @@ board: $(VENV)/.ready
 check: $(VENV)/.ready
 	$(BIN)/grokbench check
 
-# What CI does with a pull request that brings an entry: make pull BASE=… HEAD=…
+# Check the entry that a pull request brings, as CI does: make pull BASE=… HEAD=…
 pull: $(VENV)/.ready
 	$(BIN)/grokbench pull --base $(BASE) --head $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(TAKE),--take $(TAKE))
 
-# Some of an entry's cells again: make verify ENTRY=… SALT=… CELLS=2
+# Run some of an entry's runs again, in a sandbox: make verify ENTRY=… SALT=… CELLS=2
 verify: $(VENV)/.ready
 	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) $(if $(CELLS),--cells $(CELLS)) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(LIMIT),--seconds $(LIMIT)) $(if $(TRUSTED),--no-sandbox)
 
