@@ -1,5 +1,7 @@
-"""What there is to see of one run: a line of text, or the table as pixels."""
+"""The picture of one run: the last exam as a line of text, or every question as a pixel."""
 
+from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -8,40 +10,44 @@ from numpy.typing import NDArray
 from grokbench.evaluation.protocol import Exam
 from grokbench.tasks import Instance
 
-SMALLEST_FRAME = 194  # pixels; smaller tables are drawn with larger cells
+MIN_PIXELS = 194  # the smallest side of a picture; questions of smaller tables get several pixels
 
-
-# Right and wrong on seen cells, right and wrong on held-out cells, no such question.
+# Right and wrong training questions, right and wrong held-out questions, no question.
 COLORS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39], [230, 230, 230]], dtype=np.uint8)
+NO_QUESTION = 4
 
 
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """What there is to see of one member: its last exam and the answers it gave."""
+    """The last exam of one member and its answers, (N,). Both are None before the first exam."""
 
-    def __init__(self, exam: Exam | None = None, answers: NDArray[Any] | None = None) -> None:
-        self.exam = exam
-        self.answers = answers
+    exam: Exam | None = None
+    answers: NDArray[Any] | None = None
 
     def line(self, instance: Instance) -> str:
         """The exam in one line of text."""
         task = instance.task
         if self.exam is None:
             return f"{task.id} seed {instance.seed}  step 0  nothing answered yet"
-        exam, rank = (
-            self.exam,
-            "diverged" if self.exam.ranks is None else f"{self.exam.ranks['effective_rank'][-1]:.1f}",
-        )
-        train, held_out = exam.train / task.num_train, exam.held_out / task.num_held_out
+        ranks = self.exam.ranks
+        rank = "diverged" if ranks is None else f"{ranks['effective_rank'][-1]:.1f}"
         return (
-            f"{task.id} seed {instance.seed}  step {exam.step}  "
-            f"train {train:.1%}  held out {held_out:.1%}  effective rank {rank}"
+            f"{task.id} seed {instance.seed}  step {self.exam.step}  "
+            f"train {self.exam.train / task.num_train:.1%}  held out {self.exam.held_out / task.num_held_out:.1%}  "
+            f"effective rank {rank}"
         )
 
     def picture(self, instance: Instance) -> NDArray[np.uint8]:
         """The table in its true order as pixels, (height, width, 3)."""
         side = int(instance.places.max()) + 1
-        right = np.zeros(instance.task.num_questions, bool) if self.answers is None else self.answers == instance.shown_answers
-        kinds = np.full((side, side), len(COLORS) - 1)
-        kinds[tuple(instance.places.T)] = 2 * ~instance.train + ~right
-        scale = -(-SMALLEST_FRAME // side)
+        kinds = np.full((side, side), NO_QUESTION)
+        kinds[tuple(instance.places.T)] = self._kinds(instance)
+        scale = ceil(MIN_PIXELS / side)
         return np.kron(COLORS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))
+
+    def _kinds(self, instance: Instance) -> NDArray[np.int64]:
+        """(N,) the index in `COLORS` of every question. Before the first exam every answer counts as wrong."""
+        right = np.zeros(len(instance.train), bool) if self.answers is None else self.answers == instance.shown_answers
+        train = instance.train
+        kinds: NDArray[np.int64] = np.select([train & right, train & ~right, ~train & right, ~train & ~right], range(4))
+        return kinds
