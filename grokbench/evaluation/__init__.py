@@ -1,1 +1,1 @@
-"""What a record depends on, and nothing else: the protocol, marking, ranks, probes. A change here voids every checkpoint."""
+"""Everything that a record depends on: the protocol, marking, ranks, probes. A change here voids every checkpoint."""

@@ -1,7 +1,7 @@
-"""Protocol v1: when exams happen and what a run's exams amount to. Pure functions; every number of the protocol is here.
+"""Protocol v1: when exams happen, and the outcome of a run's exams. Pure functions, and every number of the protocol.
 
-An exam is a count of right answers on the seen and on the held-out cells after a number of steps, with the ranks of the
-features shown. All outcomes follow from the recorded exams alone, so anyone recomputes them from a record.
+An exam counts the right answers on training and on held-out questions after a number of steps, and measures the ranks of the
+features. The outcome follows from the recorded exams alone, so anyone can recompute it from a record.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,9 +11,10 @@ from functools import reduce
 from math import ceil
 from typing import Literal
 
+from grokbench.errors import ProtocolError
 from grokbench.tasks import Task
 
-Ranks = dict[str, list[float]]
+Ranks = dict[str, list[float]]  # measure → a number per layer, the last layer last
 End = Literal["generalized", "censored", "diverged"]
 
 
@@ -22,12 +23,12 @@ class Exam:
     """One exam.
 
     Attributes:
-        step: steps taken before it, counted from 1.
+        step: the number of steps before the exam.
         train: right answers on the training questions.
         held_out: right answers on the held-out questions.
-        ranks: per measure, one number per layer, the last layer last; None where the features weren't finite: divergence.
+        ranks: for every measure a number per layer, the last layer last; None if the run diverged (non-finite features).
         loss: the training loss that the agent reported, if any.
-        metrics: what else the agent reported or probes found, a number per layer for each; it counts for nothing.
+        metrics: other numbers per layer, from the agent or from probes; the outcome doesn't depend on them.
     """
 
     step: int
@@ -40,17 +41,17 @@ class Exam:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run's exams amount to. Steps are None where the event didn't happen.
+    """The outcome of a run's exams so far. A step is None if its event didn't happen.
 
     Attributes:
-        step: the step of the last exam, 0 before the first.
-        steps_to_memorize: first exam with train accuracy at the memorization threshold.
-        first_crossing: first exam with held-out accuracy at the task's threshold.
-        steps_to_generalize: T, the first exam from which held-out accuracy stayed there until it was confirmed.
-        candidate: the first exam of the standing stretch at the threshold, confirmed or not.
-        standing: the number of exams in that stretch.
-        end: how the run ended, None while it hasn't.
-        final_rank: effective rank of the last layer at the last exam.
+        step: the step of the last exam, 0 before the first exam.
+        steps_to_memorize: the first exam with train accuracy at the memorization threshold.
+        first_crossing: the first exam with held-out accuracy at the task's threshold.
+        steps_to_generalize: T, the first exam of the stretch at the threshold that was confirmed.
+        candidate: the first exam of the current stretch of exams at the threshold, confirmed or not.
+        standing: the number of exams in the current stretch.
+        end: how the run ended, None while it goes on.
+        final_rank: the effective rank of the last layer at the last exam.
     """
 
     step: int = 0
@@ -70,15 +71,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The fixed evaluation. Frozen: its numbers never change under one version.
+    """The rules of the evaluation. Its numbers never change under one version.
 
     Attributes:
-        first_exam, smallest_gap, gap_growth: the exam grid; a gap is max(smallest_gap, ⌈gap_growth · step⌉) steps.
+        version: the version of the protocol, which every record states.
+        first_exam: the step of the first exam.
+        smallest_gap: the smallest number of steps between two exams.
+        gap_growth: the gap after an exam is max(smallest_gap, ⌈gap_growth · step⌉) steps.
         memorized: the train accuracy that counts as memorized.
-        confirmation, confirming_exams: T is confirmed at the first exam at or after confirmation · T, the exam at T
-            being the first of at least that many.
-        official_seeds: the seeds of every entry, all of them.
-        chance_quantile: an agent whose held-out answers on a random table are likelier than this to be luck passes.
+        confirmation: T is confirmed at the first exam at or after confirmation · T.
+        confirming_exams: a confirmed stretch has at least this many exams, the exam at T included.
+        official_seeds: the seeds that every leaderboard entry runs.
+        chance_quantile: significance level of the leak test on the random control.
     """
 
     version: int = 1
@@ -92,7 +96,7 @@ class Protocol:
     chance_quantile: float = 1e-4
 
     def next_exam(self, step: int, budget: int) -> int:
-        """The step of the exam that follows the one at `step` (0: the first). One falls exactly on the budget."""
+        """The step of the exam after the exam at `step`; 0 asks for the first exam. An exam falls exactly on the budget."""
         gap = max(self.smallest_gap, ceil(step * self.gap_growth))
         following = step + gap if step else self.first_exam
         return budget if step < budget < following else following
@@ -105,27 +109,33 @@ class Protocol:
             yield step
 
     def advance(self, outcome: Outcome, exam: Exam, task: Task) -> Outcome:
-        """The outcome after one exam more.
+        """The outcome after another exam.
 
         Raises:
-            ValueError: the run had ended, the exam isn't the next on the grid, or its counts don't fit the task.
+            ProtocolError: the run had ended, the exam isn't the next exam of the grid, or its counts don't fit the task.
         """
-        if outcome.end:
-            raise ValueError(f"the run had ended ({outcome.end}) at step {outcome.step}: no exam belongs at {exam.step}")
-        due = self.next_exam(outcome.step, task.budget)
-        if exam.step != due:
-            raise ValueError(f"the exam after step {outcome.step} belongs at step {due}, got one at {exam.step}")
-        if not (0 <= exam.train <= task.num_train and 0 <= exam.held_out <= task.num_held_out):
-            raise ValueError(f"step {exam.step}: {exam.train} and {exam.held_out} right answers don't fit {task.id}")
+        self._check(outcome, exam, task)
         if exam.ranks is None:
             return replace(outcome, step=exam.step, candidate=None, standing=0, end="diverged", final_rank=None)
-        return self._end(self._read(outcome, exam, task), task)
+        return self._with_end(self._with_exam(outcome, exam, task), task)
 
     def outcome(self, exams: Iterable[Exam], task: Task) -> Outcome:
-        """What `exams` amount to, in order, from the first. Raises ValueError as `advance` does."""
+        """The outcome of all exams of a run, in order. Raises ProtocolError as `advance` does."""
         return reduce(lambda outcome, exam: self.advance(outcome, exam, task), exams, Outcome())
 
-    def _read(self, outcome: Outcome, exam: Exam, task: Task) -> Outcome:
+    def _check(self, outcome: Outcome, exam: Exam, task: Task) -> None:
+        if outcome.end:
+            raise ProtocolError(f"the run had ended ({outcome.end}) at step {outcome.step}: no exam belongs at {exam.step}")
+        due = self.next_exam(outcome.step, task.budget)
+        if exam.step != due:
+            raise ProtocolError(f"the exam after step {outcome.step} belongs at step {due}, got an exam at {exam.step}")
+        if not (0 <= exam.train <= task.num_train and 0 <= exam.held_out <= task.num_held_out):
+            raise ProtocolError(
+                f"step {exam.step}: {exam.train} and {exam.held_out} right answers don't fit {task.id}, "
+                f"which has {task.num_train} training and {task.num_held_out} held-out questions"
+            )
+
+    def _with_exam(self, outcome: Outcome, exam: Exam, task: Task) -> Outcome:
         memorized = exam.train / task.num_train >= self.memorized
         passed = not task.followed and exam.held_out / task.num_held_out >= task.threshold
         standing = outcome.standing + 1 if passed else 0
@@ -140,7 +150,7 @@ class Protocol:
             final_rank=exam.ranks["effective_rank"][-1],
         )
 
-    def _end(self, outcome: Outcome, task: Task) -> Outcome:
+    def _with_end(self, outcome: Outcome, task: Task) -> Outcome:
         if outcome.candidate is None:
             return replace(outcome, end="censored") if outcome.step >= task.budget else outcome
         if outcome.step < self.confirmation * outcome.candidate or outcome.standing < self.confirming_exams:
@@ -148,8 +158,9 @@ class Protocol:
         return replace(outcome, end="generalized", steps_to_generalize=outcome.candidate)
 
 
-def _first(known: int | None, step: int, happened: bool) -> int | None:
-    return step if known is None and happened else known
+def _first(earlier: int | None, step: int, happened: bool) -> int | None:
+    """The step at which an event happened first."""
+    return step if earlier is None and happened else earlier
 
 
 PROTOCOL = Protocol()

@@ -1,1 +1,1 @@
-"""What records amount to: scores, statistics, tables, figures."""
+"""Results of run records: scores, statistics, tables, figures."""

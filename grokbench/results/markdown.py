@@ -1,29 +1,35 @@
-"""Markdown: generated sections, and text of other people's made harmless."""
+"""Markdown: generated sections, and text of other people made harmless."""
 
 import re
 from pathlib import Path
+
+from grokbench.errors import MarkdownError
 
 
 def with_section(content: str, name: str, text: str) -> str:
     """Markdown `content` with `text` between the marks `<!-- name -->` and `<!-- /name -->`.
 
     Raises:
-        ValueError: the marks aren't there, or not in this order.
+        MarkdownError: a mark is missing, or the closing one comes first.
     """
     start, stop = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = content.partition(start)
-    _, closed, after = rest.partition(stop)
-    if not (found and closed):
-        raise ValueError(f"a generated section needs the lines {start} and {stop}")
+    before, opening, rest = content.partition(start)
+    _, closing, after = rest.partition(stop)
+    if not (opening and closing):
+        raise MarkdownError(f"a generated section needs the lines {start} and {stop}")
     return f"{before}{start}\n\n{text}\n\n{stop}{after}"
 
 
 def write_section(path: Path, name: str, text: str) -> None:
-    """Put `text` between the marks of that name in a Markdown file. Raises ValueError where they are missing."""
+    """Put `text` between the marks of that name in a Markdown file.
+
+    Raises:
+        MarkdownError: a mark is missing, or the closing one comes first. The file is left as it was.
+    """
     path.write_text(with_section(path.read_text(encoding="utf-8"), name, text), encoding="utf-8")
 
 
 def inert(text: str) -> str:
-    """Text that is nothing but text wherever Markdown or HTML is read: no tag, link, mention or table cell comes of it."""
-    plain = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text)).strip()
-    return "".join(c if c.isalnum() or c in " ,;-" else f"&#{ord(c)};" for c in plain)
+    """`text` with every character escaped that Markdown or HTML could read as a tag, link, mention or table cell."""
+    printable = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text)).strip()
+    return "".join(c if c.isalnum() or c in " ,;-" else f"&#{ord(c)};" for c in printable)

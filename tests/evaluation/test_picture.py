@@ -1,34 +1,50 @@
-"""What there is to see: frames and lines of both environments."""
-
-from itertools import pairwise
+"""Pictures and lines of text of both environments."""
 
 import numpy as np
 
+from grokbench.evaluation.picture import COLORS, NO_QUESTION
+from grokbench.tasks import parse_id
+from grokbench.tasks.tables import TableInstance
 from tests.support.oracle import action_of, stacked, started, vector
+
+TRAIN_WRONG, HELD_OUT_WRONG = 1, 3
+KINDS = {(True, True): 0, (True, False): TRAIN_WRONG, (False, True): 2, (False, False): HELD_OUT_WRONG}  # (train, right)
 
 
 def test_frames() -> None:
-    """The table in its true order, three channels, at least 194 pixels wide; an answer put right changes its color."""
+    """Row a and column b have the color of the question (a, b), in squares of 28 pixels."""
     env = started(render_mode="rgb_array")
-    frames = [env.render()]
+    instance = env.instance
+    assert isinstance(instance, TableInstance)
     for right in (0, 12, 25):
-        env.step(action_of(env, right))
-        frames.append(env.render())
-    for frame in frames:
+        action = action_of(env, right)
+        env.step(action)
+        frame = env.render()
         assert frame.shape == (196, 196, 3)
         assert frame.dtype == np.uint8
-    assert all((a != b).any() for a, b in pairwise(frames))
-    cells = frames[-1][::28, ::28].reshape(-1, 3)
-    colors, counts = np.unique(cells, axis=0, return_counts=True)
-    assert sorted(counts.tolist()) == [24, 25]
-    seen = np.zeros((7, 7), bool)
-    seen[tuple(env.instance.places.T)] = env.instance.train
-    assert len(np.unique(cells[seen.ravel()], axis=0)) == 1
-    assert len(colors) == 2
+        answered_right = action["answers"] == instance.shown_answers
+        for (a, b), train, is_right in zip(instance.inputs, instance.train, answered_right, strict=True):
+            square = frame[28 * a : 28 * (a + 1), 28 * b : 28 * (b + 1)]
+            assert (square == COLORS[KINDS[bool(train), bool(is_right)]]).all()
+
+
+def test_the_frame_before_the_first_exam() -> None:
+    """Every answer counts as wrong."""
+    env = started(render_mode="rgb_array")
+    colors = {tuple(color) for color in env.render().reshape(-1, 3).tolist()}
+    assert colors == {tuple(COLORS[TRAIN_WRONG].tolist()), tuple(COLORS[HELD_OUT_WRONG].tolist())}
+
+
+def test_places_without_a_question_are_gray() -> None:
+    """Division has no questions with b = 0, the first column."""
+    env = started(parse_id("div_mod7-0.5"), render_mode="rgb_array")
+    frame = env.render()
+    assert (frame[:, :28] == COLORS[NO_QUESTION]).all()
+    assert not (frame[:, 28:] == COLORS[NO_QUESTION]).all(axis=-1).any()
 
 
 def test_the_ansi_line() -> None:
-    """One line with the task, the step and both accuracies."""
+    """A line with the task, the step, both accuracies and the rank."""
     env = started(render_mode="ansi")
     assert env.render() == "add_mod7-0.5-v1 seed 0  step 0  nothing answered yet"
     env.step(action_of(env, 5))
@@ -41,8 +57,8 @@ def test_the_ansi_line() -> None:
     assert "diverged" in env.render()
 
 
-def test_without_a_render_mode_there_is_nothing_to_see() -> None:
-    """Neither for one nor for many."""
+def test_render_without_a_render_mode_is_none() -> None:
+    """In the single and in the vector environment."""
     assert started().render() is None
     envs = vector()
     envs.reset(seed=0)
@@ -50,7 +66,7 @@ def test_without_a_render_mode_there_is_nothing_to_see() -> None:
 
 
 def test_vector_frames() -> None:
-    """One frame or line for every member, each its own single's."""
+    """A frame or a line for every member, equal to that of the single environment."""
     envs, single = vector(render_mode="rgb_array"), started(seed=1, render_mode="rgb_array")
     envs.reset(seed=0)
     actions = stacked(envs, [1, 2, 3])
