@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ import numpy as np
 from tabulate import tabulate
 
 from grokbench.board.entries.checks import check_entry
-from grokbench.board.entries.files import run_key
-from grokbench.board.entries.verdicts import LEVEL
+from grokbench.board.entries.entry import run_key
+from grokbench.board.entries.verdicts import SLOWER_SIGNIFICANCE
 from grokbench.board.publishing.standings import standings
 from grokbench.board.verification.rerun import FRESH
 from grokbench.evaluation.protocol import PROTOCOL
@@ -88,7 +88,7 @@ class Comparison:
             seeds = rng.choice(len(claimed_times), CLAIMED + FRESH, replace=self.replace)
             claimed.append([claimed_times[seed] / speedup for seed in seeds[:CLAIMED]])
             new.append([float(new_times[seed]) for seed in seeds[CLAIMED:]])
-        return slower_p(claimed, new) < LEVEL
+        return slower_p(claimed, new) < SLOWER_SIGNIFICANCE
 
     def row(self) -> list[str]:
         """The rate of refused honest claims with its Wilson interval, then the rates of found claims that are too fast."""
@@ -98,7 +98,7 @@ class Comparison:
         return [self.name, str(len(self.claimed)), f"{honest / SIMULATIONS:.1%} ({low:.1%}–{high:.1%})", *found]
 
 
-def comparisons(pools: dict[str, Times]) -> list[Comparison]:
+def comparisons(pools: Mapping[str, Times]) -> list[Comparison]:
     """The rows of the table: every pair of pools and the transformer's entry, with one task and with two."""
     (entry,) = standings([check_entry(ENTRIES / "transformer")])
     rows = []
@@ -108,7 +108,7 @@ def comparisons(pools: dict[str, Times]) -> list[Comparison]:
     return rows
 
 
-def table(pools: dict[str, Times]) -> str:
+def table(pools: Mapping[str, Times]) -> str:
     """The simulations in Markdown."""
     headers = ("claimed → new runs", "tasks", "refused though honest")
     found = [f"claimed {speedup}× too fast: found" for speedup in SPEEDUPS[1:]]
@@ -116,7 +116,7 @@ def table(pools: dict[str, Times]) -> str:
     return tabulate(rows, [*headers, *found], tablefmt="github", disable_numparse=True)
 
 
-def pool_differences(pools: dict[str, Times], unrepeated: dict[str, int]) -> str:
+def pool_differences(pools: Mapping[str, Times], unrepeated: Mapping[str, int]) -> str:
     """How each pool differs from the base pool on the same instances, as a Markdown list."""
     base = np.ravel(pools[BASE_POOL])
     lines = [
