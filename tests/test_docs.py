@@ -71,7 +71,7 @@ def full_commands() -> list[str]:
         line.partition("#")[0].strip()
         for page in PAGES
         for block in blocks(page, language="")
-        for line in block.code.splitlines()
+        for line in block.code.replace("\\\n", "").splitlines()
     ]
     return [line for line in dict.fromkeys(lines) if CALL.match(line) and "--help" not in line]
 
