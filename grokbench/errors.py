@@ -10,8 +10,11 @@
   x RecordError         a file isn't a run record (a ValueError)
   x CheckpointError     a file isn't a usable checkpoint (a ValueError)
   x StoreError          a folder of runs can't be written (an OSError)
+  x ResultError         runs that no number can be computed from, or no figure drawn of (a ValueError)
   x CurveError          a curve or a fit has values that can't be analyzed (a ValueError)
-  x EntryError          a leaderboard entry can't be packed, read or taken (a ValueError)
+  x MarkdownError       a Markdown file lacks the marks of a generated section (a ValueError)
+  x MissingExtraError   an optional dependency isn't installed (a ValueError)
+  x EntryError          a leaderboard entry can't be packed, found or read (a ValueError)
   x VerificationError   an entry can't be re-executed here (a ValueError)
   x RemoteError         the process of an entry's agent failed, took too long or sent nonsense (a RuntimeError)
 """
@@ -57,12 +60,24 @@ class StoreError(GrokbenchError, OSError):
     """A folder of runs can't be written; the message says why and what to do."""
 
 
+class ResultError(GrokbenchError, ValueError):
+    """Runs that no number can be computed from, or no figure drawn of."""
+
+
 class CurveError(GrokbenchError, ValueError):
     """A curve or a fit has values that can't be analyzed."""
 
 
+class MarkdownError(GrokbenchError, ValueError):
+    """A Markdown file lacks the marks of a generated section."""
+
+
+class MissingExtraError(GrokbenchError, ValueError):
+    """An optional dependency isn't installed; the message has the command that installs it."""
+
+
 class EntryError(GrokbenchError, ValueError):
-    """A leaderboard entry can't be packed, read or taken."""
+    """A leaderboard entry can't be packed, found or read."""
 
 
 class VerificationError(GrokbenchError, ValueError):

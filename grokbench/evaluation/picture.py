@@ -13,7 +13,7 @@ from grokbench.tasks import Instance
 MIN_PIXELS = 194  # the smallest side of a picture; questions of smaller tables get several pixels
 
 # Right and wrong training questions, right and wrong held-out questions, no question.
-COLORS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39], [230, 230, 230]], dtype=np.uint8)
+QUESTION_COLORS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39], [230, 230, 230]], dtype=np.uint8)
 NO_QUESTION = 4
 
 
@@ -43,10 +43,10 @@ class Frame:
         kinds = np.full((side, side), NO_QUESTION)
         kinds[tuple(instance.places.T)] = self._kinds(instance)
         scale = ceil(MIN_PIXELS / side)
-        return np.kron(COLORS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))
+        return np.kron(QUESTION_COLORS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))
 
     def _kinds(self, instance: Instance) -> NDArray[np.int64]:
-        """(N,) the index in `COLORS` of every question. Before the first exam every answer counts as wrong."""
+        """(N,) the index in `QUESTION_COLORS` of every question. Before the first exam every answer counts as wrong."""
         right = np.zeros(len(instance.train), bool) if self.answers is None else self.answers == instance.shown_answers
         train = instance.train
         kinds: NDArray[np.int64] = np.select([train & right, train & ~right, ~train & right, ~train & ~right], range(4))

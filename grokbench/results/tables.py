@@ -1,7 +1,7 @@
-"""Tables of runs: per agent and task what the exams amount to, and every agent's score against the reference."""
+"""Tables of runs: outcomes per agent and task, and the score of every agent against the pinned reference."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -24,6 +24,9 @@ TASK_COLUMNS = (
     "notes",
 )
 SCORE_COLUMNS = ("agent", "score", "tasks", "seeds", "notes")
+RIGHT_ALIGNED = {"95 % interval", "memorized at", "generalized at", "RMST", "final rank", "score", "tasks", "seeds"}
+
+Row = dict[str, str]  # column → cell; a missing cell is empty
 
 
 @dataclass(frozen=True)
@@ -36,56 +39,92 @@ class Group:
     incomplete: tuple[RunRecord, ...]
 
     @property
+    def records(self) -> tuple[RunRecord, ...]:
+        """Complete and incomplete runs."""
+        return (*self.complete, *self.incomplete)
+
+    @property
     def times(self) -> list[int | None]:
-        """Every complete run's T."""
+        """T of every complete run, None if it is censored."""
         return [record.outcome.steps_to_generalize for record in self.complete]
 
     @property
+    def solved(self) -> list[RunRecord]:
+        """The runs that generalized."""
+        return [record for record in self.complete if record.outcome.steps_to_generalize is not None]
+
+    @property
     def seeds(self) -> list[int]:
-        """The complete runs' seeds."""
+        """The seeds of the complete runs."""
         return [record.seed for record in self.complete]
+
+    @property
+    def median_memorized(self) -> float | None:
+        """The median of steps-to-memorize over complete runs; None if that run never memorized."""
+        return scoring.median_time([record.outcome.steps_to_memorize for record in self.complete])
 
 
 def group(records: Iterable[RunRecord]) -> list[Group]:
-    """The records by task and agent, in the order in which they come; a run that stands twice counts once."""
-    unique: dict[tuple[str, str, str, int], RunRecord] = {}
-    for record in records:
-        key = (record.task, record.agent.hash, record.salt, record.seed)
-        if key not in unique or unique[key].incomplete is not None:
-            unique[key] = record
+    """The records by task and agent, in their order. Of several records of the same run, a complete one counts."""
+    unique = _without_duplicates(records)
+    names = _agent_names(unique)
     grouped: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
-    names = _names(unique.values())
-    for record in unique.values():
+    for record in unique:
         grouped[record.task, names[record.agent.hash]].append(record)
     return [
         Group(
-            members[0].parsed_task(),
-            agent,
-            tuple(record for record in members if record.incomplete is None),
-            tuple(record for record in members if record.incomplete is not None),
+            task=members[0].parsed_task(),
+            agent=agent,
+            complete=tuple(record for record in members if record.incomplete is None),
+            incomplete=tuple(record for record in members if record.incomplete is not None),
         )
         for (_, agent), members in grouped.items()
     ]
 
 
+def _without_duplicates(records: Iterable[RunRecord]) -> list[RunRecord]:
+    unique: dict[tuple[str, str, str, int], RunRecord] = {}
+    for record in records:
+        run = (record.task, record.agent.hash, record.salt, record.seed)
+        if run not in unique or unique[run].incomplete is not None:
+            unique[run] = record
+    return list(unique.values())
+
+
+def _agent_names(records: Iterable[RunRecord]) -> dict[str, str]:
+    """Recipe hash → the agent's name, with the first letters of the hash if several recipes share the name."""
+    hashes_by_name: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        hashes_by_name[record.agent.name].add(record.agent.hash)
+    return {
+        recipe_hash: name if len(hashes) == 1 else f"{name}-{recipe_hash[:8]}"
+        for name, hashes in hashes_by_name.items()
+        for recipe_hash in hashes
+    }
+
+
 def task_table(records: Iterable[RunRecord], style: str = "simple") -> str:
-    """One row per task and agent; medians over runs, a final rank over generalized ones alone."""
-    rows = [_task_row(one) for one in group(records)]
-    return tabulate(rows, TASK_COLUMNS, tablefmt=style, disable_numparse=True, colalign=_align(TASK_COLUMNS, 3, 8))
+    """A row per task and agent: medians over complete runs, and the median final rank over generalized runs.
+
+    `style` is a table format of `tabulate`.
+    """
+    return _table([_task_row(runs) for runs in group(records)], TASK_COLUMNS, style)
 
 
 def score_table(records: Iterable[RunRecord], style: str = "simple") -> str:
-    """One row per agent: its score against the pinned reference on the same seeds."""
+    """A row per agent: its score against the pinned reference on the same seeds.
+
+    `style` is a table format of `tabulate`.
+    """
     by_agent: dict[str, list[Group]] = defaultdict(list)
-    for one in group(records):
-        if not one.task.control:
-            by_agent[one.agent].append(one)
-    rows = [_score_row(agent, groups) for agent, groups in by_agent.items()]
-    return tabulate(rows, SCORE_COLUMNS, tablefmt=style, disable_numparse=True, colalign=_align(SCORE_COLUMNS, 1, 4))
+    for runs in group(records):
+        if not runs.task.control:
+            by_agent[runs.agent].append(runs)
+    return _table([_score_row(agent, groups) for agent, groups in by_agent.items()], SCORE_COLUMNS, style)
 
 
-def report(records: list[RunRecord], style: str = "simple") -> str:
-    """Both tables with what they mean."""
+def report(records: Sequence[RunRecord], style: str = "simple") -> str:
+    """Both tables and a legend."""
     agents = " or ".join(f"`{agent}`" for agent in scoring.reference().agents)
     seeds = len(PROTOCOL.official_seeds)
     legend = (
@@ -95,67 +134,79 @@ def report(records: list[RunRecord], style: str = "simple") -> str:
     return f"{task_table(records, style)}\n\n{score_table(records, style)}\n\n{legend}"
 
 
-def _names(records: Iterable[RunRecord]) -> dict[str, str]:
-    """Recipe hash → the agent's name, with the hash's beginning where two recipes share a name."""
-    named: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        named[record.agent.name].add(record.agent.hash)
-    return {h: name if len(hashes) == 1 else f"{name}-{h[:8]}" for name, hashes in named.items() for h in hashes}
+def _table(rows: Sequence[Row], columns: Sequence[str], style: str) -> str:
+    return tabulate(
+        [[row.get(column, "") for column in columns] for row in rows],
+        columns,
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=["right" if column in RIGHT_ALIGNED else "left" for column in columns],
+    )
 
 
-def _task_row(one: Group) -> list[str]:
-    notes = [f"seed {record.seed} {record.incomplete}" for record in one.incomplete]
-    if not one.complete:
-        return [one.task.id, one.agent, "incomplete", "", "", "", "", "", "; ".join(notes)]
-    solved = [record for record in one.complete if record.outcome.steps_to_generalize is not None]
-    diverged = sum(record.outcome.end == "diverged" for record in one.complete)
-    notes += [f"{diverged} diverged"] if diverged else []
-    low, high = statistics.wilson_interval(len(solved), len(one.complete))
-    row = [one.task.id, one.agent, f"{len(solved)}/{len(one.complete)}", f"{low:.0%}–{high:.0%}"]
-    if one.task.control:
-        return [*row, *_control_cells(one), "; ".join(["never scored", *notes])]
-    memorized = scoring.median_time([record.outcome.steps_to_memorize for record in one.complete])
-    ranks = [record.outcome.final_rank for record in solved if record.outcome.final_rank is not None]
+def _task_row(runs: Group) -> Row:
+    row = {"task": runs.task.id, "agent": runs.agent, "solved": "incomplete", "notes": "; ".join(_notes(runs))}
+    if not runs.complete:
+        return row
+    low, high = statistics.wilson_interval(len(runs.solved), len(runs.complete))
+    row |= {
+        "solved": f"{len(runs.solved)}/{len(runs.complete)}",
+        "95 % interval": f"{low:.0%}–{high:.0%}",
+        "memorized at": _steps(runs.median_memorized, runs.task.budget),
+    }
+    return row | (_control_cells(runs) if runs.task.control else _generalization_cells(runs))
+
+
+def _notes(runs: Group) -> list[str]:
+    diverged = sum(record.outcome.end == "diverged" for record in runs.complete)
     return [
-        *row,
-        _steps(memorized, one.task.budget),
-        _steps(scoring.median_time(one.times), one.task.budget),
-        f"{scoring.rmst(one.times, one.task.budget):,.0f}",
-        f"{median(ranks):.1f}" if ranks else "",
-        "; ".join(notes),
+        *(["never scored"] if runs.task.control and runs.complete else []),
+        *(f"seed {record.seed} {record.incomplete}" for record in runs.incomplete),
+        *([f"{diverged} diverged"] if diverged else []),
     ]
 
 
-def _control_cells(one: Group) -> list[str]:
-    """What a control shows: when it was memorized, and whether it stayed at chance."""
-    memorized = scoring.median_time([record.outcome.steps_to_memorize for record in one.complete])
-    lucky = any(scoring.beats_chance(one.task, [exam.exam() for exam in record.exams]) for record in one.complete)
-    return [_steps(memorized, one.task.budget), "ABOVE CHANCE" if lucky else "at chance", "", ""]
+def _control_cells(runs: Group) -> Row:
+    """A run on the control that is above chance has seen held-out answers."""
+    leaks = any(scoring.beats_chance(runs.task, [exam.exam() for exam in record.exams]) for record in runs.complete)
+    return {"generalized at": "ABOVE CHANCE" if leaks else "at chance"}
 
 
-def _score_row(agent: str, groups: list[Group]) -> list[str]:
-    reasons = [f"{len(one.incomplete)} incomplete on {one.task.id}" for one in groups if one.incomplete]
+def _generalization_cells(runs: Group) -> Row:
+    ranks = [record.outcome.final_rank for record in runs.solved if record.outcome.final_rank is not None]
+    return {
+        "generalized at": _steps(scoring.median_time(runs.times), runs.task.budget),
+        "RMST": f"{scoring.rmst(runs.times, runs.task.budget):,.0f}",
+        "final rank": f"{median(ranks):.1f}" if ranks else "",
+    }
+
+
+def _score_row(agent: str, groups: Sequence[Group]) -> Row:
+    seeds = sorted({seed for runs in groups for seed in runs.seeds})
+    row = {"agent": agent, "tasks": str(len(groups)), "seeds": _ranges(seeds)}
+    obstacles = _obstacles(groups)
+    if obstacles:
+        return row | {"score": "none", "notes": "; ".join(obstacles)}
     pinned = scoring.reference()
-    unpinned = [one.task.id for one in groups if not set(one.seeds) <= set(pinned.tasks.get(one.task.id, {}))]
-    reasons += [f"no reference for these seeds of {', '.join(unpinned)}"] if unpinned else []
-    reasons += [f"salted runs on {one.task.id}" for one in groups if any(record.salt for record in one.complete)]
-    seeds = sorted({seed for one in groups for seed in one.seeds})
-    cells = [agent, str(len(groups)), _ranges(seeds)]
-    if reasons:
-        return [cells[0], "none", *cells[1:], "; ".join(reasons)]
-    ratios = [pinned.rmst(one.task, one.seeds) / scoring.rmst(one.times, one.task.budget) for one in groups]
-    return [cells[0], f"×{scoring.score(ratios):.2f}", *cells[1:], ""]
+    ratios = [pinned.rmst(runs.task, runs.seeds) / scoring.rmst(runs.times, runs.task.budget) for runs in groups]
+    return row | {"score": f"×{scoring.score(ratios):.2f}"}
 
 
-def _ranges(seeds: list[int]) -> str:
-    consecutive = len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1))
+def _obstacles(groups: Sequence[Group]) -> list[str]:
+    """Why these runs have no score; empty if they have one."""
+    pinned = scoring.reference().tasks
+    without_reference = [runs.task.id for runs in groups if not set(runs.seeds) <= set(pinned.get(runs.task.id, {}))]
+    return [
+        *(f"{len(runs.incomplete)} incomplete on {runs.task.id}" for runs in groups if runs.incomplete),
+        *([f"no reference for these seeds of {', '.join(without_reference)}"] if without_reference else []),
+        *(f"salted runs on {runs.task.id}" for runs in groups if any(record.salt for record in runs.complete)),
+    ]
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    consecutive = len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
     return f"{seeds[0]}–{seeds[-1]}" if consecutive else ", ".join(map(str, seeds))
 
 
 def _steps(steps: float | None, budget: int) -> str:
     return f"> {budget:,}" if steps is None else f"{steps:,.0f}"
-
-
-def _align(columns: tuple[str, ...], first: int, last: int) -> list[str]:
-    """Numbers, the columns from `first` up to `last`, to the right."""
-    return ["right" if first <= i < last else "left" for i in range(len(columns))]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from grokbench.evaluation.picture import COLORS, NO_QUESTION
+from grokbench.evaluation.picture import NO_QUESTION, QUESTION_COLORS
 from grokbench.tasks import parse_id
 from grokbench.tasks.tables import TableInstance
 from tests.support.oracle import action_of, stacked, started, vector
@@ -25,22 +25,22 @@ def test_frames() -> None:
         answered_right = action["answers"] == instance.shown_answers
         for (a, b), train, is_right in zip(instance.inputs, instance.train, answered_right, strict=True):
             square = frame[28 * a : 28 * (a + 1), 28 * b : 28 * (b + 1)]
-            assert (square == COLORS[KINDS[bool(train), bool(is_right)]]).all()
+            assert (square == QUESTION_COLORS[KINDS[bool(train), bool(is_right)]]).all()
 
 
 def test_the_frame_before_the_first_exam() -> None:
     """Every answer counts as wrong."""
     env = started(render_mode="rgb_array")
     colors = {tuple(color) for color in env.render().reshape(-1, 3).tolist()}
-    assert colors == {tuple(COLORS[TRAIN_WRONG].tolist()), tuple(COLORS[HELD_OUT_WRONG].tolist())}
+    assert colors == {tuple(QUESTION_COLORS[TRAIN_WRONG].tolist()), tuple(QUESTION_COLORS[HELD_OUT_WRONG].tolist())}
 
 
 def test_places_without_a_question_are_gray() -> None:
     """Division has no questions with b = 0, the first column."""
     env = started(parse_id("div_mod7-0.5"), render_mode="rgb_array")
     frame = env.render()
-    assert (frame[:, :28] == COLORS[NO_QUESTION]).all()
-    assert not (frame[:, 28:] == COLORS[NO_QUESTION]).all(axis=-1).any()
+    assert (frame[:, :28] == QUESTION_COLORS[NO_QUESTION]).all()
+    assert not (frame[:, 28:] == QUESTION_COLORS[NO_QUESTION]).all(axis=-1).any()
 
 
 def test_the_ansi_line() -> None:

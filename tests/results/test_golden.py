@@ -1,4 +1,4 @@
-"""Protocol v1's numbers for the first entries: whatever changes in the code, these stay."""
+"""The numbers of the first entries under protocol v1, which no change of the code may move."""
 
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,9 @@ GOLDEN: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_the_first_entries_numbers(name: str) -> None:
-    """Score against the pinned reference, restricted means, and final ranks of seed 0."""
-    (one,) = standings([check_entry(ENTRIES / name)])
+    """The score against the pinned reference, the restricted means, and the final ranks of seed 0."""
+    (standing,) = standings([check_entry(ENTRIES / name)])
     expected = GOLDEN[name]
-    assert one.score == pytest.approx(expected["score"], rel=1e-9)
-    assert [sum(sample) / len(sample) for sample in one.samples] == pytest.approx(expected["rmst"])
-    assert [run.outcome.final_rank for run in one.runs if run.seed == 0] == pytest.approx(expected["ranks"], rel=1e-12)
+    assert standing.score == pytest.approx(expected["score"], rel=1e-9)
+    assert [sum(sample) / len(sample) for sample in standing.samples] == pytest.approx(expected["rmst"])
+    assert [run.outcome.final_rank for run in standing.runs if run.seed == 0] == pytest.approx(expected["ranks"], rel=1e-12)

@@ -100,7 +100,7 @@ def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
         path.unlink()
     for one in standing:
         (pages / f"{one.entry.name}.md").write_text(page(one, standing), encoding="utf-8")
-        draw_curves(list(one.runs), pages / one.entry.name, ("png",))
+        draw_curves(list(one.runs), pages / one.entry.name, endings=("png",))
 
 
 def with_board(content: str, checked: Sequence[Checked]) -> str:

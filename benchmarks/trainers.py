@@ -1,0 +1,174 @@
+"""The programs that are timed. Each function makes a trainer, which takes the number of steps that it is called with."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import grokbench
+from baselines.networks.mlp import ACTIVATIONS, MLP
+from baselines.networks.network import Network, Parameters
+from baselines.networks.products import multiply
+from baselines.training.agent import NetworkAgent
+from baselines.training.shards import Shard
+from benchmarks.timing import DEVICE, Trainer
+from grokbench.agents.recipes import Recipe, find_recipe, recipe
+from grokbench.studies.settings import Deep
+from grokbench.tasks import Instance, make_instance, parse_id
+
+TASK = "add_mod97-0.3"
+DIGITS = "mnist5k-n1000"
+DIGIT_WIDTHS = (784, 200, 200, 200, 200, 200, 10)
+DEEP = Deep(DIGITS, depth=6, alpha=8.0, decay=0.05)
+PRODUCT_SHAPE = (2048, 1024, 256)  # large enough for the machine's best rate
+PRODUCT_FLOPS = 2 * math.prod(PRODUCT_SHAPE)
+PRODUCTS: dict[str, Callable[..., Tensor]] = {"torch's product": torch.matmul, "our product": multiply}
+
+
+def fast(recipe_name: str, seeds: int = 1, task_id: str = TASK) -> Trainer:
+    """The baseline as `grokbench run` trains it, so many seeds together."""
+    return agent_on(find_recipe(recipe_name), task_id, seeds).learn
+
+
+def fast_compiled(recipe_name: str) -> Trainer:
+    """The baseline with its training forward and backward passes compiled."""
+    agent = agent_on(find_recipe(recipe_name), TASK, 1)
+    torch._inductor.config.force_disable_caches = True  # so that the first step takes as long as compiling does
+    for shard in agent.shards:
+        shard.network = cast(Network[Any], Compiled(shard.network))
+        shard._settle()
+    return agent.learn
+
+
+class Compiled:
+    """A network whose training passes `torch.compile` has made."""
+
+    def __init__(self, network: Network[Any]) -> None:
+        self.logits = torch.compile(network.logits, dynamic=False)
+        self.metrics = network.metrics
+
+    gradients = Network.gradients
+
+
+def agent_on(recipe: Recipe, task_id: str, seeds: int) -> NetworkAgent:
+    """The recipe's agent, reset on the task's first instances."""
+    return started(cast(NetworkAgent, recipe.make()), task_id, seeds)
+
+
+def started(agent: NetworkAgent, task_id: str, seeds: int) -> NetworkAgent:
+    """The agent, reset on the task's first instances."""
+    env = grokbench.make_vec(task_id, num_envs=seeds, feature_dims=agent.feature_dims)
+    env.reset(seed=0)
+    agent.start(env, device=DEVICE)
+    return agent
+
+
+def plain(recipe_name: str, last_only: bool = False) -> Trainer:
+    """One seed in plain PyTorch, as anyone would write it, with torch's own AdamW.
+
+    Args:
+        recipe_name: a baseline.
+        last_only: compute the last layer at the last position alone. Otherwise every position of every question is computed.
+    """
+    agent = agent_on(find_recipe(recipe_name), TASK, 1)
+    shard, training = agent.shards[0], agent.method.training
+    parameters = {name: parameter[0].detach().clone().requires_grad_() for name, parameter in shard.parameters.items()}
+    optimizer = torch.optim.AdamW(
+        parameters.values(), training.learning_rate, training.betas, weight_decay=training.weight_decay
+    )
+    forward = plain_forward(agent, parameters, last_only)
+    answers = shard.answers[0]
+    targets = F.one_hot(answers, agent.spec.num_symbols).float() if training.loss == "mse" else answers
+    loss_of = F.mse_loss if training.loss == "mse" else F.cross_entropy
+
+    def learn(steps: int) -> None:
+        for _ in range(steps):
+            index = minibatch(shard)
+            optimizer.zero_grad()
+            loss_of(forward(index), targets[index]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    return learn
+
+
+def plain_forward(agent: NetworkAgent, parameters: Parameters, last_only: bool) -> Callable[[slice | Tensor], Tensor]:
+    """The logits of some training questions. An MLP multiplies one-hot rows with weights."""
+    network, inputs = agent.method.network, agent.shards[0].questions.operands[0]
+    if not isinstance(network, MLP):
+        return lambda index: network.reference_forward(parameters, inputs[index], last_only)[0]
+    one_hot = F.one_hot(inputs, agent.spec.num_symbols).float().flatten(1)
+
+    def forward(index: slice | Tensor) -> Tensor:
+        hidden = one_hot[index] @ torch.cat([parameters["first"], parameters["second"]])
+        return ACTIVATIONS[network.activation](hidden) @ parameters["layer1"]
+
+    return forward
+
+
+def minibatch(shard: Shard) -> slice | Tensor:
+    """The training questions of a step."""
+    questions = shard.answers.shape[1]
+    if shard.minibatch_size >= questions:
+        return slice(None)
+    return torch.randperm(questions, device=DEVICE)[: shard.minibatch_size]
+
+
+def product(name: str) -> Trainer:
+    """A step of nothing but a large matrix product, by one of `PRODUCTS`."""
+    n, k, m = PRODUCT_SHAPE
+    a, b = torch.randn(1, n, k, device=DEVICE), torch.randn(1, k, m, device=DEVICE)
+    compute = PRODUCTS[name]
+
+    def learn(steps: int) -> None:
+        for _ in range(steps):
+            compute(a, b)
+
+    return learn
+
+
+def deep(members: int) -> Trainer:
+    """So many deep MLPs together, each with its own seed, and with one of two weight decays."""
+    agents = [recipe.make() for recipe in deep_recipes(members)]
+    return started(NetworkAgent.join(agents), DIGITS, members).learn
+
+
+def deep_recipes(members: int) -> list[Recipe]:
+    """A recipe for each member; two weight decays alternate."""
+    decays = [0.05 if member % 2 else 0.1 for member in range(members)]
+    return [recipe(DEEP.experiment.recipe, training={"weight_decay": decay}) for decay in decays]
+
+
+def plain_deep() -> Trainer:
+    """One deep MLP in plain PyTorch, as anyone would write it."""
+    network = relu_network(DIGIT_WIDTHS)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
+    inputs, targets = training_digits(make_instance(parse_id(DIGITS), 0))
+
+    def learn(steps: int) -> None:
+        order = torch.empty(0, dtype=torch.int64, device=DEVICE)
+        for _ in range(steps):
+            if not len(order):
+                order = torch.randperm(len(inputs), device=DEVICE)
+            index, order = order[:200], order[200:]
+            optimizer.zero_grad()
+            torch.autograd.backward(F.mse_loss(network(inputs[index]), targets[index]))
+            optimizer.step()
+
+    return learn
+
+
+def relu_network(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers of these widths with ReLU between them."""
+    layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b, device=DEVICE), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+def training_digits(instance: Instance) -> tuple[Tensor, Tensor]:
+    """Training images (n, 784) and their one-hot labels (n, 10)."""
+    inputs = torch.tensor(instance.shown_inputs[instance.train], device=DEVICE)
+    answers = torch.tensor(instance.shown_answers[instance.train], device=DEVICE)
+    return inputs, F.one_hot(answers, 10).float()
