@@ -1,0 +1,97 @@
+"""The figure of grokking: lines, panels and legend are read back from the axes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from grokbench.agents.recipes import find_recipe
+from grokbench.errors import ResultError
+from grokbench.results.plots import AGENT_COLORS, curves_figure, draw_curves
+from grokbench.runs.records import RunRecord
+from tests.support.entries import make_run
+
+ADD, MUL = "add_mod47-0.7-v1", "mul_mod47-0.7-v1"
+
+
+def drawn_run(task: str = ADD, seed: int = 0, recipe: str = "transformer") -> RunRecord:
+    """A run that generalizes at about step 600."""
+    return make_run(task, seed=seed, steps_to_generalize=600, recipe=find_recipe(recipe))
+
+
+def panels(records: list[RunRecord]) -> dict[str, tuple[Axes, Axes]]:
+    """Task → its accuracy and its rank panel."""
+    axes = curves_figure(records).axes
+    return {accuracy.get_title(): (accuracy, rank) for rank, accuracy in zip(axes[::2], axes[1::2], strict=True)}
+
+
+def test_the_lines_are_the_exams() -> None:
+    """Train accuracy, held-out accuracy and the last layer's effective rank, exam by exam."""
+    run = drawn_run()
+    task, exams = run.parsed_task(), run.exams
+    ((accuracy, rank),) = panels([run]).values()
+    train_line, held_out_line = accuracy.get_lines()
+    (rank_line,) = rank.get_lines()
+    for line in (train_line, held_out_line, rank_line):
+        np.testing.assert_array_equal(line.get_xdata(), [exam.step for exam in exams])
+    np.testing.assert_array_equal(train_line.get_ydata(), [exam.train / task.num_train for exam in exams])
+    np.testing.assert_array_equal(held_out_line.get_ydata(), [exam.held_out / task.num_held_out for exam in exams])
+    np.testing.assert_array_equal(rank_line.get_ydata(), [(exam.ranks or {})["effective_rank"][-1] for exam in exams])
+
+
+def test_the_axes() -> None:
+    """Steps are logarithmic and shared; an accuracy of 0 and of 1 is visible."""
+    ((accuracy, rank),) = panels([drawn_run()]).values()
+    assert accuracy.get_xscale() == rank.get_xscale() == "log"
+    assert accuracy.get_xlim() == rank.get_xlim()
+    low, high = accuracy.get_ylim()
+    assert low < 0 < 1 < high
+    assert rank.get_ylim()[0] == 0
+    assert (accuracy.get_ylabel(), rank.get_ylabel()) == ("accuracy", "effective rank, last layer")
+
+
+def test_a_color_for_every_agent_and_a_panel_for_every_task() -> None:
+    """Seeds of an agent share its color in every panel, and the legend names agents and line styles."""
+    records = [drawn_run(task, seed, recipe) for task in (ADD, MUL) for recipe in ("transformer", "mlp") for seed in (0, 1)]
+    by_task = panels(records)
+    assert list(by_task) == [ADD, MUL]
+    for accuracy, rank in by_task.values():
+        assert [to_hex(line.get_color()) for line in rank.get_lines()] == [AGENT_COLORS[i] for i in (0, 0, 1, 1)]
+        assert len(accuracy.get_lines()) == 8
+    (legend,) = curves_figure(records).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["transformer", "mlp", "train", "held out"]
+
+
+def test_five_tasks_take_two_rows() -> None:
+    """Four tasks lie side by side, and only the first panels of a row name the y-axis."""
+    names = [f"{operation}_mod47-0.7-v1" for operation in ("add", "mul", "sub", "div", "x2_y2")]
+    by_task = panels([drawn_run(name) for name in names])
+    tops = [accuracy.get_position().y1 for accuracy, _ in by_task.values()]
+    assert len(set(tops[:4])) == 1
+    assert tops[4] < tops[0]
+    assert [bool(accuracy.get_ylabel()) for accuracy, _ in by_task.values()] == [True, False, False, False, True]
+
+
+def test_a_diverged_exam_has_no_rank() -> None:
+    """The rank line ends before the divergence; the accuracy lines don't."""
+    run = drawn_run()
+    exams = [*run.exams[:5], run.exams[5].model_copy(update={"ranks": None})]
+    ((accuracy, rank),) = panels([run.model_copy(update={"exams": exams})]).values()
+    assert [len(line.get_xdata()) for line in (*accuracy.get_lines(), *rank.get_lines())] == [6, 6, 5]  # type: ignore[arg-type]
+
+
+def test_figures_are_saved_under_every_ending(tmp_path: Path) -> None:
+    """The paths are returned, and each file has the format of its ending."""
+    png, svg = draw_curves([drawn_run()], tmp_path / "new" / "figure")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in svg.read_bytes()
+    assert draw_curves([drawn_run()], tmp_path / "only", endings=("png",)) == [tmp_path / "only.png"]
+
+
+def test_nothing_to_draw_is_an_error() -> None:
+    """No runs, or runs without exams."""
+    for records in ([], [drawn_run().model_copy(update={"exams": []})]):
+        with pytest.raises(ResultError, match="no runs to draw"):
+            curves_figure(records)
