@@ -37,9 +37,9 @@ def _task(name: str, version: int, task_id: str) -> Task:
     from grokbench.tasks.suites import BUDGETS, THRESHOLDS
 
     if match := images.ID_PATTERN.fullmatch(name):
-        task: Task = images.image_task(match, version, task_id)
+        task: Task = images.image_task(match, version=version, task_id=task_id)
     elif match := tables.ID_PATTERN.fullmatch(name):
-        task = tables.table_task(match, version, task_id)
+        task = tables.table_task(match, version=version, task_id=task_id)
     else:
         raise TaskError(f"no task is called {task_id!r}: expected {_EXPECTED}{_suggestion(name)}")
     return replace(task, budget=BUDGETS.get(task.name, task.budget), threshold=THRESHOLDS.get(task.name, task.threshold))

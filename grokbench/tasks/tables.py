@@ -19,7 +19,7 @@ from typing_extensions import override
 from grokbench.errors import TaskError
 from grokbench.tasks.groups import DEGREES, GROUP_OPERATIONS, elements, numbers_of
 from grokbench.tasks.operations import OPERATIONS, is_prime
-from grokbench.tasks.task import Instance, Ints, Task, draw_order, frozen, random_answers
+from grokbench.tasks.task import Draws, Instance, Ints, Task, frozen
 
 RANDOM = "random"  # the operation of the control
 MAX_QUESTIONS = 2**24
@@ -91,12 +91,13 @@ class TableTask(Task):
 
     @override
     def draw(self, seed: int, salt: str) -> "TableInstance":
-        permutation = draw_order(self, seed, salt, "symbols", self.num_symbols)
+        draws = Draws(self, seed, salt)
+        permutation = draws.order("symbols", self.num_symbols)
         inputs = self._questions()
         inputs = inputs[np.lexsort((permutation[inputs[:, 1]], permutation[inputs[:, 0]]))]
         train = np.zeros(self.num_questions, dtype=np.bool_)
-        train[draw_order(self, seed, salt, "split", self.num_questions)[: self.num_train]] = True
-        answers = random_answers(self, seed, salt) if self.control else self._answers(inputs)
+        train[draws.order("split", self.num_questions)[: self.num_train]] = True
+        answers = draws.answers() if self.control else self._answers(inputs)
         return TableInstance(
             task=self,
             seed=seed,
@@ -154,7 +155,7 @@ class TableInstance(Instance):
         return self.inputs
 
 
-def table_task(match: re.Match[str], version: int, task_id: str) -> TableTask:
+def table_task(match: re.Match[str], *, version: int, task_id: str) -> TableTask:
     """The task of a name that matches `ID_PATTERN`.
 
     Raises:

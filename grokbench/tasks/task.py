@@ -157,7 +157,7 @@ class Instance(ABC):
     @property
     def agent_seed(self) -> int:
         """A seed for the agent's own randomness, in [0, 2⁶³). It doesn't reveal the instance."""
-        return _key(self.task, self.seed, self.salt, "agent") >> 65
+        return Draws(self.task, self.seed, self.salt).key("agent") >> 65
 
 
 def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
@@ -173,27 +173,37 @@ def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
     return task.draw(int(seed), salt)
 
 
-def draw_numbers(task: Task, seed: int, salt: str, purpose: str, count: int) -> NDArray[np.uint64]:
-    """(count,) random 64-bit numbers for one purpose."""
-    return np.random.Philox(key=_key(task, seed, salt, purpose)).random_raw(count)
+@dataclass(frozen=True)
+class Draws:
+    """The random draws of the instance of a task for a seed and a salt.
 
+    Every purpose has draws of its own. The names of the purposes are hashed, so they stay as they are under version 1.
+    """
 
-def draw_order(task: Task, seed: int, salt: str, purpose: str, count: int) -> Ints:
-    """(count,) the numbers below `count` in random order."""
-    return np.argsort(draw_numbers(task, seed, salt, purpose, count), kind="stable")
+    task: Task
+    seed: int
+    salt: str
 
+    def numbers(self, purpose: str, count: int) -> NDArray[np.uint64]:
+        """(count,) random 64-bit numbers."""
+        return np.random.Philox(key=self.key(purpose)).random_raw(count)
 
-def random_answers(task: Task, seed: int, salt: str) -> Ints:
-    """(N,) the answers of a control."""
-    return (draw_numbers(task, seed, salt, "answers", task.num_questions) % np.uint64(task.num_symbols)).astype(np.int64)
+    def order(self, purpose: str, count: int) -> Ints:
+        """(count,) the numbers below `count` in random order."""
+        return np.argsort(self.numbers(purpose, count), kind="stable")
+
+    def answers(self) -> Ints:
+        """(N,) the answers of a control."""
+        numbers = self.numbers("answers", self.task.num_questions)
+        return (numbers % np.uint64(self.task.num_symbols)).astype(np.int64)
+
+    def key(self, purpose: str) -> int:
+        """The key of the generator, in [0, 2¹²⁸)."""
+        text = "\0".join((self.task.data_id, str(self.seed), purpose, self.salt))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
 
 
 def frozen(array: AnyNDArray) -> AnyNDArray:
     """Make `array` read-only and return it."""
     array.flags.writeable = False
     return array
-
-
-def _key(task: Task, seed: int, salt: str, purpose: str) -> int:
-    text = "\0".join((task.data_id, str(seed), purpose, salt))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")

@@ -16,7 +16,7 @@ from mlxtend.data import loadlocal_mnist
 from numpy.typing import NDArray
 
 import grokbench
-from grokbench.errors import TaskError
+from grokbench.errors import MissingExtraError, TaskError
 from grokbench.tasks import images, make_instance, parse_id
 from grokbench.tasks.images import MNIST_FOLDER, ImageInstance
 from grokbench.tasks.suites import THRESHOLDS
@@ -160,7 +160,7 @@ def test_a_missing_package_is_named(name: str, module: str, monkeypatch: pytest.
     monkeypatch.delenv(MNIST_FOLDER, raising=False)
     monkeypatch.setitem(sys.modules, module, None)  # importing it raises ModuleNotFoundError
     images.digits.cache_clear()
-    with pytest.raises(TaskError, match=r"grokbench\[images\]"):
+    with pytest.raises(MissingExtraError, match=r"grokbench\[images\]"):
         make_images(name, 0)
     images.digits.cache_clear()
 
