@@ -11,7 +11,6 @@ from typing_extensions import override
 from baselines.networks.network import Network
 from baselines.optimizers.gradient_filters import Filter
 from baselines.optimizers.muon import MuonSettings
-from baselines.training.memory import keep_freed_memory
 from baselines.training.method import PER_MEMBER, Method, Training
 from baselines.training.shards import Shard
 from baselines.training.threads import side_by_side
@@ -43,14 +42,15 @@ class NetworkAgent(Agent):
         self.seeds_together = training.seeds_together
         self.methods: Sequence[Method] = ()
 
-    @staticmethod
-    def together(agents: "Sequence[NetworkAgent]") -> "NetworkAgent":
+    @classmethod
+    @override
+    def join(cls, agents: Sequence[Agent]) -> "NetworkAgent":
         """One agent for a batch whose members follow `agents`, each its own.
 
         Raises:
             ValueError: they differ in more than `PER_MEMBER`.
         """
-        methods = [agent.method for agent in agents]
+        methods = [agent.method for agent in agents if isinstance(agent, NetworkAgent)]
         first = methods[0]
         if any(method.shared != first.shared for method in methods) or (first.muon and len(set(methods)) > 1):
             raise ValueError(f"agents that train together differ in nothing but {', '.join(PER_MEMBER)}, and use no Muon")
@@ -62,14 +62,12 @@ class NetworkAgent(Agent):
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
         self.spec = spec
         on_cpu = spec.device == "cpu"
-        if on_cpu:
-            keep_freed_memory()
         self.dtype = "float32" if self.method.training.dtype == "tf32" and on_cpu else self.method.training.dtype
-        torch.backends.cuda.matmul.allow_tf32 = self.dtype == "tf32"
-        self.inputs = torch.from_numpy(observation["inputs"]).to(spec.device)  # (S, N, L)
-        self.targets = torch.from_numpy(observation["targets"]).to(spec.device)  # (S, N)
-        cells = int((observation["targets"][0] != spec.num_symbols).sum())
-        self._gather(_even(len(spec.seeds), self._shards(cells) if on_cpu else 1))
+        inputs, targets = (torch.as_tensor(observation[name]).to(spec.device) for name in ("inputs", "targets"))
+        self.inputs = inputs if spec.batched else inputs.unsqueeze(0)  # (S, N, L)
+        self.targets = targets if spec.batched else targets.unsqueeze(0)  # (S, N)
+        num_train = int((self.targets[0] != spec.num_symbols).sum())
+        self._gather(_even(len(spec.seeds), self._shards(num_train) if on_cpu else 1))
 
     def _shards(self, cells: int) -> int:
         """How many shards keep a CPU's threads equally busy, none of them more than its cache can hold."""
@@ -90,15 +88,21 @@ class NetworkAgent(Agent):
             block = min(INTERRUPTIBLE, steps - start)
             losses = side_by_side(lambda shard: shard.learn(block), self.shards)  # noqa: B023
         metrics = [shard.network.metrics(shard.parameters) for shard in self.shards]
-        report = {name: torch.cat([one[name].detach() for one in metrics]).cpu().numpy() for name in metrics[0]}
-        return {"loss": torch.cat(losses).cpu().numpy(), **report}
+        report = {name: torch.cat([of_shard[name].detach() for of_shard in metrics]) for name in metrics[0]}
+        report["loss"] = torch.cat(losses)  # (S,)
+        return {name: self._unbatched(values.cpu().numpy()) for name, values in report.items()}
 
     @override
     def act(self) -> dict[str, Tensor]:
         answers, features = zip(*side_by_side(Shard.show, self.shards), strict=True)
-        return {"answers": torch.cat(answers), "features": torch.cat(features)}
+        return {"answers": self._unbatched(torch.cat(answers)), "features": self._unbatched(torch.cat(features))}
 
-    def keep(self, indices: list[int]) -> None:
+    def _unbatched(self, values: Any) -> Any:
+        """`values` (S, …) without the leading axis where the spec asks for none."""
+        return values if self.spec.batched else values[0]
+
+    @override
+    def keep(self, indices: Sequence[int]) -> None:
         """Go on with these members of the batch alone."""
         staying, start = [], 0
         for shard in self.shards:
@@ -109,6 +113,7 @@ class NetworkAgent(Agent):
                 staying.append(shard)
         self.shards = staying
 
+    @override
     def cost(self) -> dict[str, int]:
         """Per seed: parameters, and the FLOPs (backward counted as two forwards) and examples of one step."""
         shard = self.shards[0]

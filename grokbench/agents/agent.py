@@ -1,24 +1,34 @@
-"""What an agent is, and what it is told about its run."""
+"""The agent interface: what learns, and what it is told about its run."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Self
+
+from grokbench.errors import ActionError, AgentError
+
+if TYPE_CHECKING:
+    from gymnasium import Env
+    from gymnasium.vector import VectorEnv
 
 Action = dict[str, Any]
 Observation = dict[str, Any]
 
+DEFAULT_FEATURE_DIMS = (128,)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What an agent is told about its run beside the observation; neither the task's name nor the instance's seed.
+    """What an agent is told beside the observation. It names neither the task nor the seed of the instance.
 
     Attributes:
-        num_symbols: the number q of symbols; a target of q is blank.
+        num_symbols: the number q of possible answers; a target of q is blank.
         num_questions: the number N of questions.
-        budget: the steps within which to generalize.
-        feature_dims: the layer widths that the exam expects, side by side in `features`.
+        budget: the steps within which the agent has to generalize.
+        feature_dims: the widths of the layers that the agent shows; they lie side by side in `features`.
         device: where to compute, `cpu` or `cuda`.
-        seeds: the agent's own random seeds, one for each member of the batch.
+        seeds: the agent's own random seeds, one for each member of the cohort.
+        batched: whether every array has a leading axis S, one row for each member. Only agents with `batched = True` see this.
     """
 
     num_symbols: int
@@ -27,49 +37,127 @@ class Spec:
     feature_dims: tuple[int, ...]
     device: str
     seeds: tuple[int, ...]
+    batched: bool = False
 
     @property
     def seed(self) -> int:
-        """The random seed of an agent that isn't batched."""
+        """The first member's random seed: the only seed of an agent that isn't batched."""
         return self.seeds[0]
 
+    @staticmethod
+    def of(env: "Env[Any, Any] | VectorEnv[Any, Any, Any]", *, device: str = "cpu") -> "Spec":
+        """The spec of an environment that was made by `grokbench.make` or `grokbench.make_vec` and has been reset.
 
-class Agent(Protocol):
-    """What learns. It never sees a held-out answer.
+        A vector environment gives `batched=True`.
 
-    Optional: `feature_dims` (default (128,)), the layer widths that it shows; `batched = True`, which puts a leading axis S on
-    all arrays of observation, report and action and asks for `keep(indices)`, after which only those members go on, and
-    `seeds_together`, the most members of a batch; `dtype`, which the record states; `cost()`, which gives `parameters`,
-    `flops_per_step` and `examples_per_step` per member; `together(agents)`, which makes one agent of a batch whose members
-    follow different agents.
+        Raises:
+            gymnasium.error.ResetNeeded: the environment hasn't been reset.
+        """
+        inner: Any = env.unwrapped
+        batched = hasattr(inner, "instances")
+        instances = inner.instances if batched else [inner.instance]
+        return Spec(
+            num_symbols=inner.task.num_symbols,
+            num_questions=inner.task.num_questions,
+            budget=inner.task.budget,
+            feature_dims=inner.feature_dims,
+            device=device,
+            seeds=tuple(instance.agent_seed for instance in instances),
+            batched=batched,
+        )
+
+
+class Agent(ABC):
+    """Base class of everything that learns. An agent never sees a held-out answer.
+
+    An agent is written for one instance, and the runner loops over seeds. With `batched = True` it trains S members at once:
+    every array of observation, report and action then has a leading axis S.
+
+    Attributes:
+        feature_dims: the widths of the layers that it shows, the layer that feeds the output last.
+        batched: whether it can train several members at once; it then implements `keep`.
+        seeds_together: the most members of a cohort, if it is batched.
+        dtype: the number format that it computes in, which the record states.
     """
 
-    def reset(self, observation: dict[str, Any], spec: Spec) -> None:
-        """Start anew on this table: `inputs` (N, 2), `targets` (N,) with q for blank, `steps_to_next_exam`."""
+    feature_dims: tuple[int, ...] = DEFAULT_FEATURE_DIMS
+    batched: bool = False
+    seeds_together: int = 10
+    dtype: str | None = None
 
-    def learn(self, steps: int) -> dict[str, Any]:
-        """Take exactly that many steps; may report the training `loss`, and by any name numbers to watch, one per layer."""
+    @abstractmethod
+    def reset(self, observation: Observation, spec: Spec) -> None:
+        """Start anew on this table.
 
-    def act(self) -> dict[str, Any]:
-        """Fill in the table: `answers` (N,), and show the `features` (N, Σd)."""
+        Args:
+            observation: `inputs` (N, 2), pairs of symbols, or (N, 784), images; `targets` (N,), answers, with q for a blank.
+            spec: sizes, device and random seeds.
+        """
 
+    @abstractmethod
+    def learn(self, steps: int) -> dict[str, Any] | None:
+        """Take exactly `steps` steps.
+
+        Returns:
+            What the record keeps of them, or None: the training `loss`, and other numbers by any name, one per layer.
+        """
+
+    @abstractmethod
+    def act(self) -> Action:
+        """Fill in the table: `answers` (N,) whole numbers below q, and show the `features` (N, Σ feature_dims)."""
+
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """A tree of arrays and JSON scalars, random state included: a killed run resumes where it was."""
+        """Everything that changes, random state included, as a tree of dicts, lists, arrays and JSON scalars.
 
+        A killed run continues from it.
+        """
+
+    @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, tensors now on the CPU and tuples now lists; called after `reset`."""
+        """Continue from what `state_dict` returned. Called after `reset`; tensors are on the CPU, and tuples are now lists."""
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Continue with these members alone, because the others have ended. Batched agents override it."""
+        raise AgentError(f"{type(self).__name__} is batched, so it needs keep(indices): drop all members but these")
+
+    def cost(self) -> dict[str, int]:
+        """What one member costs: any of `parameters`, `flops_per_step`, `examples_per_step`. Called after `reset`."""
+        return {}
+
+    @classmethod
+    def join(cls, agents: "Sequence[Agent]") -> Self:
+        """One agent for a cohort whose members follow `agents`, each with its own hyperparameters.
+
+        Raises:
+            AgentError: agents of this class, or with these differences, don't train together.
+        """
+        raise AgentError(f"agents of {cls.__name__} don't train together: run each recipe by itself")
+
+    def start(self, env: "Env[Any, Any] | VectorEnv[Any, Any, Any]", *, device: str = "cpu") -> None:
+        """Reset the agent on an environment of grokbench that has been reset, to drive it by hand.
+
+        Raises:
+            AgentError: the agent isn't batched, and the environment is a vector of several.
+            gymnasium.error.ResetNeeded: the environment hasn't been reset.
+        """
+        spec = Spec.of(env, device=device)
+        if spec.batched and not self.batched:
+            raise AgentError(f"{type(self).__name__} isn't batched: give it an environment of grokbench.make, not of make_vec")
+        inner: Any = env.unwrapped
+        self.reset(inner.observe(), spec)
 
 
 def checked_feature_dims(dims: Sequence[int]) -> tuple[int, ...]:
-    """`dims` as a tuple of layer widths, the last being the layer that feeds the output.
+    """`dims` as a tuple of layer widths, the layer that feeds the output last.
 
     Raises:
-        ValueError: there is none, or one isn't a positive whole number.
+        ActionError: there is none, or a width isn't a positive whole number.
     """
     try:
         widths = tuple(int(d) for d in dims)
     except (TypeError, ValueError):
         widths = ()
     if not widths or any(d < 1 for d in widths) or widths != tuple(dims):
-        raise ValueError(f"feature_dims are the widths of the layers shown, such as (128,), got {dims!r}")
+        raise ActionError(f"feature_dims are the widths of the layers shown, such as (128,), got {dims!r}")
     return widths

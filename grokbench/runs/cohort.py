@@ -25,7 +25,6 @@ from grokbench.runs.store import Store, read_checkpoint
 from grokbench.tasks import make_instance
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
-DEFAULT_FEATURE_DIMS = (128,)
 
 
 @dataclass(frozen=True)
@@ -81,15 +80,23 @@ class Batch:
         task = self.task
         saved = read_checkpoint(self.job.checkpoint) if self.job.checkpoint else None
         self.agent = _make_agent([run.experiment.recipe for run in self.runs])
-        self.batched = getattr(self.agent, "batched", False)
-        dims = tuple(getattr(self.agent, "feature_dims", DEFAULT_FEATURE_DIMS))
+        self.batched = self.agent.batched
+        dims = tuple(self.agent.feature_dims)
         self.examiner = Examiner(self.instances, dims)
         self.feature_dims = self.examiner.feature_dims
         if saved:
             self._restore_exams(saved)
         observation = self.examiner.observations(self.live)
         seeds = tuple(instance.agent_seed for instance in self.instances)
-        spec = Spec(task.num_symbols, task.num_questions, task.budget, dims, self.device, seeds)
+        spec = Spec(
+            num_symbols=task.num_symbols,
+            num_questions=task.num_questions,
+            budget=task.budget,
+            feature_dims=dims,
+            device=self.device,
+            seeds=seeds,
+            batched=self.batched,
+        )
         self.agent.reset(observation if self.batched else {k: v[0] for k, v in observation.items()}, spec)
         if saved:
             try:
@@ -97,8 +104,8 @@ class Batch:
             except Exception as error:
                 self._start_over(error)
                 return
-        self.per_step = dict(self.agent.cost()) if hasattr(self.agent, "cost") else {}
-        self.provenance = current_provenance(self.device, getattr(self.agent, "dtype", None))
+        self.per_step = dict(self.agent.cost())
+        self.provenance = current_provenance(self.device, self.agent.dtype)
         if saved and saved["provenance"] != self.provenance.reproducibility:
             self.provenance = self.provenance.model_copy(
                 update={"code": None}
@@ -171,7 +178,7 @@ class Batch:
         if len(staying) < len(self.live):
             self.live = [self.live[i] for i in staying]
             if staying and self.batched:
-                self.agent.keep(staying)  # type: ignore[attr-defined]
+                self.agent.keep(staying)
 
     def _save(self) -> None:
         tree = {
@@ -268,7 +275,4 @@ def _make_agent(recipes: Sequence[Recipe]) -> Agent:
     first = recipes[0].make()
     if len({recipe.hash for recipe in recipes}) == 1:
         return first
-    if not hasattr(first, "together"):
-        raise ValueError(f"agents of {recipes[0].target} don't train together")
-    agent: Agent = first.together([recipe.make() for recipe in recipes])
-    return agent
+    return type(first).join([recipe.make() for recipe in recipes])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import CheckpointError
-from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.callbacks import Callback, Callbacks
 from grokbench.runs.cohort import Batch, Settings
+from grokbench.runs.memory import keep_freed_memory
 from grokbench.runs.plan import Experiment, Job, Plan, Run
 from grokbench.runs.provenance import code_hash
 from grokbench.runs.store import Store, read_checkpoint
@@ -37,6 +37,7 @@ def run(
         ValueError: torch has no such device.
         StoreError: the folder can't be written; what was finished before is safe.
     """
+    keep_freed_memory()
     settings = Settings(_resolve(device), max_steps, probes)
     store.prepare()
     return all([_run_plan(one, store, Callbacks(callbacks), settings) for one in plans])
@@ -105,7 +106,7 @@ def _batch_size(recipe: Recipe) -> int:
         agent = recipe.make()
     except Exception:
         return 1  # it will fail, run by run, where that is told
-    return getattr(agent, "seeds_together", len(PROTOCOL.official_seeds)) if getattr(agent, "batched", False) else 1
+    return agent.seeds_together if agent.batched else 1
 
 
 def _resolve(device: str) -> str:

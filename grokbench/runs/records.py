@@ -134,7 +134,7 @@ def make_record(
         agent=AgentRecord(
             name=recipe.name,
             target=recipe.target,
-            hyperparameters=recipe.hyperparameters,
+            hyperparameters=recipe.plain_hyperparameters,
             source=recipe.source,
             hash=recipe.hash,
             feature_dims=list(feature_dims) or None,

@@ -21,8 +21,8 @@ TASK = parse_id("add_mod11-0.6-to400")
 def recipe(name: str, **training: Any) -> Recipe:
     """The MLP in float64 with some of its training changed."""
     base = find_recipe("mlp")
-    changed = base.hyperparameters["training"] | {"dtype": "float64", "seeds_together": 6} | training
-    return Recipe(name, base.target, base.hyperparameters | {"training": changed})
+    changed = base.plain_hyperparameters["training"] | {"dtype": "float64", "seeds_together": 6} | training
+    return Recipe(name, base.target, base.plain_hyperparameters | {"training": changed})
 
 
 CELLS = tuple(Experiment(TASK, recipe(f"decay-{decay:g}", weight_decay=decay)) for decay in (0.0, 0.3, 3.0))

@@ -1,13 +1,29 @@
 """Small agents for tests: an oracle that knows a rule, one that raises, one that answers nonsense."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from grokbench.agents.agent import Spec
+from grokbench.agents import Agent, Spec
+from grokbench.tasks import Instance
 
 
-class AddingAgent:
+def spec_of(instances: Sequence[Instance], feature_dims: tuple[int, ...] = (128,), *, batched: bool = True) -> Spec:
+    """The spec of a cohort on these instances of one task."""
+    task = instances[0].task
+    return Spec(
+        num_symbols=task.num_symbols,
+        num_questions=task.num_questions,
+        budget=task.budget,
+        feature_dims=feature_dims,
+        device="cpu",
+        seeds=tuple(instance.agent_seed for instance in instances),
+        batched=batched,
+    )
+
+
+class AddingAgent(Agent):
     """Knows nothing until `after` steps, then fills in what it was shown; its features are drawn from its seed."""
 
     feature_dims = (4,)

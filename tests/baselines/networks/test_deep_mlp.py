@@ -12,10 +12,10 @@ from baselines.networks.deep_mlp import DeepMLP
 from baselines.networks.questions import Images
 from baselines.training.agent import NetworkAgent
 from baselines.training.losses import LOSSES
-from grokbench.agents.agent import Spec
 from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.evaluation.marking import Examiner
 from grokbench.tasks import make_instance, parse_id
+from tests.support.agents import spec_of
 
 TASK = parse_id("mnist5k-n60")
 NETWORK = {"inputs": 784, "depth": 4, "width": 12, "init_scale": 2.0}
@@ -43,7 +43,7 @@ def started(one: NetworkAgent, seeds: list[int]) -> NetworkAgent:
     """The agent on instances of these seeds."""
     instances = [make_instance(TASK, seed) for seed in seeds]
     observation = Examiner(instances, one.feature_dims).observations(range(len(seeds)))
-    one.reset(observation, Spec(10, TASK.num_questions, 500, one.feature_dims, "cpu", tuple(i.agent_seed for i in instances)))
+    one.reset(observation, spec_of(instances, one.feature_dims))
     return one
 
 
@@ -100,7 +100,7 @@ def test_initialisation_is_pytorchs_times_alpha() -> None:
 def test_members_of_several_configurations_learn_as_alone() -> None:
     """α, learning rate and weight decay may differ within a batch, and each member ends where it ends alone."""
     settings = [{"init_scale": 1.0}, {"init_scale": 4.0, "weight_decay": 0.0}, {"learning_rate": 1e-2}]
-    joint = started(NetworkAgent.together([agent(**one) for one in settings for _ in (0, 1)]), [0, 1] * 3)
+    joint = started(NetworkAgent.join([agent(**one) for one in settings for _ in (0, 1)]), [0, 1] * 3)
     report = joint.learn(12)
     shown = joint.act()
     for number, one in enumerate(settings):
@@ -115,7 +115,7 @@ def test_members_of_several_configurations_learn_as_alone() -> None:
 def test_members_leave_with_their_own_hyperparameters() -> None:
     """After `keep` those that stay go on with their own learning rate and decay."""
     settings = [{"learning_rate": 1e-3}, {"learning_rate": 1e-2, "weight_decay": 0.0}, {"learning_rate": 1e-4}]
-    joint = started(NetworkAgent.together([agent(**one) for one in settings]), [0, 1, 2])
+    joint = started(NetworkAgent.join([agent(**one) for one in settings]), [0, 1, 2])
     joint.learn(4)
     joint.keep([1])
     alone = started(agent(**settings[1]), [1])
@@ -163,7 +163,7 @@ def test_what_cannot_train_together() -> None:
     """Another width, batch or loss is another computation."""
     for other in (agent(width=13), agent(batch_size=10), agent(loss="cross_entropy")):
         with pytest.raises(ValueError, match="differ in nothing but init_scale, learning_rate, weight_decay"):
-            NetworkAgent.together([agent(), other])
+            NetworkAgent.join([agent(), other])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_wrong_kind_of_task(recipe: str, task: str, message: str) -> None:
     made, instance = find_recipe(recipe).make(), make_instance(parse_id(task), 0)
     assert isinstance(made, NetworkAgent)
     observation = Examiner([instance], made.feature_dims).observations([0])
-    spec = Spec(instance.task.num_symbols, instance.task.num_questions, 10, made.feature_dims, "cpu", (0,))
+    spec = spec_of([instance], made.feature_dims)
     with pytest.raises(ValueError, match=message):
         made.reset(observation, spec)
 

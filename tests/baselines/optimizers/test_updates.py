@@ -15,7 +15,7 @@ from baselines.optimizers.gradient_filters import GrokfastEMA, OrthogonalGradien
 from baselines.optimizers.muon import Muon, MuonSettings, orthogonalized
 from baselines.training.losses import stablemax
 from grokbench.agents import trees
-from grokbench.agents.recipes import find_recipe
+from grokbench.agents.recipes import recipe
 from grokbench.runs.store import read_checkpoint
 from tests.baselines.training.test_agent import started
 
@@ -153,14 +153,9 @@ def test_members_are_independent_and_state_restores(change: str, tmp_path: Path)
 
 def test_bad_tables_are_refused() -> None:
     """An unknown filter, a missing number, Muon without matrices."""
-    recipe = find_recipe("mlp")
-    recipe.hyperparameters["muon"] = GRADIENTS["muon"]["muon"]
     with pytest.raises(ValueError, match="MLP has none"):
-        recipe.make()
-    recipe = find_recipe("transformer")
-    recipe.hyperparameters["gradient"] = {"filter": "fast"}
+        recipe("mlp", muon=GRADIENTS["muon"]["muon"]).make()
     with pytest.raises(ValueError, match="needs filter = one of grokfast_ema, orthogonal, got 'fast'"):
-        recipe.make()
-    recipe.hyperparameters["gradient"] = {"filter": "grokfast_ema", "decay": 0.9}
+        recipe("transformer", gradient={"filter": "fast"}).make()
     with pytest.raises(ValueError, match="lacks amplification"):
-        recipe.make()
+        recipe("transformer", gradient={"filter": "grokfast_ema", "decay": 0.9}).make()

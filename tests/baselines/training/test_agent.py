@@ -18,11 +18,12 @@ from baselines.training.losses import LOSSES
 from baselines.training.shards import Shard, captured
 from baselines.training.threads import side_by_side
 from grokbench.agents import trees
-from grokbench.agents.agent import Spec
-from grokbench.agents.recipes import find_recipe
+from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.agents.recipes import recipe as changed_recipe
 from grokbench.evaluation.marking import Examiner
 from grokbench.runs.store import read_checkpoint
 from grokbench.tasks import make_instance, parse_id
+from tests.support.agents import spec_of
 
 TASK = parse_id("add_mod11-0.5")
 RECIPES = ("mlp", "transformer", "transformer2")
@@ -33,15 +34,11 @@ def started(
 ) -> NetworkAgent:
     """An agent of the recipe, in float64, changed as told and with more tables, reset on these seeds."""
     spec = parse_id(task)
-    chosen = find_recipe(recipe)
-    chosen.hyperparameters["training"] |= {"dtype": "float64", **training}
-    chosen.hyperparameters.update(tables or {})
-    agent = chosen.make()
+    agent = changed_recipe(recipe, training={"dtype": "float64", **training}, **(tables or {})).make()
     assert isinstance(agent, NetworkAgent)
     instances = [make_instance(spec, seed) for seed in seeds]
     observation = Examiner(instances, agent.feature_dims).observations(range(len(seeds)))
-    own = tuple(instance.agent_seed for instance in instances)
-    agent.reset(observation, Spec(spec.num_symbols, spec.num_questions, spec.budget, agent.feature_dims, "cpu", own))
+    agent.reset(observation, spec_of(instances, agent.feature_dims))
     return agent
 
 
@@ -98,11 +95,11 @@ def test_losses_and_their_gradients_against_torch(name: str) -> None:
 
 def test_a_recipe_needs_every_hyperparameter() -> None:
     """A missing or unknown hyperparameter is named."""
-    recipe = find_recipe("mlp")
-    del recipe.hyperparameters["training"]["warmup"]
-    recipe.hyperparameters["training"]["wramup"] = 10
+    hyperparameters = find_recipe("mlp").plain_hyperparameters
+    del hyperparameters["training"]["warmup"]
+    hyperparameters["training"]["wramup"] = 10
     with pytest.raises(ValueError, match=r"lacks warmup and doesn't know wramup"):
-        recipe.make()
+        Recipe("mine", "baselines.agents:mlp", hyperparameters).make()
 
 
 class Unasked(TorchDispatchMode):  # type: ignore[no-untyped-call]

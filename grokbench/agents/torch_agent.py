@@ -1,0 +1,133 @@
+"""An agent around any PyTorch module: write `build`, and the rest is here."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from grokbench.agents.agent import Action, Agent, Observation, Spec
+from grokbench.errors import AgentError
+
+
+class TorchAgent(Agent):
+    """Trains one module with one optimizer on the training questions, by cross-entropy, full batch or in minibatches.
+
+    ```python
+    class Mine(grokbench.TorchAgent):
+        def build(self, spec):
+            model = MyNet(spec.num_symbols)  # forward(inputs) returns logits (n, q) and features (n, Σ feature_dims)
+            return model, torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1.0)
+    ```
+
+    The agent has its own random state: it neither reads nor changes torch's global one.
+
+    Attributes:
+        minibatch_size: training questions per step, drawn without replacement; 0 takes all of them.
+    """
+
+    minibatch_size: int = 0
+
+    @abstractmethod
+    def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """A new module and its optimizer. The module maps inputs (n, L) to logits (n, q) and features (n, Σ feature_dims)."""
+
+    def loss(self, logits: Tensor, answers: Tensor) -> Tensor:
+        """The training loss of logits (n, q) and answers (n,): cross-entropy unless overridden."""
+        return nn.functional.cross_entropy(logits, answers)
+
+    @override
+    def reset(self, observation: Observation, spec: Spec) -> None:
+        self.spec = spec
+        self.inputs = torch.as_tensor(observation["inputs"]).to(spec.device)  # (N, L)
+        targets = torch.as_tensor(observation["targets"]).to(spec.device)  # (N,)
+        train = targets != spec.num_symbols
+        self.train_inputs, self.train_answers = self.inputs[train], targets[train]
+        self.random_state = _seeded(spec)
+        with self._own_random_state():
+            self.model, self.optimizer = self.build(spec)
+            self.model.to(spec.device)
+        self.dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    @override
+    def learn(self, steps: int) -> dict[str, Any]:
+        self.model.train()
+        with self._own_random_state():
+            for _ in range(steps):
+                loss = self._step()
+        return {"loss": loss.detach()}
+
+    def _step(self) -> Tensor:
+        inputs, answers = self.train_inputs, self.train_answers
+        if 0 < self.minibatch_size < len(answers):
+            index = torch.randperm(len(answers), device=answers.device)[: self.minibatch_size]
+            inputs, answers = inputs[index], answers[index]
+        loss = self.loss(self._forward(inputs)[0], answers)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss
+
+    @override
+    @torch.no_grad()
+    def act(self) -> Action:
+        self.model.eval()
+        with self._own_random_state():
+            logits, features = self._forward(self.inputs)
+        return {"answers": logits.argmax(-1), "features": features}
+
+    def _forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and features, once the module has returned just these."""
+        result = self.model(inputs)
+        if not (isinstance(result, tuple) and len(result) == 2 and all(isinstance(part, Tensor) for part in result)):
+            raise AgentError(
+                f"the module of {type(self).__name__} must return two tensors, logits (n, q) and features (n, Σ feature_dims), "
+                f"got {type(result).__name__}"
+            )
+        return result
+
+    @override
+    def cost(self) -> dict[str, int]:
+        examples = min(self.minibatch_size or len(self.train_answers), len(self.train_answers))
+        return {"parameters": sum(p.numel() for p in self.model.parameters()), "examples_per_step": examples}
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random_state": self.random_state,
+        }
+
+    @override
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random_state = state["random_state"]
+
+    @contextmanager
+    def _own_random_state(self) -> Iterator[None]:
+        """Within it torch draws from the agent's random state; torch's own state is put back afterwards."""
+        cuda = [torch.cuda.current_device()] if self.spec.device == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.set_rng_state(self.random_state["cpu"])
+            if cuda:
+                torch.cuda.set_rng_state(self.random_state["cuda"])
+            yield
+            self.random_state = _random_state(cuda=bool(cuda))
+
+
+def _seeded(spec: Spec) -> dict[str, Tensor]:
+    """The random state that the agent's seed gives, on the CPU and on the device."""
+    cuda = [torch.cuda.current_device()] if spec.device == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(spec.seed)
+        return _random_state(cuda=bool(cuda))
+
+
+def _random_state(*, cuda: bool) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state()} if cuda else state
