@@ -202,38 +202,34 @@ def submit(
     """
     from shlex import join
 
-    from grokbench.board.entries.checks import check_entry, entry_names
-    from grokbench.board.entries.files import RECIPE, entry_folder
-    from grokbench.board.entries.form import make_form
-    from grokbench.board.entries.submit import open_pull_request, pull_request, runs_to_submit, write_entry
+    from grokbench.board.entries.submit import open_pull_request, pack_entry, pull_request_commands
     from grokbench.board.publishing.standings import summary
 
     records, _ = _records(folders)
-    form = make_form(
-        {
-            "title": title,
-            "authors": list(authors),
-            "link": link,
-            "description": description,
-            "license": license,
-            "protocol": 1,
-            "suite": suite,
-            "agent": RECIPE,
-            "division": division,
-            "tuning": {"settings": settings_tried, "tasks": list(tuned_on)},
-            "reproduces": reproduces,
-        }
+    checked = pack_entry(
+        records,
+        name,
+        title=title,
+        authors=authors,
+        link=link,
+        description=description,
+        settings_tried=settings_tried,
+        tuned_on=tuned_on,
+        suite=suite,
+        division=division,
+        agent=agent,
+        license=license,
+        reproduces=reproduces,
+        leaderboard=leaderboard,
     )
-    folder = entry_folder(leaderboard, name)
-    write_entry(folder, form, runs_to_submit(records, suite, agent))
-    checked = check_entry(folder, entry_names(folder.parent))
+    folder = leaderboard / "entries" / name
     print(f"{name}: {summary(checked)}")
     for finding in checked.findings:
         print(finding)
     if checked.refused:
-        print(f"{folder} is written, but it wouldn't be taken so")
+        print(f"{folder} is written, but the leaderboard would refuse it")
         return 1
-    commands = pull_request(folder, title)
+    commands = pull_request_commands(folder, title)
     if open_pr and open_pull_request(commands):
         return 0
     print(f"{folder} is ready. Bring it as a pull request:\n" + "\n".join(f"  {join(command)}" for command in commands))
@@ -247,27 +243,19 @@ def check(entries: Positional[tuple[str, ...]] = (), leaderboard: Path = Path("l
         entries: names or folders; none: all, and whether the table says what they amount to.
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board.entries.checks import check_all, check_entry, entry_names
+    from grokbench.board.entries.checks import check_entries
+    from grokbench.board.publishing.publish import stale_files
     from grokbench.board.publishing.standings import summary
-    from grokbench.board.publishing.tables import drift
 
-    root = leaderboard / "entries"
-    if entries:
-        folders = [Path(entry).resolve() if Path(entry).is_dir() else root / entry for entry in entries]
-        beside = entry_names(root) if root.is_dir() else None
-        checked = [check_entry(folder, beside) for folder in folders]
-    elif not root.is_dir():
-        raise ValueError(f"there is no folder {root}: run this in a checkout, or name the leaderboard's folder")
-    else:
-        checked = check_all(root)
-    for one in checked:
-        print(f"{one.name}: {summary(one)}")
-        for finding in one.findings:
+    checked = check_entries(entries, leaderboard=leaderboard)
+    for each in checked:
+        print(f"{each.name}: {summary(each)}")
+        for finding in each.findings:
             print(f"  {finding}")
-    stale = [] if entries else drift(checked, leaderboard)
+    stale = [] if entries else stale_files(checked, leaderboard)
     for path in stale:
-        print(f"{path} doesn't say what the entries amount to: run `grokbench board`")
-    return 1 if stale or any(one.refused for one in checked) else 0
+        print(f"{path} differs from what the entries give: run `grokbench board`")
+    return 1 if stale or any(each.refused for each in checked) else 0
 
 
 def verify(
@@ -293,16 +281,19 @@ def verify(
         save: keep the verdict, good or bad, in the leaderboard's verdicts.
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board.entries.checks import check_entry
+    from grokbench.board.entries.checks import find_entry
     from grokbench.board.entries.verdicts import save_verdict
-    from grokbench.board.verification.rerun import verify as run_again
+    from grokbench.board.verification.rerun import verify_entry
     from grokbench.runs.progress import Progress
 
-    folder = Path(entry) if Path(entry).is_dir() else leaderboard / "entries" / entry
-    verdict = run_again(check_entry(folder), folder, cells, salt, Progress, sandbox, container, seconds)
+    folder = find_entry(entry, leaderboard=leaderboard)
+    verdict = verify_entry(
+        folder, salt=salt, runs=cells, sandboxed=sandbox, image=container, seconds=seconds, progress=Progress
+    )
     print(verdict)
     if save:
-        print(f"kept in {save_verdict(leaderboard, folder.name, verdict)}: write the table with `grokbench board`")
+        path = save_verdict(verdict, folder.name, leaderboard=leaderboard)
+        print(f"kept in {path}: write the table with `grokbench board`")
     return 0 if verdict.passed else 1
 
 
@@ -322,27 +313,19 @@ def pull(
         out: write the comment here; default: print it.
         take: leave the entry's files in this folder.
     """
-    from tempfile import TemporaryDirectory
-
-    from grokbench.board.entries.checks import check_all, check_entry, entry_names, with_copies
-    from grokbench.board.entries.pulls import entry_of, take_entry
+    from grokbench.board.entries.pulls import check_pull_request
     from grokbench.board.publishing.comment import comment
 
-    repository = leaderboard.resolve().parent
-    name = entry_of(base, head, repository)
-    if name is None:
+    pull = check_pull_request(base, head, leaderboard=leaderboard, take=take)
+    if pull is None:
         print("it brings no entry")
         return 0
-    with TemporaryDirectory() as folder:
-        beside = entry_names(leaderboard / "entries")
-        checked = check_entry(take_entry(name, head, repository, take or Path(folder)), beside)
-    others = [one for one in check_all(leaderboard / "entries") if one.name != name]
-    text = comment(with_copies(checked, others), others)
+    text = comment(pull.checked, pull.others)
     if out:
         out.write_text(text, encoding="utf-8")
     else:
         print(text)
-    return 1 if checked.refused else 0
+    return 1 if pull.checked.refused else 0
 
 
 def board(leaderboard: Path = Path("leaderboard")) -> int:
@@ -351,20 +334,15 @@ def board(leaderboard: Path = Path("leaderboard")) -> int:
     Args:
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board.entries.checks import check_all
     from grokbench.board.publishing import parquet
-    from grokbench.board.publishing.tables import write_board
+    from grokbench.board.publishing.publish import publish
 
-    checked = check_all(leaderboard / "entries")
-    for one in checked:
-        if one.refused:
-            print(f"left out: {one.name}, which `grokbench check {one.name}` refuses", file=sys.stderr)
-    write_board(checked, leaderboard)
-    if parquet.installed():
-        parquet.write_runs(checked, leaderboard / parquet.FILE)
-    else:
+    published = publish(leaderboard)
+    for name in published.refused:
+        print(f"left out: {name}, which `grokbench check {name}` refuses", file=sys.stderr)
+    if not published.parquet:
         print(f"{parquet.FILE} is left as it was: {parquet.INSTALL} to have it written too")
-    return 1 if any(one.refused for one in checked) else 0
+    return 1 if published.refused else 0
 
 
 COMMANDS: dict[str, Callable[..., int]] = {

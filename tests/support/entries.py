@@ -1,4 +1,4 @@
-"""A good entry over `mini`, its runs made up in no time: every exam on the grid, counts and ranks as a real one's could be."""
+"""A good entry to `mini` without any training: its exams follow the protocol, and its counts and ranks are plausible."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from grokbench.agents.recipes import Recipe, find_recipe
-from grokbench.board.entries.files import RECIPE, official_runs
+from grokbench.board.entries.checks import Checked, check_entry
+from grokbench.board.entries.entry import Entry, official_runs
+from grokbench.board.entries.files import RECIPE
 from grokbench.board.entries.form import Form, Tuning
 from grokbench.board.entries.submit import write_entry
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
@@ -17,6 +19,7 @@ from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import Cost, RunRecord, make_record
 from grokbench.tasks import Task, make_instance, parse_id
 
+MEMORIZED_AT = 100  # steps
 FORM = Form(
     title="Made up",
     authors=["A. Nonymous"],
@@ -29,68 +32,93 @@ FORM = Form(
     division="closed",
     tuning=Tuning(settings=3, tasks=["add_mod47-0.7"]),
 )
+PROVENANCE = Provenance(
+    versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None, code="0" * 64
+)
+
+JsonRuns = list[dict[str, Any]]
 
 
-def exams_of(task: Task, seed: int, t: float) -> list[Exam]:
-    """The exams of a run that memorizes at 100 and generalizes at about t, or never on a random table."""
-    random = np.random.default_rng([seed, task.num_questions, int(t)])
+def make_exams(task: Task, *, seed: int, steps_to_generalize: float) -> list[Exam]:
+    """The exams of a run that memorizes at step 100 and then generalizes, except on a random table."""
+    rng = np.random.default_rng([seed, task.num_questions, int(steps_to_generalize)])
     outcome, exams = Outcome(), []
     while not outcome.end:
         step = PROTOCOL.next_exam(outcome.step, task.budget)
-        guess = int(random.binomial(task.num_held_out, 1 / task.num_symbols))
-        held_out = task.num_held_out if step >= t and not task.control else guess
-        seen = task.num_train if step >= 100 else int(random.integers(task.num_train // 2))
-        ranks = {name: [float(random.uniform(20, 80))] for name in MEASURES}
-        exams.append(Exam(step, seen, held_out, ranks, float(random.uniform(0, 4))))
+        guessed = int(rng.binomial(task.num_held_out, 1 / task.num_symbols))
+        held_out = task.num_held_out if step >= steps_to_generalize and not task.control else guessed
+        train = task.num_train if step >= MEMORIZED_AT else int(rng.integers(task.num_train // 2))
+        ranks = {name: [float(rng.uniform(20, 80))] for name in MEASURES}
+        exams.append(Exam(step, train, held_out, ranks, float(rng.uniform(0, 4))))
         outcome = PROTOCOL.advance(outcome, exams[-1], task)
     return exams
 
 
-def run_of(task_id: str, seed: int, t: float, recipe: Recipe) -> RunRecord:
-    """The record of such a run."""
+def make_run(task_id: str, *, seed: int, steps_to_generalize: float, recipe: Recipe) -> RunRecord:
+    """The record of a run with such exams."""
     task = parse_id(task_id)
-    exams = exams_of(task, seed, t)
+    exams = make_exams(task, seed=seed, steps_to_generalize=steps_to_generalize)
     steps = exams[-1].step
     return make_record(
-        task,
-        recipe,
-        (128,),
-        seed,
-        "",
-        make_instance(task, seed).fingerprint,
-        [seed],
-        exams,
-        Cost(steps=steps, examples=steps, flops=steps, parameters=209_792, seconds=1.0),
-        Provenance(
-            versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None, code="0" * 64
-        ),
-        None,
+        task=task,
+        recipe=recipe,
+        feature_dims=(128,),
+        seed=seed,
+        salt="",
+        fingerprint=make_instance(task, seed).fingerprint,
+        cohort=[seed],
+        exams=exams,
+        cost=Cost(steps=steps, examples=steps, flops=steps, parameters=209_792, seconds=1.0),
+        provenance=PROVENANCE,
+        incomplete=None,
     )
 
 
-def good_runs(recipe: str = "transformer", around: float = 1_000, luck: int = 0) -> list[RunRecord]:
-    """All of `mini`'s official runs."""
-    random = np.random.default_rng(luck)
-    found = find_recipe(recipe)
-    return [run_of(task, seed, around * random.lognormal(0, 0.2), found) for task, seed in official_runs("mini")]
+def good_runs(recipe_name: str = "transformer", *, around: float = 1_000, luck: int = 0) -> list[RunRecord]:
+    """All official runs of `mini`, which generalize around the given step. `luck` seeds their steps."""
+    rng = np.random.default_rng(luck)
+    recipe = find_recipe(recipe_name)
+    return [
+        make_run(task, seed=seed, steps_to_generalize=around * rng.lognormal(0, 0.2), recipe=recipe)
+        for task, seed in official_runs("mini")
+    ]
 
 
-def write(folder: Path, runs: list[RunRecord] | None = None, **form: Any) -> Path:
-    """The entry in `folder`."""
+def write_good_entry(folder: Path, runs: list[RunRecord] | None = None, **form: Any) -> Path:
+    """Write an entry with these runs, by default good ones, and return its folder. `form` changes keys of `entry.toml`."""
     write_entry(folder, FORM.model_copy(update=form), runs if runs is not None else good_runs())
     return folder
 
 
-def restate(run: dict[str, Any]) -> None:
-    """Give a run, as parsed JSON, the hash of the recipe that it states now."""
+def read_good_entry(folder: Path) -> Entry:
+    """The entry in `folder`, which must be readable."""
+    entry = check_entry(folder).entry
+    assert entry is not None
+    return entry
+
+
+def errors_of(checked: Checked) -> str:
+    """All findings that refuse the entry, one on each line."""
+    return "\n".join(str(finding) for finding in checked.findings if finding.refused)
+
+
+def restate_hash(run: dict[str, Any]) -> None:
+    """Give a run, as parsed JSON, the hash of the recipe that it has now."""
     agent = run["agent"]
     agent["hash"] = Recipe(agent["name"], agent["target"], agent["hyperparameters"], agent["source"]).hash
 
 
-def rewrite(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
+def change_runs(folder: Path, change: Callable[[JsonRuns], Any]) -> None:
     """Change the entry's runs, as parsed JSON, and keep the file canonical otherwise."""
     path = folder / "runs.jsonl"
     runs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     change(runs)
     dumped = (json.dumps(run, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for run in runs)
     path.write_text("".join(f"{line}\n" for line in dumped), encoding="utf-8")
+
+
+def change_text(path: Path, old: str, new: str) -> None:
+    """Replace the first occurrence of `old` in a file, which must be there."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""An entry: a folder with `entry.toml`, the recipe (or `agent.py`) and `runs.jsonl`, as a pull request brings it.
+"""The files of an entry, read as hostile data.
 
-Whatever stands in the folder is taken for hostile: sizes are looked at before contents, links aren't followed, and text is
-data until `table.py` has escaped it.
+Sizes are checked before contents, links aren't followed, and nesting is bounded. Text stays data until
+`results.markdown.inert` has escaped it.
 """
 
 import hashlib
@@ -9,236 +9,124 @@ import json
 import stat
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from grokbench.agents.recipes import RECIPES, find_recipe, is_baseline, recipe_names
-from grokbench.board.entries.findings import Finding, Unreadable
-from grokbench.board.entries.form import NAME, OWN, Form, make_form
-from grokbench.evaluation.protocol import PROTOCOL
-from grokbench.runs.records import RunRecord, refuse_constant
-from grokbench.tasks import get_suite, parse_id
+from grokbench.board.entries.findings import Finding, UnreadableFile
+from grokbench.board.entries.form import NAME, NAME_RULE
+from grokbench.errors import EntryError
+from grokbench.runs.records import refuse_constant
 
 FORM, RUNS, RECIPE, CODE = "entry.toml", "runs.jsonl", "recipe.toml", "agent.py"
-LARGEST = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20}  # bytes
+FILE_LIMITS = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20}  # bytes
 LONGEST_LINE = 2 << 20  # bytes of one run
-MOST_RUNS = 1_000
-DEEPEST = 30  # levels of nesting
+DEEPEST_NESTING = 30  # levels
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry that could be read.
-
-    Attributes:
-        name: the folder's.
-        target: what makes the agent, as `module:Class`; `agent:Class` is `agent.py` in the folder.
-        hyperparameters: the recipe's.
-        source: SHA-256 of `agent.py`, empty without one.
-        digest: SHA-256 of all its files: what a verdict speaks of, and what a salt is mixed with.
-        runs: the records, in the file's order; those that can't be read are missing.
-    """
-
-    name: str
-    form: Form
-    target: str
-    hyperparameters: dict[str, Any]
-    source: str
-    digest: str
-    runs: tuple[RunRecord, ...]
-
-    @property
-    def architecture(self) -> str:
-        """The baseline whose network it trains, or what it calls its own."""
-        return self.target.rpartition(":")[2] if is_baseline(self.target) else "own"
-
-
-def read_entry(folder: Path) -> tuple[Entry | None, list[Finding]]:
-    """The entry in `folder`, as far as it can be read, and everything about its files that is wrong."""
-    findings = list(_stray(folder))
-    try:
-        form = _form(folder)
-        target, hyperparameters, source = _recipe(folder, form)
-        runs, unreadable = _runs(folder)
-        digest = _digest(folder)
-    except Unreadable as error:
-        return None, [*findings, error.finding]
-    return Entry(folder.name, form, target, hyperparameters, source, digest, tuple(runs)), findings + unreadable
-
-
-def entry_folder(leaderboard: Path, name: str) -> Path:
-    """Where the entry of this name stands. Raises ValueError for a name that can't be an entry's."""
-    if not NAME.fullmatch(name):
-        raise ValueError(f"an entry's name has small letters, digits and hyphens, 2 to 41 in all, got {name!r}")
-    return leaderboard / "entries" / name
-
-
-def canonical(record: RunRecord) -> str:
-    """The record as the one line that `runs.jsonl` has for it."""
-    return json.dumps(
-        record.model_dump(by_alias=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
-def run_key(record: RunRecord) -> tuple[str, int]:
-    """Where the record stands among the others."""
-    return record.task, record.seed
-
-
-def _stray(folder: Path) -> Iterator[Finding]:
+def stray_files(folder: Path) -> Iterator[Finding]:
+    """A finding for a folder name that no entry can have, and for every file that doesn't belong to an entry."""
     if not NAME.fullmatch(folder.name):
-        yield Finding(".", "", "the folder's name isn't one", "use small letters, digits and hyphens, 2 to 41 in all")
+        yield Finding(".", "", "the folder's name isn't an entry's name", f"use {NAME_RULE}")
     for path in sorted(folder.iterdir()):
-        shown = ascii(path.name)[1:-1][:80]
         if path.is_symlink():
-            yield Finding(shown, "", "is a link", "put the file itself there")
-        elif path.name not in LARGEST:
-            yield Finding(shown, "", "doesn't belong to an entry", f"leave only {', '.join(LARGEST)}")
+            yield Finding(printable_name(path.name), "", "is a link", "put the file itself there")
+        elif path.name not in FILE_LIMITS:
+            yield Finding(printable_name(path.name), "", "doesn't belong to an entry", f"leave only {', '.join(FILE_LIMITS)}")
 
 
-def _digest(folder: Path) -> str:
-    """Of every file's name and contents."""
+def printable_name(name: str) -> str:
+    """A file name in ASCII, at most 80 characters of it."""
+    return ascii(name)[1:-1][:80]
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the name and contents of every file of the entry in `folder`.
+
+    Raises:
+        UnreadableFile: a file can't be read.
+    """
     content = hashlib.sha256()
-    for name in sorted(name for name in LARGEST if (folder / name).exists()):
-        content.update(f"{name} {hashlib.sha256(_bytes(folder, name)).hexdigest()}\n".encode())
+    for name in sorted(name for name in FILE_LIMITS if (folder / name).exists()):
+        content.update(f"{name} {hashlib.sha256(read_file(folder, name)).hexdigest()}\n".encode())
     return content.hexdigest()
 
 
-def _bytes(folder: Path, name: str) -> bytes:
-    return read_plain(folder / name, name, LARGEST[name])
-
-
-def read_plain(path: Path, name: str, limit: int) -> bytes:
-    """The contents of a plain file of at most `limit` bytes.
+def read_file(folder: Path, name: str) -> bytes:
+    """The contents of the entry's file `name`.
 
     Raises:
-        Unreadable: it isn't one; the finding calls it `name`.
+        UnreadableFile: it is missing, too large or no plain file.
+    """
+    return read_plain_file(folder / name, name, limit=FILE_LIMITS[name])
+
+
+def read_plain_file(path: Path, shown: str, *, limit: int) -> bytes:
+    """The contents of a plain file of at most `limit` bytes. The finding calls the file `shown`.
+
+    Raises:
+        UnreadableFile: it is missing, too large or no plain file.
     """
     try:
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            raise Unreadable(Finding(name, "", "isn't a plain file", "put the file itself there"))
-        if found.st_size > limit:
-            raise Unreadable(Finding(name, "", f"has {found.st_size:,} bytes, more than {limit:,}", "bring no more than that"))
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFile(Finding(shown, "", "isn't a plain file", "put the file itself there"))
+        if status.st_size > limit:
+            problem = f"has {status.st_size:,} bytes, more than {limit:,}"
+            raise UnreadableFile(Finding(shown, "", problem, "shorten the file"))
         return path.read_bytes()
     except OSError as error:
-        raise Unreadable(
-            Finding(name, "", f"can't be read ({error.strerror})", "put a plain file there that everyone may read")
-        ) from None
+        problem = f"can't be read ({error.strerror})"
+        raise UnreadableFile(Finding(shown, "", problem, "put a plain file there that everyone may read")) from None
 
 
-def _toml(folder: Path, name: str) -> dict[str, Any]:
+def read_toml(folder: Path, name: str) -> dict[str, Any]:
+    """The contents of the entry's TOML file `name`.
+
+    Raises:
+        UnreadableFile: it can't be read, isn't valid TOML, or is nested too deeply.
+    """
+    data = read_file(folder, name)
     try:
-        content = tomllib.loads(_bytes(folder, name).decode("utf-8"))
-        _see_its_depth(content)
-        return content
+        content = tomllib.loads(data.decode("utf-8"))
+        _refuse_deep_nesting(content)
     except UnicodeDecodeError:
-        raise Unreadable(Finding(name, "", "isn't UTF-8 text", "save it as UTF-8")) from None
+        raise UnreadableFile(Finding(name, "", "isn't UTF-8 text", "save it as UTF-8")) from None
     except (ValueError, RecursionError) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable(Finding(name, "", f"isn't valid TOML ({error})", "see an entry that stands")) from None
-
-
-def _form(folder: Path) -> Form:
-    content = _toml(folder, FORM)
-    try:
-        return make_form(content)
-    except ValueError as error:
-        raise Unreadable(Finding(FORM, "", str(error), "leaderboard/schemas/entry.schema.json says what it may hold")) from None
-
-
-def _recipe(folder: Path, form: Form) -> tuple[str, dict[str, Any], str]:
-    """Target, hyperparameters and the source's hash, from the files alone."""
-    has_code = (folder / CODE).exists()
-    source = hashlib.sha256(_bytes(folder, CODE)).hexdigest() if has_code else ""
-    if form.agent != RECIPE:
-        if not has_code:
-            raise Unreadable(Finding(CODE, "", "is missing", f"{form.agent} has to stand in it"))
-        return form.agent, {}, source
-    content = _toml(folder, RECIPE)
-    target = content.pop("agent", None)
-    if not isinstance(target, str) or (target not in baseline_networks() and not OWN.fullmatch(target)):
-        remedy = f'name a baseline ("{RECIPES}.agents:transformer") or the code beside it ("agent:MyAgent")'
-        raise Unreadable(Finding(RECIPE, "", "has no agent that could be run from here", remedy))
-    if target.startswith("agent:") != has_code:
-        remedy = f'bring {CODE} just where the recipe says agent = "agent:…"'
-        raise Unreadable(Finding(RECIPE, "", f"names {target[:80]}, and {CODE} is {'' if has_code else 'not '}there", remedy))
-    return target, content, source
-
-
-@cache
-def baseline_networks() -> dict[str, list[dict[str, Any]]]:
-    """What makes the baselines' agents, each with the [network] tables of its recipes."""
-    networks: dict[str, list[dict[str, Any]]] = {}
-    for recipe in map(find_recipe, recipe_names()):
-        networks.setdefault(recipe.target, []).append(recipe.hyperparameters["network"])
-    return networks
-
-
-def _runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:
-    """The records that can be read, and what is wrong with the other lines and with their order."""
-    runs: list[RunRecord] = []
-    findings = []
-    lines = _bytes(folder, RUNS).split(b"\n")
-    remedy = "write the file with `grokbench submit`"
-    if lines.pop() != b"":
-        findings.append(Finding(RUNS, "", "doesn't end with a line break: it may be cut short", remedy))
-    if len(lines) > MOST_RUNS:
-        raise Unreadable(Finding(RUNS, "", f"has {len(lines):,} lines, more than {MOST_RUNS:,}", remedy))
-    for number, line in enumerate(lines, start=1):
-        try:
-            runs.append(_run(line))
-        except ValueError as error:
-            findings.append(Finding(RUNS, f"line {number}", str(error)[:500], remedy))
-    if [run_key(run) for run in runs] != sorted(run_key(run) for run in runs):
-        findings.append(Finding(RUNS, "", "isn't sorted by task and seed", remedy))
-    return runs, findings
-
-
-def _run(line: bytes) -> RunRecord:
-    if len(line) > LONGEST_LINE:
-        raise ValueError(f"has {len(line):,} bytes, more than {LONGEST_LINE:,}")
-    try:
-        content = json.loads(line.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_no_duplicates)
-        _see_its_depth(content)
-        record = RunRecord.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg']}") from None
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-    except UnicodeDecodeError:
-        raise ValueError("isn't UTF-8 text") from None
-    if canonical(record).encode() != line:
-        raise ValueError("isn't in canonical form")
-    return record
-
-
-def _see_its_depth(content: Any) -> None:
-    """Raise ValueError where something is nested so deeply that looking at it could fail."""
-    level = [content]
-    for _ in range(DEEPEST):
-        nodes = [list(node.values()) if isinstance(node, dict) else node for node in level]
-        level = [child for node in nodes if isinstance(node, list) for child in node]
-    if level:
-        raise ValueError("is nested too deeply")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a key stands twice")
+        remedy = "compare it with an entry in leaderboard/entries"
+        raise UnreadableFile(Finding(name, "", f"isn't valid TOML ({error})", remedy)) from None
     return content
 
 
-@cache
-def official_runs(suite_name: str) -> list[tuple[str, int]]:
-    """Task id and seed of every run that an entry to the suite has, the control's too, in the file's order."""
-    suite = get_suite(suite_name)
-    cells = [(parse_id(task).id, seed) for task in suite.tasks for seed in PROTOCOL.official_seeds]
-    return sorted(cells + [(parse_id(suite.control).id, seed) for seed in suite.control_seeds])
+def parse_line(line: bytes) -> Any:
+    """The JSON value on a line of `runs.jsonl`.
+
+    Raises:
+        ValueError: the line is too long, no UTF-8, no JSON, has a key twice, or is nested too deeply.
+    """
+    if len(line) > LONGEST_LINE:
+        raise EntryError(f"has {len(line):,} bytes, more than {LONGEST_LINE:,}")
+    try:
+        content = json.loads(line.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise EntryError("is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise EntryError("isn't UTF-8 text") from None
+    _refuse_deep_nesting(content)
+    return content
+
+
+def _refuse_deep_nesting(content: Any) -> None:
+    """Raise EntryError where a value is nested so deeply that a recursive function could fail on it."""
+    level = [content]
+    for _ in range(DEEPEST_NESTING):
+        nodes = [list(node.values()) if isinstance(node, dict) else node for node in level]
+        level = [child for node in nodes if isinstance(node, list) for child in node]
+    if level:
+        raise EntryError("is nested too deeply")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise EntryError("has the same key twice")
+    return content

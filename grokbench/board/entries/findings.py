@@ -1,14 +1,20 @@
-"""What may be wrong with an entry, and what to do about it."""
+"""Findings: what is wrong with an entry, and what to do about it."""
 
 from dataclasses import dataclass
+
+from grokbench.errors import EntryError
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about an entry: what, in which file, at which run, and what to do about it.
+    """A problem of an entry.
 
     Attributes:
-        refused: whether the entry can't stand so; otherwise it is only worth a look.
+        file: the file that has the problem, relative to the entry's folder.
+        run: the run that has it, such as "add_mod47-0.7-v1 seed 3", or empty.
+        problem: what is wrong.
+        remedy: what to do about it.
+        refused: whether the leaderboard refuses the entry for it. Otherwise the finding is a note for the reviewer.
     """
 
     file: str
@@ -20,11 +26,11 @@ class Finding:
     def __str__(self) -> str:
         place = f"{self.file}: {self.run}" if self.run else self.file
         text = f"{'error' if self.refused else 'note'}: {place}: {self.problem}; {self.remedy}"
-        return "".join(c if c.isprintable() else " " for c in text)  # it may quote the entry
+        return "".join(c if c.isprintable() else " " for c in text)  # the text may quote the entry
 
 
-class Unreadable(ValueError):
-    """A file that can't be taken; its argument is the finding."""
+class UnreadableFile(EntryError):
+    """A file of an entry that can't be read or isn't what it should be. `finding` says why."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(str(finding))

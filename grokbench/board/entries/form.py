@@ -1,17 +1,21 @@
-"""`entry.toml`: what an entry says of itself."""
+"""The form of an entry, `entry.toml`: title, authors, suite, division and how the recipe was tuned."""
 
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from grokbench.errors import EntryError
 from grokbench.runs.schema import Strict
 from grokbench.tasks import get_suite, parse_id
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
+NAME_RULE = "small letters, digits and hyphens, 2 to 41 in all"
+OWN_AGENT = re.compile(r"agent:[A-Za-z_][A-Za-z0-9_]*")  # a class in the entry's agent.py
+MOST_PROBLEMS = 10  # of a form that one message lists
+LONGEST_MESSAGE = 1_000  # characters
 
-
-OWN = re.compile(r"agent:[A-Za-z_][A-Za-z0-9_]*")
+Division = Literal["closed", "open"]
 
 
 def _one_line(text: str) -> str:
@@ -39,14 +43,14 @@ Line = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_l
 
 
 class Tuning(Strict):
-    """How the recipe was found: how many settings were tried, on which tasks."""
+    """How the recipe was tuned: how many settings were tried, and on which tasks."""
 
     settings: Annotated[int, Field(ge=0, le=10**9)]
     tasks: Annotated[list[Annotated[Line, AfterValidator(_task_id)]], Field(max_length=100)]
 
 
 class Form(Strict):
-    """`entry.toml`: what an entry says of itself."""
+    """The contents of `entry.toml`, written by the entry's authors."""
 
     title: Line
     authors: Annotated[list[Line], Field(min_length=1, max_length=50)]
@@ -55,8 +59,8 @@ class Form(Strict):
     license: Line
     protocol: Literal[1]
     suite: Annotated[str, AfterValidator(_known_suite)]
-    agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN.pattern})$")]
-    division: Literal["closed", "open"]
+    agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN_AGENT.pattern})$")]
+    division: Division
     tuning: Tuning
     reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
 
@@ -65,10 +69,10 @@ def make_form(content: dict[str, Any]) -> Form:
     """The form with this content.
 
     Raises:
-        ValueError: it isn't one; the first ten problems.
+        EntryError: a key is missing, unknown or has a value that it can't have. The message lists the first ten problems.
     """
     try:
         return Form.model_validate(content)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]]
-        raise ValueError("; ".join(problems).replace(": Value error, ", ": ")[:1_000]) from None
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()[:MOST_PROBLEMS]]
+        raise EntryError("; ".join(problems).replace(": Value error, ", ": ")[:LONGEST_MESSAGE]) from None

@@ -1,20 +1,70 @@
-"""A pull request's entry, taken out of git as data: nothing else of the pull request is looked at, nothing is executed."""
+"""The entry of a pull request, read out of git as data: nothing of the pull request is executed or checked out."""
 
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from grokbench.board.entries.files import LARGEST
-from grokbench.board.entries.form import NAME
+from grokbench.board.entries.checks import LEADERBOARD, Checked, check_entries, check_entry, entry_names, with_copies
+from grokbench.board.entries.files import FILE_LIMITS
+from grokbench.board.entries.form import NAME, NAME_RULE
+from grokbench.errors import EntryError
 
 ENTRIES = "leaderboard/entries"
-PLAIN_FILE = "100644"
+PLAIN_FILE = "100644"  # git's mode of a file that is neither a link nor a program
+MOST_PATHS = 5  # that an error message lists
 
 
-def entry_of(base: str, head: str, repository: Path) -> str | None:
-    """The name of the entry that head brings over base; None if it touches no entry.
+@dataclass(frozen=True)
+class PullRequest:
+    """The checked entry of a pull request, and the leaderboard's other entries."""
+
+    checked: Checked
+    others: tuple[Checked, ...]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file of an entry in git."""
+
+    file: str
+    mode: str
+    kind: str
+    hash: str
+    size: int
+
+
+def check_pull_request(
+    base: str, head: str, *, leaderboard: Path = LEADERBOARD, take: Path | None = None
+) -> PullRequest | None:
+    """Check the entry that the commit `head` brings over `base`, as CI does. None: it brings no entry.
+
+    Args:
+        base: the commit that the pull request goes to.
+        head: the commit that it brings.
+        leaderboard: the folder of the leaderboard, in a clone that has both commits.
+        take: write the entry's files into a folder below this one and leave them there.
 
     Raises:
-        ValueError: it touches an entry and anything else, or the name isn't one.
+        EntryError: the pull request touches an entry and something else, or brings files that no entry has.
+    """
+    repository = leaderboard.resolve().parent
+    name = entry_of(base, head, repository=repository)
+    if name is None:
+        return None
+    with TemporaryDirectory() as scratch:
+        folder = take_entry(name, head, repository=repository, into=take or Path(scratch))
+        checked = check_entry(folder, known_entries=entry_names(leaderboard / "entries"))
+    others = tuple(other for other in check_entries(leaderboard=leaderboard) if other.name != name)
+    return PullRequest(with_copies(checked, others), others)
+
+
+def entry_of(base: str, head: str, *, repository: Path) -> str | None:
+    """The name of the entry that `head` brings over `base`, or None if it touches no entry.
+
+    Raises:
+        EntryError: it touches an entry and anything else, or the name isn't an entry's name.
     """
     changed = _git(repository, "diff", "--name-only", "--no-renames", "-z", f"{base}...{head}").split("\0")[:-1]
     names = {path.split("/")[2] for path in changed if path.startswith(f"{ENTRIES}/")}
@@ -22,46 +72,61 @@ def entry_of(base: str, head: str, repository: Path) -> str | None:
         return None
     outside = [path for path in changed if not any(path.startswith(f"{ENTRIES}/{name}/") for name in names)]
     if len(names) > 1 or outside:
-        listed = ", ".join(ascii(path) for path in sorted(outside or names)[:5])
-        raise ValueError(
-            f"an entry's pull request touches that entry's folder and nothing else; this one touches {listed} too: "
-            f"leave that out, or bring it as a pull request of its own"
-        )
+        raise EntryError(_too_much(outside or list(names)))
     (name,) = names
     if not NAME.fullmatch(name):
-        raise ValueError(f"an entry's folder has small letters, digits and hyphens in its name, got {name!a}")
+        raise EntryError(f"the folder of an entry has {NAME_RULE}, got {name!a}")
     return name
 
 
-def take_entry(name: str, head: str, repository: Path, into: Path) -> Path:
-    """Write the entry's files, as head has them, into the folder `into/name`.
+def take_entry(name: str, head: str, *, repository: Path, into: Path) -> Path:
+    """Write the files that the entry has in the commit `head` into the folder `into/name`, and return that folder.
 
     Raises:
-        ValueError: a file in there is no plain file, or larger than it may be; nothing is written then.
+        EntryError: a file is no plain file, or too large. Nothing is written then.
     """
-    listed = _git(repository, "ls-tree", "-r", "-l", "-z", head, f"{ENTRIES}/{name}/").split("\0")[:-1]
-    if not listed:
-        raise ValueError(f"{head} has no entry {name!r}: a pull request that removes one needs a maintainer")
-    blobs = {}
-    for line in listed:
-        about, path = line.split("\t", 1)
-        mode, kind, blob, size = about.split()
-        file = path.removeprefix(f"{ENTRIES}/{name}/")
-        if mode != PLAIN_FILE or kind != "blob" or file not in LARGEST:
-            raise ValueError(f"{file!a} (mode {mode}) doesn't belong to an entry: leave only plain {', '.join(LARGEST)}")
-        if int(size) > LARGEST[file]:
-            raise ValueError(f"{file} has {int(size):,} bytes, more than {LARGEST[file]:,}")
-        blobs[file] = blob
+    blobs = _blobs(name, head, repository)
+    if not blobs:
+        raise EntryError(f"{head} has no entry {name!r}: a pull request that removes an entry needs a maintainer")
+    for blob in blobs:
+        _check_blob(blob)
     folder = into / name
     folder.mkdir(parents=True)
-    for file, blob in blobs.items():
-        content = subprocess.run(["git", "cat-file", "blob", blob], cwd=repository, check=True, capture_output=True).stdout
-        (folder / file).write_bytes(content)
+    for blob in blobs:
+        command = ["git", "cat-file", "blob", blob.hash]
+        content = subprocess.run(command, cwd=repository, check=True, capture_output=True).stdout
+        (folder / blob.file).write_bytes(content)
     return folder
+
+
+def _too_much(paths: Sequence[str]) -> str:
+    listed = ", ".join(ascii(path) for path in sorted(paths)[:MOST_PATHS])
+    return (
+        f"the pull request of an entry touches that entry's folder and nothing else, but this one touches {listed} too: "
+        f"leave that out, or bring it in a pull request of its own"
+    )
+
+
+def _blobs(name: str, head: str, repository: Path) -> list[Blob]:
+    prefix = f"{ENTRIES}/{name}/"
+    blobs = []
+    for line in _git(repository, "ls-tree", "-r", "-l", "-z", head, prefix).split("\0")[:-1]:
+        attributes, path = line.split("\t", 1)
+        mode, kind, blob_hash, size = attributes.split()
+        blobs.append(Blob(path.removeprefix(prefix), mode, kind, blob_hash, int(size) if size.isdigit() else 0))
+    return blobs
+
+
+def _check_blob(blob: Blob) -> None:
+    if blob.mode != PLAIN_FILE or blob.kind != "blob" or blob.file not in FILE_LIMITS:
+        allowed = ", ".join(FILE_LIMITS)
+        raise EntryError(f"{blob.file!a} (mode {blob.mode}) doesn't belong to an entry: leave only plain {allowed}")
+    if blob.size > FILE_LIMITS[blob.file]:
+        raise EntryError(f"{blob.file} has {blob.size:,} bytes, more than {FILE_LIMITS[blob.file]:,}: shorten it")
 
 
 def _git(repository: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=repository, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()[:300]}")
+        raise EntryError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()[:300]}")
     return done.stdout

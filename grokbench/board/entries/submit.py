@@ -1,4 +1,4 @@
-"""Packing an entry out of a folder of runs, and opening its pull request."""
+"""Pack an entry out of finished runs, and open its pull request."""
 
 import hashlib
 import shutil
@@ -6,103 +6,183 @@ import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
-from grokbench.agents.recipes import is_baseline, look_here
-from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, canonical, official_runs, run_key
-from grokbench.board.entries.form import Form
+from grokbench.agents.recipes import importable_here, is_baseline
+from grokbench.board.entries.checks import LEADERBOARD, Checked, check_entry, entry_names
+from grokbench.board.entries.entry import canonical, entry_folder, official_runs, run_key
+from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS
+from grokbench.board.entries.form import Division, Form, make_form
+from grokbench.errors import EntryError
 from grokbench.runs.records import RunRecord
 
+MOST_LISTED = 5  # missing runs that an error message names
 
-def runs_to_submit(records: Sequence[RunRecord], suite: str, agent: str | None) -> list[RunRecord]:
-    """The complete official runs of one agent over a suite, sorted.
+
+def pack_entry(
+    records: Sequence[RunRecord],
+    name: str,
+    *,
+    title: str,
+    authors: Sequence[str],
+    link: str,
+    description: str,
+    settings_tried: int,
+    tuned_on: Sequence[str] = (),
+    suite: str = "core",
+    division: Division = "closed",
+    agent: str | None = None,
+    license: str = "MIT",
+    reproduces: str | None = None,
+    leaderboard: Path = LEADERBOARD,
+) -> Checked:
+    """Write an entry to the leaderboard's folder and check it.
+
+    Args:
+        records: finished runs, among them all official runs of the suite by one agent.
+        name: the entry's folder: small letters, digits and hyphens.
+        title: the entry's name in tables.
+        authors: the people who made it.
+        link: a web address with more about the method.
+        description: the method in a few sentences.
+        settings_tried: how many settings were tried before this one.
+        tuned_on: the tasks on which they were tried.
+        suite: the suite whose runs the entry has.
+        division: "closed" (a baseline's network, unchanged) or "open".
+        agent: the agent whose runs are packed. Needed if the records have several.
+        license: the license of recipe and code.
+        reproduces: the entry of other people that this one reproduces.
+        leaderboard: the folder of the leaderboard.
+
+    Returns:
+        The written entry with its findings. Findings that refuse it leave the files where they are.
 
     Raises:
-        ValueError: there are several agents to choose from, or none, or runs are missing.
+        EntryError: runs are missing, the form can't be right, the entry is there already, or the agent's code has changed.
     """
-    cells = official_runs(suite)
-    fitting = [run for run in records if run_key(run) in cells and run.incomplete is None and not run.salt]
-    names = sorted({run.agent.name for run in fitting})
-    if agent is None and len(names) > 1:
-        raise ValueError(f"these are runs of {', '.join(names)}: choose one with --agent")
-    chosen = [run for run in fitting if run.agent.name == (agent or run.agent.name)]
+    content = {
+        "title": title,
+        "authors": list(authors),
+        "link": link,
+        "description": description,
+        "license": license,
+        "protocol": 1,
+        "suite": suite,
+        "agent": RECIPE,
+        "division": division,
+        "tuning": {"settings": settings_tried, "tasks": list(tuned_on)},
+        "reproduces": reproduces,
+    }
+    folder = entry_folder(leaderboard, name)
+    write_entry(folder, make_form(content), runs_to_submit(records, suite=suite, agent=agent))
+    return check_entry(folder, known_entries=entry_names(folder.parent))
+
+
+def runs_to_submit(records: Sequence[RunRecord], *, suite: str, agent: str | None = None) -> list[RunRecord]:
+    """The complete official runs of one agent over a suite, sorted by task and seed.
+
+    Raises:
+        EntryError: several agents or recipes have such runs, or runs are missing.
+    """
+    wanted = official_runs(suite)
+    candidates = [run for run in records if run_key(run) in wanted and run.incomplete is None and not run.salt]
+    name = _chosen_agent(candidates, suite, agent)
+    chosen = [run for run in candidates if run.agent.name == name]
     if len({run.agent.hash for run in chosen}) > 1:
-        raise ValueError("these runs were made by different recipes of the same name: keep each in a folder of its own")
-    by_place = {run_key(run): run for run in chosen}
-    if agent is not None and agent not in names:
-        raise ValueError(f"there are no finished runs of {agent!r} on {suite!r} here, but of {', '.join(names) or 'none'}")
-    missing = [f"{task} seed {seed}" for task, seed in cells if (task, seed) not in by_place]
+        raise EntryError("these runs were made by different recipes of the same name: keep each in a folder of its own")
+    by_key = {run_key(run): run for run in chosen}
+    missing = [f"{task} seed {seed}" for task, seed in wanted if (task, seed) not in by_key]
     if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise ValueError(
-            f"an entry to {suite!r} has all {len(cells)} runs; missing or unfinished: {shown}. "
-            f"`grokbench run --suite {suite} --agents …` makes them and goes on with those that were stopped"
+        more = f" and {len(missing) - MOST_LISTED} more" if len(missing) > MOST_LISTED else ""
+        shown = ", ".join(missing[:MOST_LISTED]) + more
+        raise EntryError(
+            f"an entry to {suite!r} has all {len(wanted)} runs; missing or unfinished: {shown}. "
+            f"`grokbench run --suite {suite} --agents …` makes them and continues those that were stopped"
         )
-    return [by_place[cell] for cell in cells]
+    return [by_key[key] for key in wanted]
+
+
+def _chosen_agent(candidates: Sequence[RunRecord], suite: str, agent: str | None) -> str | None:
+    """The agent asked for, or the only one. None: there are no runs at all."""
+    names = sorted({run.agent.name for run in candidates})
+    if agent is None and len(names) > 1:
+        raise EntryError(f"these are runs of {', '.join(names)}: choose one with --agent")
+    if agent is not None and agent not in names:
+        available = ", ".join(names) or "no agent"
+        raise EntryError(f"there are no finished runs of {agent!r} on {suite!r} here, only of {available}")
+    return names[0] if agent is None and names else agent
 
 
 def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
-    """Write the entry's files.
+    """Write the files of an entry.
 
     Raises:
-        ValueError: it is there already, or the agent's code has changed since.
+        EntryError: the folder exists, or the agent isn't a baseline and its code has changed or enters the closed division.
     """
     if folder.exists():
-        raise ValueError(f"{folder} is there already: choose another name, or remove it")
+        raise EntryError(f"{folder} is there already: choose another name, or remove it")
     agent = runs[0].agent
-    own = not is_baseline(agent.target)
-    if own and form.division == "closed":
-        raise ValueError("the closed division trains a baseline's network; an agent of your own enters with --division open")
-    code = _code(agent.target, agent.source) if own else b""
-    target = f"agent:{agent.target.rpartition(':')[2]}" if own else agent.target
-    folder.mkdir(parents=True)
-    if own:
-        (folder / CODE).write_bytes(code)
+    files: dict[str, bytes] = {}
     content = form.model_dump(exclude_none=True)
-    if own and not agent.hyperparameters:
-        content["agent"] = target
+    target = agent.target
+    if not is_baseline(target):
+        if form.division == "closed":
+            raise EntryError("the closed division trains a baseline's network; your own agent enters with --division open")
+        files[CODE] = _read_code(target, agent.source)
+        target = f"agent:{target.rpartition(':')[2]}"
+    if is_baseline(target) or agent.hyperparameters:
+        files[RECIPE] = _toml({"agent": target, **agent.hyperparameters})
     else:
-        (folder / RECIPE).write_text(tomli_w.dumps({"agent": target, **agent.hyperparameters}), encoding="utf-8")
-    (folder / FORM).write_text(tomli_w.dumps(content), encoding="utf-8")
-    (folder / RUNS).write_text("".join(f"{canonical(run)}\n" for run in runs), encoding="utf-8")
+        content["agent"] = target
+    files[FORM] = _toml(content)
+    files[RUNS] = "".join(f"{canonical(run)}\n" for run in runs).encode()
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
 
 
-def _code(target: str, source: str) -> bytes:
-    """The file of the agent's class, which must be the one that made the runs."""
+def _toml(content: dict[str, Any]) -> bytes:
+    return tomli_w.dumps(content).encode()
+
+
+def _read_code(target: str, source: str) -> bytes:
+    """The file that defines the agent's class, if it is still the one that made the runs, with SHA-256 `source`."""
     module = target.partition(":")[0]
-    look_here()
-    spec = find_spec(module)
+    with importable_here():
+        spec = find_spec(module)
     if spec is None or spec.origin is None:
-        raise ValueError(f"can't find the module {module!r} that made these runs: go to the folder where it stands")
+        raise EntryError(f"can't find the module {module!r} that made these runs: go to the folder of its file")
     code = Path(spec.origin).read_bytes()
     if hashlib.sha256(code).hexdigest() != source:
-        raise ValueError(f"{spec.origin} has changed since it made these runs: bring back the code that did, or run again")
+        raise EntryError(f"{spec.origin} has changed since it made these runs: bring back the code that did, or run again")
     return code
 
 
-def pull_request(folder: Path, title: str) -> list[list[str]]:
-    """The commands that bring the entry as a pull request."""
-    branch, message = f"entry-{folder.name}", f"Entry: {folder.name}"
+def pull_request_commands(entry_folder: Path, title: str) -> list[list[str]]:
+    """The commands that commit the entry on a branch of its own, push it and open the pull request."""
+    name = entry_folder.name
+    branch, message = f"entry-{name}", f"Entry: {name}"
     return [
         ["git", "switch", "--create", branch],
-        ["git", "add", str(folder)],
-        ["git", "commit", "--message", message, "--", str(folder)],
+        ["git", "add", str(entry_folder)],
+        ["git", "commit", "--message", message, "--", str(entry_folder)],
         ["git", "push", "--set-upstream", "origin", branch],
         ["gh", "pr", "create", "--title", f"{message} ({title})", "--body", "Packed with `grokbench submit`."],
     ]
 
 
 def open_pull_request(commands: Sequence[Sequence[str]]) -> bool:
-    """Run the commands; False where `gh` isn't installed.
+    """Run the commands. Returns False, and runs none, where `gh` isn't installed.
 
     Raises:
-        ValueError: one of them failed.
+        EntryError: a command failed.
     """
     if shutil.which("gh") is None:
         return False
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ValueError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+            raise EntryError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
     return True

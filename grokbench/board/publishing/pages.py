@@ -1,74 +1,94 @@
-"""An entry's own page, and text of other people's made harmless."""
+"""The page of an entry: its form, its results by task, its verdicts and its reproductions."""
 
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from grokbench.board.entries.verdicts import LEVEL, Verdict
+from grokbench.board.entries.form import Form
+from grokbench.board.entries.verdicts import SLOWER_SIGNIFICANCE, Verdict
 from grokbench.board.publishing.standings import Standing
-from grokbench.board.publishing.trust import Reproduction, current, reproductions, trust
+from grokbench.board.publishing.trust import Reproduction, current_verdicts, reproductions, trust
 from grokbench.results.markdown import inert
 from grokbench.results.tables import task_table
 
-VERDICT_COLUMNS = ("of", "cells run again", "repeated to the bit", "times compared", "p", "sandbox", "machine", "result")
+VERDICT_COLUMNS = ("files", "runs repeated", "the same to the bit", "times compared", "sandbox", "machine", "result")
 
 
-def page(one: Standing, standing: Sequence[Standing]) -> str:
-    """An entry's own page: what it says of itself, its numbers per task, its verdicts and who reproduced it."""
-    form = one.entry.form
-    lines = [
+def page(standing: Standing, all_standings: Sequence[Standing]) -> str:
+    """The page as Markdown, in which the entry's own text is nothing but text."""
+    form = standing.entry.form
+    parts = [
         f"# {inert(form.title)}",
         f"{', '.join(map(inert, form.authors))} · <{form.link}> · license {inert(form.license)}",
         inert(form.description),
-        f"Suite `{form.suite}`, {form.division} division, architecture {one.entry.architecture}; "
-        f"{form.tuning.settings:,} setting{'s' * (form.tuning.settings != 1)} tried{_tuned_on(form.tuning.tasks)}.",
     ]
     if form.reproduces:
-        lines.append(f"An independent reproduction of [{form.reproduces}]({form.reproduces}.md).")
-    lines += [
-        f"Score ×{one.score:.2f} ({one.interval[0]:.2f}–{one.interval[1]:.2f}).",
-        task_table(one.entry.runs, "github"),
-        f"![Accuracy and effective rank over steps]({one.entry.name}.png)",
-        f"Trust: {trust(one, standing)}.",
-        *_verdicts(one),
-        *_reproductions(one, standing),
+        parts.append(f"An independent reproduction of [{form.reproduces}]({form.reproduces}.md).")
+    parts += [
+        _results(standing, all_standings),
+        task_table(standing.entry.runs, "github"),
+        f"![Accuracy and effective rank over steps]({standing.entry.name}.png)",
+        *_verdicts(standing),
+        *_reproductions(standing, all_standings),
     ]
-    return "\n\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def _verdicts(one: Standing) -> list[str]:
-    """What re-executions found, the newest last."""
-    if not one.verdicts:
+def _results(standing: Standing, all_standings: Sequence[Standing]) -> str:
+    form = standing.entry.form
+    rows = {
+        "suite": f"`{form.suite}`, {form.division} division",
+        "score (95 % interval)": standing.score_text,
+        "solved (95 % interval)": f"{standing.solved_text} ({standing.solve_rate_text})",
+        "faster than the reference": standing.faster_text,
+        "final rank": standing.final_rank_text,
+        "architecture": standing.entry.architecture,
+        "parameters": standing.parameters_text,
+        "settings tried": _tuning(form),
+        "trust": trust(standing, all_standings),
+    }
+    return tabulate(rows.items(), ["result", "value"], tablefmt="github", disable_numparse=True)
+
+
+def _tuning(form: Form) -> str:
+    tasks = ", ".join(map(inert, form.tuning.tasks))
+    return f"{form.tuning.settings:,} on {tasks}" if tasks else f"{form.tuning.settings:,}"
+
+
+def _verdicts(standing: Standing) -> list[str]:
+    """The verdicts as a table with a heading, the newest last."""
+    if not standing.verdicts:
         return []
-    rows = [_verdict_cells(verdict, verdict in current(one)) for verdict in one.verdicts]
-    about = f"Re-executions; p: how likely honest runs are to be so much slower than the claimed ones, refused below {LEVEL}."
-    return [about, tabulate(rows, VERDICT_COLUMNS, tablefmt="github", disable_numparse=True)]
+    current = current_verdicts(standing)
+    rows = [_verdict_cells(verdict, verdict in current) for verdict in standing.verdicts]
+    heading = (
+        "Re-executions. p is the probability that honest runs are so much slower than the claimed ones by chance; "
+        f"below {SLOWER_SIGNIFICANCE} the verdict fails."
+    )
+    return [heading, tabulate(rows, VERDICT_COLUMNS, tablefmt="github", disable_numparse=True)]
 
 
-def _verdict_cells(verdict: Verdict, present: bool) -> list[str]:
+def _verdict_cells(verdict: Verdict, current: bool) -> list[str]:
     provenance = verdict.provenance
     versions = [f"{name} {number}" for name, number in provenance.versions.items()]
+    result = ", ".join(["passed" if verdict.passed else "FAILED", *verdict.problems])
     return [
-        "these files" if present else "earlier files",
+        "these files" if current else "earlier files",
         inert(", ".join(f"{task} seed {seed}" for task, seed in verdict.runs)),
         f"{len(verdict.repeated)} of {len(verdict.runs)}",
         inert("; ".join(f"{task} {times}" for task, times in verdict.fresh.items())),
-        f"{verdict.p:.4f}",
         "yes" if verdict.sandboxed else "no",
         inert(", ".join([provenance.device, f"{provenance.threads} threads", *versions])),
-        inert(", ".join(["passed" if verdict.passed else "FAILED", *verdict.problems])),
+        f"{inert(result)} (p = {verdict.p:.4f})",
     ]
 
 
-def _reproductions(one: Standing, standing: Sequence[Standing]) -> list[str]:
-    found = [_reproduction(reproduction) for reproduction in reproductions(one, standing)]
-    return ["Independent reproductions:", "\n".join(found)] if found else []
+def _reproductions(standing: Standing, all_standings: Sequence[Standing]) -> list[str]:
+    lines = [_reproduction(reproduction) for reproduction in reproductions(standing, all_standings)]
+    return ["Independent reproductions:", "\n".join(lines)] if lines else []
 
 
-def _reproduction(found: Reproduction) -> str:
-    form, how = found.by.entry.form, "not told apart from it" if found.agrees else "DIFFERS"
-    return f"- [{inert(form.title)}]({found.by.entry.name}.md): ×{found.by.score:.2f}, {how} (p = {found.p:.3g})"
-
-
-def _tuned_on(tasks: Sequence[str]) -> str:
-    return f" on {', '.join(map(inert, tasks))}" if tasks else ""
+def _reproduction(reproduction: Reproduction) -> str:
+    entry, score = reproduction.by.entry, reproduction.by.score
+    result = "not told apart from this entry" if reproduction.agrees else "DIFFERS"
+    return f"- [{inert(entry.form.title)}]({entry.name}.md): ×{score:.2f}, {result} (p = {reproduction.p:.3g})"

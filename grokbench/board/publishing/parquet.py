@@ -1,6 +1,6 @@
-"""All runs of the entries that stand as one Parquet file, a row each, for anyone's analysis: `leaderboard/runs.parquet`.
+"""All runs of the accepted entries in one Parquet file, `leaderboard/runs.parquet`, one run in each row.
 
-Written with the types of `datasets` (the extra `hub`) in it, so that `datasets.load_dataset("parquet", …)` finds them.
+The file stores the types of `datasets` (the extra `hub`), so `datasets.load_dataset("parquet", …)` restores them.
 """
 
 from collections.abc import Sequence
@@ -9,73 +9,76 @@ from pathlib import Path
 from typing import Any
 
 from grokbench.board.entries.checks import Checked
-from grokbench.board.entries.files import Entry
+from grokbench.board.entries.entry import Entry
+from grokbench.errors import MissingExtraError
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.tasks import Task
 
 FILE = "runs.parquet"
 INSTALL = "pip install 'grokbench[hub]'"
-TEXT, WHOLE, REAL = "string", "int64", "float64"
-EXAM = {
-    "step": WHOLE,
-    "train": WHOLE,
-    "held_out": WHOLE,
+TEXT, INTEGER, REAL, BOOLEAN = "string", "int64", "float64", "bool"
+EXAM_COLUMNS = {
+    "step": INTEGER,
+    "train": INTEGER,
+    "held_out": INTEGER,
     "train_accuracy": REAL,
     "held_out_accuracy": REAL,
     "loss": REAL,
     **dict.fromkeys(MEASURES, REAL),  # of the last layer; null where the features weren't finite
 }
-RUN = {
+COLUMNS = {
     "entry": TEXT,
     "division": TEXT,
     "suite": TEXT,
     "task": TEXT,
-    "seed": WHOLE,
+    "seed": INTEGER,
     "agent": TEXT,
     "agent_hash": TEXT,
-    "budget": WHOLE,
-    "steps_to_memorize": WHOLE,
-    "steps_to_generalize": WHOLE,
-    "first_crossing": WHOLE,
-    "censored": "bool",
+    "budget": INTEGER,
+    "steps_to_memorize": INTEGER,
+    "steps_to_generalize": INTEGER,
+    "first_crossing": INTEGER,
+    "censored": BOOLEAN,
     "end": TEXT,
     "final_rank": REAL,
-    "steps": WHOLE,
-    "examples": WHOLE,
-    "flops": WHOLE,
-    "parameters": WHOLE,
+    "steps": INTEGER,
+    "examples": INTEGER,
+    "flops": INTEGER,
+    "parameters": INTEGER,
     "seconds": REAL,
-    "exams": EXAM,
+    "exams": EXAM_COLUMNS,
 }
 
 
 def installed() -> bool:
-    """Whether the extra is there."""
+    """Whether the extra `hub` is installed."""
     return find_spec("datasets") is not None
 
 
 def rows(checked: Sequence[Checked]) -> list[dict[str, Any]]:
-    """A row for every run of every entry that nothing refuses, the control's too, in the order of the entries."""
-    standing = [one.entry for one in checked if one.entry is not None and not one.refused]
-    return [_row(entry, run) for entry in standing for run in entry.runs]
+    """One row for every run of every accepted entry, the control's too, in the order of the entries."""
+    accepted = [each.entry for each in checked if each.entry is not None and not each.refused]
+    return [_run_row(entry, run) for entry in accepted for run in entry.runs]
 
 
 def write_runs(checked: Sequence[Checked], path: Path) -> bool:
-    """Write the file, unless it holds just that already, as the bytes depend on the writer's version; whether it was written.
+    """Write the file if its rows differ from those of the entries. Returns whether it was written.
+
+    The comparison is by rows because the bytes depend on the writer's version.
 
     Raises:
-        ValueError: the extra isn't installed.
+        MissingExtraError: the extra `hub` isn't installed.
     """
-    _demand()
+    _require_extra()
     wanted = rows(checked)
     if path.exists() and read_runs(path) == wanted:
         return False
     from pyarrow import Table
     from pyarrow.parquet import write_table
 
-    columns = {**RUN, **{f"exams.list.element.{name}": kind for name, kind in EXAM.items()}}
-    floats = [name for name, kind in columns.items() if kind == REAL]  # split by bytes: a quarter smaller
+    columns = {**COLUMNS, **{f"exams.list.element.{name}": kind for name, kind in EXAM_COLUMNS.items()}}
+    floats = [name for name, kind in columns.items() if kind == REAL]  # split by bytes, which saves a quarter of the file
     write_table(
         Table.from_pylist(wanted, schema=_features().arrow_schema),
         path,
@@ -87,32 +90,33 @@ def write_runs(checked: Sequence[Checked], path: Path) -> bool:
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
-    """The file's rows.
+    """The rows of the file.
 
     Raises:
-        ValueError: the extra isn't installed.
+        MissingExtraError: the extra `hub` isn't installed.
     """
-    _demand()
+    _require_extra()
     from pyarrow.parquet import read_table
 
-    found: list[dict[str, Any]] = read_table(path).to_pylist()
-    return found
+    read: list[dict[str, Any]] = read_table(path).to_pylist()
+    return read
 
 
-def _demand() -> None:
+def _require_extra() -> None:
     if not installed():
-        raise ValueError(f"Parquet needs the extra `hub`: {INSTALL}")
+        raise MissingExtraError(f"Parquet needs the extra `hub`: {INSTALL}")
 
 
 def _features() -> Any:
     from datasets import Features, Value
 
-    exams = [{name: Value(kind) for name, kind in EXAM.items()}]
-    return Features({name: exams if kind is EXAM else Value(kind) for name, kind in RUN.items()})
+    exams = [{name: Value(kind) for name, kind in EXAM_COLUMNS.items()}]
+    return Features({name: exams if kind is EXAM_COLUMNS else Value(kind) for name, kind in COLUMNS.items()})
 
 
-def _row(entry: Entry, run: RunRecord) -> dict[str, Any]:
-    known = {
+def _run_row(entry: Entry, run: RunRecord) -> dict[str, Any]:
+    task = run.parsed_task()
+    values = {
         "entry": entry.name,
         "division": entry.form.division,
         "suite": entry.form.suite,
@@ -120,19 +124,19 @@ def _row(entry: Entry, run: RunRecord) -> dict[str, Any]:
         "seed": run.seed,
         "agent": run.agent.name,
         "agent_hash": run.agent.hash,
-        "budget": run.parsed_task().budget,
-        "exams": [_exam(exam, run.parsed_task()) for exam in run.exams],
+        "budget": task.budget,
+        "exams": [_exam_row(exam, task) for exam in run.exams],
         **run.outcome.model_dump(),
         **run.cost.model_dump(),
     }
-    return {name: known[name] for name in RUN}
+    return {name: values[name] for name in COLUMNS}
 
 
-def _exam(exam: ExamRecord, task: Task) -> dict[str, Any]:
-    known = {
+def _exam_row(exam: ExamRecord, task: Task) -> dict[str, Any]:
+    values = {
         **exam.model_dump(),
         "train_accuracy": exam.train / task.num_train,
         "held_out_accuracy": exam.held_out / task.num_held_out,
         **{name: None if exam.ranks is None else exam.ranks[name][-1] for name in MEASURES},
     }
-    return {name: known[name] for name in EXAM}
+    return {name: values[name] for name in EXAM_COLUMNS}

@@ -1,23 +1,32 @@
-"""What the entries that nothing refuses amount to: times, scores, intervals."""
+"""Standings: times, scores and intervals of the accepted entries, computed from their runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 from grokbench.board.entries.checks import Checked
-from grokbench.board.entries.files import Entry
+from grokbench.board.entries.entry import Entry
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.results import scoring, statistics
 from grokbench.runs.records import RunRecord
 from grokbench.tasks import Task, list_tasks
 
+UNSOLVED = "unsolved"
+
 
 @dataclass(frozen=True)
 class Standing:
-    """What an entry's runs amount to on its suite."""
+    """The results of an accepted entry on its suite.
+
+    Attributes:
+        entry: the entry.
+        runs: its scored runs, without those on the control.
+        verdicts: the verdicts of its re-executions, the oldest first.
+    """
 
     entry: Entry
-    runs: tuple[RunRecord, ...]  # the scored ones, the control's not among them
+    runs: tuple[RunRecord, ...]
     verdicts: tuple[Verdict, ...] = ()
 
     @cached_property
@@ -27,53 +36,98 @@ class Standing:
 
     @cached_property
     def samples(self) -> list[list[int]]:
-        """Per task every seed's min(T, budget), in the order of seeds."""
+        """min(T, budget) in steps, (tasks, seeds), in the order of seeds."""
         return [list(scoring.restricted(self._times(task), task.budget).values()) for task in self.tasks]
 
     @cached_property
     def references(self) -> list[list[int]]:
-        """The same for the pinned reference."""
+        """The pinned reference's min(T, budget) for the same tasks and seeds, (tasks, seeds)."""
         pinned = scoring.reference().tasks
         times = [{seed: pinned[task.id][seed] for seed in self._times(task)} for task in self.tasks]
-        return [list(scoring.restricted(one, task.budget).values()) for one, task in zip(times, self.tasks, strict=True)]
+        return [list(scoring.restricted(its, task.budget).values()) for its, task in zip(times, self.tasks, strict=True)]
 
     def _times(self, task: Task) -> dict[int, int | None]:
         return {run.seed: run.outcome.steps_to_generalize for run in self.runs if run.task == task.id}
 
     @property
     def score(self) -> float:
-        """Times faster than the reference."""
+        """How many times faster than the reference: the geometric mean over tasks of the ratio of RMST."""
         pairs = zip(self.references, self.samples, strict=True)
-        return scoring.score([sum(theirs) / sum(ours) for theirs, ours in pairs])
+        return scoring.score([sum(reference) / sum(sample) for reference, sample in pairs])
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float]:
-        """The score's bootstrap interval."""
-        return statistics.bootstrap_interval(self.samples, [sum(s) / len(s) for s in self.references])
+        """The 95 % bootstrap interval of the score."""
+        return statistics.bootstrap_interval(self.samples, [sum(times) / len(times) for times in self.references])
 
     @property
     def solved(self) -> list[RunRecord]:
         """The runs that generalized."""
         return [run for run in self.runs if run.outcome.steps_to_generalize is not None]
 
+    @property
+    def unsolved(self) -> bool:
+        """Whether fewer than half of the runs generalized, which gives no rank."""
+        return 2 * len(self.solved) < len(self.runs)
+
+    @property
+    def score_text(self) -> str:
+        """The score with its interval."""
+        low, high = self.interval
+        return f"×{self.score:.2f} ({low:.2f}–{high:.2f})"
+
+    @property
+    def solved_text(self) -> str:
+        """The number of runs that generalized, of all scored runs."""
+        return f"{len(self.solved)}/{len(self.runs)}"
+
+    @property
+    def solve_rate_text(self) -> str:
+        """The Wilson interval of the rate at which runs generalize, 95 %."""
+        low, high = statistics.wilson_interval(len(self.solved), len(self.runs))
+        return f"{low:.0%}–{high:.0%}"
+
+    @property
+    def faster_text(self) -> str:
+        """The probability that a run generalizes in fewer steps than a run of the reference."""
+        return f"{statistics.improvement_probability(self.samples, self.references):.0%}"
+
+    @property
+    def final_rank_text(self) -> str:
+        """The median final effective rank of the runs that generalized, and the number of them that have one."""
+        ranks = [run.outcome.final_rank for run in self.solved if run.outcome.final_rank is not None]
+        return f"{median(ranks):.1f} ({len(ranks)})" if ranks else ""
+
+    @property
+    def parameters_text(self) -> str:
+        """The number of parameters, as a range if tasks differ; empty if the runs don't state it."""
+        stated = [run.cost.parameters for run in self.runs if run.cost.parameters is not None]
+        if not stated:
+            return ""
+        if min(stated) == max(stated):
+            return f"{min(stated):,}"
+        return f"{min(stated):,}–{max(stated):,}"
+
 
 def standings(checked: Sequence[Checked]) -> list[Standing]:
-    """Those entries that nothing refuses, and whose suite has a pinned reference."""
-    found = []
-    for one in checked:
-        if one.entry is None or one.refused:
+    """The accepted entries whose suite has a pinned reference, in their order."""
+    pinned = set(scoring.reference().tasks)
+    results = []
+    for each in checked:
+        if each.entry is None or each.refused:
             continue
-        tasks = {task.id for task in list_tasks(one.entry.form.suite)}
-        if tasks <= set(scoring.reference().tasks):
-            found.append(Standing(one.entry, tuple(run for run in one.entry.runs if run.task in tasks), one.verdicts))
-    return found
+        tasks = {task.id for task in list_tasks(each.entry.form.suite)}
+        if tasks <= pinned:
+            runs = tuple(run for run in each.entry.runs if run.task in tasks)
+            results.append(Standing(each.entry, runs, each.verdicts))
+    return results
 
 
 def summary(checked: Checked) -> str:
-    """In one line whether the entry stands, and what it amounts to."""
-    text = f"{'refused' if checked.refused else 'stands'}, {len(checked.sound)} sound runs"
-    for one in standings([checked]):
-        low, high = one.interval
-        text += f", score ×{one.score:.2f} (95 % interval {low:.2f}–{high:.2f})"
-        text += f", {len(one.solved)} of {len(one.runs)} runs generalize"
+    """One line: whether the entry is accepted, and its results."""
+    text = f"{'refused' if checked.refused else 'accepted'}, {len(checked.sound_runs)} sound runs"
+    for standing in standings([checked]):
+        low, high = standing.interval
+        text += f", score ×{standing.score:.2f} (95 % interval {low:.2f}–{high:.2f})"
+        text += f", {len(standing.solved)} of {len(standing.runs)} runs generalize"
     return text

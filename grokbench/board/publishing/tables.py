@@ -1,129 +1,82 @@
-"""The leaderboard's tables and pages: everything shown is recomputed from the entries' exams."""
+"""The leaderboard's tables as Markdown. Every number is computed from the entries' exams."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from statistics import median
+from textwrap import fill
 
 from tabulate import tabulate
 
-from grokbench.board.entries.checks import Checked
-from grokbench.board.publishing.pages import page
-from grokbench.board.publishing.standings import Standing, standings
-from grokbench.board.publishing.trust import trust
+from grokbench.board.publishing.standings import UNSOLVED, Standing
+from grokbench.board.publishing.trust import TRUST_LEGEND, trust
 from grokbench.results import statistics
-from grokbench.results.markdown import inert, with_section
+from grokbench.results.markdown import inert
 from grokbench.tasks import list_suites
 
-COLUMNS = (
-    "rank",
-    "entry",
-    "architecture",
-    "score",
-    "95 % interval",
-    "solved",
-    "95 % interval",
-    "sooner than the reference",
-    "final rank",
-    "settings tried",
-    "parameters",
-    "trust",
-)
+LINE_LENGTH = 120  # of the legend
 DIVISIONS = {
-    "closed": "a baseline's network and one recipe for all tasks: optimizer, loss, regularization and initialization differ",
-    "open": "anything that keeps to the protocol",
+    "closed": "A baseline's network and one recipe for all tasks: optimizer, loss, regularization and initialization differ.",
+    "open": "Anything that keeps to the protocol.",
 }
-LEGEND = (
-    "Score: times faster than the pinned reference, the geometric mean over tasks of the ratio of restricted mean steps "
-    "(RMST), with a studentized bootstrap interval over seeds. Rank: 1 + the number of rows significantly faster (paired "
-    "exchange test over task and seed, Holm-corrected over the table, 5 %); rows that can't be told apart share one; "
-    "*unsolved* where under half of the runs generalize. Sooner: the chance that a run generalizes before one of the "
-    "reference's. Final rank: median effective rank over generalized runs, and their number. Settings tried: the tuning "
-    "that the entry declares. Trust: *consistent* means that every number was recomputed from the exams and checked; "
-    "*re-executed*, that cells chosen by salt and fresh instances were run again, the agent in a sandbox, and every such "
-    "verdict on the files as they are is good; *reproduced*, that besides other people's entry, made to reproduce this one "
-    "and re-executed too, can't be told apart from it (paired exchange test, 5 %). A failed re-execution stays listed."
-)
+COLUMNS = {
+    "rank": (
+        "1 + the number of entries in the table that are significantly faster (paired exchange test over tasks and seeds, "
+        f"Holm-corrected over the table, {statistics.SIGNIFICANCE:.0%}). Entries that can't be told apart may share a rank. "
+        f"*{UNSOLVED}*: fewer than half of the runs generalize."
+    ),
+    "entry": ("The page of an entry has its curves, tasks, architecture, parameters, tuning, verdicts, and further intervals."),
+    "score (95 % interval)": (
+        "How many times faster than the pinned reference: the geometric mean over tasks of the ratio of restricted mean steps "
+        "(RMST), with a studentized bootstrap interval over seeds."
+    ),
+    "solved": "The runs that generalize, out of all scored runs.",
+    "faster than the reference": "The probability that a run generalizes in fewer steps than a run of the reference.",
+    "final rank": "The median effective rank at the end of the runs that generalize, and the number of these runs.",
+    "trust": "How the numbers were confirmed. The levels are listed below.",
+}
 
 
-def board(checked: Sequence[Checked]) -> str:
-    """The tables of every suite and division, as Markdown."""
+def board(all_standings: Sequence[Standing]) -> str:
+    """The tables of every suite and division, and their legend, as Markdown."""
     parts = []
-    standing = standings(checked)
     for suite in list_suites():
-        for division, about in DIVISIONS.items():
-            rows = [s for s in standing if (s.entry.form.suite, s.entry.form.division) == (suite.name, division)]
+        for division, rule in DIVISIONS.items():
+            rows = in_division(all_standings, suite.name, division)
             if rows:
-                parts += [f"## `{suite.name}`, {division} division", f"{about[0].upper()}{about[1:]}.", table(rows, standing)]
-    return "\n\n".join([*parts, LEGEND] if parts else ["No entry stands yet."])
+                parts += [f"## `{suite.name}`, {division} division", rule, table(rows, all_standings)]
+    return "\n\n".join([*parts, *legend()] if parts else ["There are no accepted entries yet."])
 
 
-def table(rows: Sequence[Standing], standing: Sequence[Standing]) -> str:
-    """One table, the best score first; `standing` is where reproductions are looked for."""
+def in_division(all_standings: Sequence[Standing], suite: str, division: str) -> list[Standing]:
+    """The standings of one suite and division."""
+    forms = [(standing, standing.entry.form) for standing in all_standings]
+    return [standing for standing, form in forms if (form.suite, form.division) == (suite, division)]
+
+
+def table(rows: Sequence[Standing], all_standings: Sequence[Standing]) -> str:
+    """One table, the best score first. Reproductions are looked for in `all_standings`."""
     ranks = statistics.tied_ranks([row.samples for row in rows])
     ordered = sorted(zip(rows, ranks, strict=True), key=lambda pair: (-pair[0].score, pair[0].entry.name))
-    cells = [[*_cells(row, rank), trust(row, standing)] for row, rank in ordered]
-    return tabulate(cells, COLUMNS, tablefmt="github", disable_numparse=True)
+    cells = [_cells(row, rank, all_standings) for row, rank in ordered]
+    return tabulate(cells, list(COLUMNS), tablefmt="github", disable_numparse=True)
 
 
-def _cells(row: Standing, rank: int) -> list[str]:
-    form, solved, runs = row.entry.form, row.solved, row.runs
-    low, high = row.interval
-    least, most = statistics.wilson_interval(len(solved), len(runs))
-    ranks = [run.outcome.final_rank for run in solved if run.outcome.final_rank is not None]
-    parameters = {run.cost.parameters for run in runs}
-    few, many = (f(p for p in parameters if p is not None) for f in (min, max)) if parameters != {None} else (None, None)
+def legend() -> list[str]:
+    """What the columns and the levels of trust mean, as paragraphs of Markdown."""
+    columns = [_item(f"**{name}**: {meaning}") for name, meaning in COLUMNS.items()]
+    levels = [_item(f"*{level}*: {meaning}") for level, meaning in TRUST_LEGEND.items()]
+    return ["## How to read the tables", "\n".join(columns), "Levels of trust:", "\n".join(levels)]
+
+
+def _item(text: str) -> str:
+    return fill(text, LINE_LENGTH, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _cells(row: Standing, rank: int, all_standings: Sequence[Standing]) -> list[str]:
     return [
-        str(rank) if 2 * len(solved) >= len(runs) else "unsolved",
-        f"[{inert(form.title)}](pages/{row.entry.name}.md)",
-        row.entry.architecture,
-        f"×{row.score:.2f}",
-        f"{low:.2f}–{high:.2f}",
-        f"{len(solved)}/{len(runs)}",
-        f"{least:.0%}–{most:.0%}",
-        f"{statistics.improvement_probability(row.samples, row.references):.0%}",
-        f"{median(ranks):.1f} ({len(ranks)})" if ranks else "",
-        f"{form.tuning.settings:,}",
-        "" if few is None else f"{few:,}" if few == many else f"{few:,}–{many:,}",
+        UNSOLVED if row.unsolved else str(rank),
+        f"[{inert(row.entry.form.title)}](pages/{row.entry.name}.md)",
+        row.score_text,
+        row.solved_text,
+        row.faster_text,
+        row.final_rank_text,
+        trust(row, all_standings),
     ]
-
-
-def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
-    """Put the tables into `leaderboard/README.md`, between the marks, and write every entry's page with its curves."""
-    from grokbench.results.plots import draw_curves
-
-    readme = leaderboard / "README.md"
-    readme.write_text(with_board(readme.read_text(encoding="utf-8"), checked), encoding="utf-8")
-    pages = leaderboard / "pages"
-    pages.mkdir(exist_ok=True)
-    standing = standings(checked)
-    for path in _stray_pages(pages, standing):
-        path.unlink()
-    for one in standing:
-        (pages / f"{one.entry.name}.md").write_text(page(one, standing), encoding="utf-8")
-        draw_curves(list(one.runs), pages / one.entry.name, endings=("png",))
-
-
-def with_board(content: str, checked: Sequence[Checked]) -> str:
-    """The README's `content` with today's tables.
-
-    Raises:
-        ValueError: it lacks the marks.
-    """
-    return with_section(content, "board", board(checked))
-
-
-def drift(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
-    """The generated files that don't say what the entries amount to."""
-    readme = leaderboard / "README.md"
-    content = readme.read_text(encoding="utf-8")
-    wanted = {readme: with_board(content, checked)}
-    standing = standings(checked)
-    wanted |= {leaderboard / "pages" / f"{one.entry.name}.md": page(one, standing) for one in standing}
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    return stale + _stray_pages(leaderboard / "pages", standing)
-
-
-def _stray_pages(pages: Path, standing: Sequence[Standing]) -> list[Path]:
-    """What lies among the pages and is no standing entry's."""
-    names = {f"{one.entry.name}.{ending}" for one in standing for ending in ("md", "png")}
-    return sorted(path for path in pages.glob("*") if path.name not in names)

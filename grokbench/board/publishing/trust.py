@@ -1,50 +1,47 @@
-"""How far a row of the table can be believed, from data alone: its verdicts, and entries that reproduce it."""
+"""The trust in an entry's results, from data alone: its verdicts, and entries that reproduce it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from grokbench.board.entries.checks import trajectory
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing.standings import Standing
 from grokbench.results import statistics
 
-LEVEL = 0.05  # of the paired exchange test that tells a reproduction from its original
-CONSISTENT, UNBOXED, EXECUTED, REPRODUCED, FAILED = (
-    "consistent",
-    "re-executed, no sandbox",
-    "re-executed",
-    "reproduced",
-    "FAILED re-execution",
-)
+
+class Trust(StrEnum):
+    """The levels of trust, as tables show them."""
+
+    CONSISTENT = "consistent"
+    WITHOUT_SANDBOX = "re-executed, no sandbox"
+    REEXECUTED = "re-executed"
+    REPRODUCED = "reproduced"
+    FAILED = "FAILED re-execution"
 
 
-def trust(one: Standing, all_standing: Sequence[Standing]) -> str:
-    """The level that the entry has reached; a failed re-execution of what it holds now stays."""
-    level = _level(current(one))
-    if level == EXECUTED and any(other.agrees for other in reproductions(one, all_standing)):
-        return REPRODUCED
-    return level
-
-
-def current(one: Standing) -> list[Verdict]:
-    """The verdicts that speak of what the entry holds now."""
-    return [verdict for verdict in one.verdicts if verdict.digest == one.entry.digest]
-
-
-def _level(verdicts: Sequence[Verdict]) -> str:
-    if not verdicts:
-        return CONSISTENT
-    if not all(verdict.passed for verdict in verdicts):
-        return FAILED
-    return EXECUTED if any(verdict.sandboxed for verdict in verdicts) else UNBOXED
+TRUST_LEGEND = {
+    Trust.CONSISTENT: "Every number was recomputed from the exams and checked.",
+    Trust.WITHOUT_SANDBOX: "Runs were repeated, but the agent ran without a sandbox.",
+    Trust.REEXECUTED: (
+        "Runs that a salt chose, and fresh instances of their tasks, were run again with the agent in a sandbox. "
+        "Every such verdict on the present files is good."
+    ),
+    Trust.REPRODUCED: (
+        "In addition, other people entered a reproduction. It was re-executed too, and can't be told apart from this entry "
+        f"(paired exchange test, {statistics.SIGNIFICANCE:.0%})."
+    ),
+    Trust.FAILED: "A verdict on the present files is bad. The entry stays listed.",
+}
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """An entry that other people made to reproduce one, re-executed in a sandbox itself.
+    """An entry of other people that reproduces an entry and was re-executed in a sandbox.
 
     Attributes:
-        p: of the paired exchange test over task and seed that the two don't differ.
+        by: the results of the reproduction.
+        p: the p-value of the paired exchange test over tasks and seeds that the two don't differ.
     """
 
     by: Standing
@@ -52,36 +49,54 @@ class Reproduction:
 
     @property
     def agrees(self) -> bool:
-        """Whether it can't be told apart from its original."""
-        return self.p >= LEVEL
+        """Whether the reproduction can't be told apart from the original."""
+        return self.p >= statistics.SIGNIFICANCE
 
 
-def reproductions(one: Standing, all_standing: Sequence[Standing]) -> list[Reproduction]:
-    """The independent reproductions of an entry: the same suite, no author and no run in common, re-executed.
+def trust(standing: Standing, all_standings: Sequence[Standing]) -> Trust:
+    """The trust that the entry has reached. Reproductions are looked for in `all_standings`."""
+    level = _trust_by_verdicts(current_verdicts(standing))
+    if level == Trust.REEXECUTED and any(reproduction.agrees for reproduction in reproductions(standing, all_standings)):
+        return Trust.REPRODUCED
+    return level
 
-    Both have the official seeds, which are the same instances, so the test is the paired one of the table's ranks.
+
+def current_verdicts(standing: Standing) -> list[Verdict]:
+    """The verdicts on the files that the entry has now."""
+    return [verdict for verdict in standing.verdicts if verdict.digest == standing.entry.digest]
+
+
+def reproductions(standing: Standing, all_standings: Sequence[Standing]) -> list[Reproduction]:
+    """The independent reproductions of an entry: the same suite, no author and no run in common, and re-executed.
+
+    Both entries have the official seeds, which are the same instances. So the test is the paired one of the table's ranks.
     """
-    return [
-        Reproduction(other, statistics.paired_p(one.samples, other.samples))
-        for other in all_standing
-        if _independent(one, other)
-    ]
+    independent = [other for other in all_standings if _is_independent(standing, other)]
+    return [Reproduction(other, statistics.paired_p(standing.samples, other.samples)) for other in independent]
 
 
-def _independent(one: Standing, other: Standing) -> bool:
-    ours, theirs = one.entry.form, other.entry.form
+def _trust_by_verdicts(verdicts: Sequence[Verdict]) -> Trust:
+    if not verdicts:
+        return Trust.CONSISTENT
+    if not all(verdict.passed for verdict in verdicts):
+        return Trust.FAILED
+    return Trust.REEXECUTED if any(verdict.sandboxed for verdict in verdicts) else Trust.WITHOUT_SANDBOX
+
+
+def _is_independent(standing: Standing, other: Standing) -> bool:
+    form, other_form = standing.entry.form, other.entry.form
     return (
-        theirs.reproduces == one.entry.name
-        and theirs.suite == ours.suite
-        and not _authors(one) & _authors(other)
-        and not _trajectories(one) & _trajectories(other)
-        and _level(current(other)) == EXECUTED
+        other_form.reproduces == standing.entry.name
+        and other_form.suite == form.suite
+        and not _authors(standing) & _authors(other)
+        and not _trajectories(standing) & _trajectories(other)
+        and _trust_by_verdicts(current_verdicts(other)) == Trust.REEXECUTED
     )
 
 
-def _authors(one: Standing) -> set[str]:
-    return {" ".join(author.casefold().split()) for author in one.entry.form.authors}
+def _authors(standing: Standing) -> set[str]:
+    return {" ".join(author.casefold().split()) for author in standing.entry.form.authors}
 
 
-def _trajectories(one: Standing) -> set[object]:
-    return {(run.task, trajectory(run)) for run in one.runs}
+def _trajectories(standing: Standing) -> set[object]:
+    return {(run.task, trajectory(run)) for run in standing.runs}

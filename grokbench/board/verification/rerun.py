@@ -1,29 +1,30 @@
-"""Re-execution of an entry: cells that a salt chooses, and fresh instances of the same tasks that nobody could tune to.
+"""Re-execution of an entry: official runs that a salt chooses, and fresh instances of the same tasks.
 
-The environment and the answers stay in this process; the agent runs in a child without network, secrets or terminal.
+The environment and the answers stay in this process. The agent runs in a process without network, secrets or terminal.
 
-Two questions. Does a batch repeat to the bit? It must, on the same machine with the same versions, threads and code of
-grokbench; elsewhere floats drift and training is chaotic, so it only joins the second question: are the new runs slower
-than the claimed ones? Under honest claims salted instances are exchangeable with the official ones, so a permutation test
-within tasks has exactly its level.
+Re-execution asks two questions. Do the runs repeat to the bit? They must on the same machine with the same versions, threads
+and code of grokbench. Elsewhere floats differ and training is chaotic, so differing runs only enter the second question: are
+the new runs slower than the claimed ones? If the claims are honest, fresh instances are exchangeable with the official ones,
+so a permutation test within tasks has exactly its level.
 """
 
 import hashlib
 import shutil
-import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from grokbench.agents.recipes import find_recipe
-from grokbench.board.entries.checks import Checked
-from grokbench.board.entries.files import CODE, Entry, run_key
-from grokbench.board.entries.verdicts import RunKey, Times, Verdict
+from grokbench.board.entries.checks import check_entry
+from grokbench.board.entries.entry import Entry, RunKey, run_key
+from grokbench.board.entries.files import CODE
+from grokbench.board.entries.run_checks import run_name
+from grokbench.board.entries.verdicts import ComparedTimes, Verdict
+from grokbench.board.verification.isolation import Isolation
+from grokbench.board.verification.process import Limits
 from grokbench.board.verification.remote import RemoteRecipe
-from grokbench.board.verification.sandbox import CHILD, container, sandbox
-from grokbench.errors import RemoteError
+from grokbench.errors import EntryError, VerificationError
 from grokbench.results.scoring import restricted_time
 from grokbench.results.statistics import slower_p
 from grokbench.runs import engine
@@ -33,139 +34,186 @@ from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
 from grokbench.tasks import list_tasks
 
-FRESH = 3  # salted instances of every task tested, at least
-Watch = Callable[[int], AbstractContextManager[Callback]]
-MOST_MEMORY = 64 << 30  # bytes of address space; torch reserves much more than it uses
+FRESH = 3  # fresh instances of every chosen task
+
+Progress = Callable[[int], AbstractContextManager[Callback]]
 
 
-def chosen_runs(entry: Entry, count: int, salt: str) -> list[RunKey]:
-    """`count` scored cells of the entry that nobody could foresee without the salt."""
-    tasks = {task.id for task in list_tasks(entry.form.suite)}
-    cells = [run_key(run) for run in entry.runs if run.task in tasks]
-    return sorted(cells, key=lambda cell: hashlib.sha256(f"{salt}\n{cell[0]}\n{cell[1]}".encode()).digest())[:count]
+@contextmanager
+def no_progress(planned: int) -> Iterator[Callback]:
+    """A callback that shows nothing."""
+    yield Callback()
 
 
-def verify(
-    checked: Checked,
-    folder: Path,
-    cells: int,
+def verify_entry(
+    entry_folder: Path,
+    *,
     salt: str,
-    watch: Watch,
+    runs: int = 2,
     sandboxed: bool = True,
     image: str | None = None,
-    seconds: float = 3_600,
+    seconds: float = 3_600.0,
+    progress: Progress = no_progress,
 ) -> Verdict:
-    """Run cells of an entry again, and fresh instances of their tasks; an `image` makes the sandbox a container.
+    """Run some official runs of an entry again, and fresh instances of their tasks.
 
-    `watch` is told how many runs there will be and gives what watches them.
+    Args:
+        entry_folder: the folder of the entry.
+        salt: chooses the runs and the fresh instances. It must not have been known when the entry was made.
+        runs: how many official runs are repeated.
+        sandboxed: whether to keep the agent from network and secrets. False is for code that you trust.
+        image: a container image to run the agent in, instead of a sandbox of this machine.
+        seconds: the wall-clock time that the agent may take for one cohort.
+        progress: makes a callback from the number of runs.
 
     Raises:
-        ValueError: the entry doesn't stand, no cell is asked for, a batch needs more than `seconds`, or there is no sandbox.
+        EntryError: the checks refuse the entry.
+        VerificationError: no run is asked for, a cohort needs more than `seconds`, or there is no working sandbox.
     """
-    if cells < 1:
-        raise ValueError(f"at least one cell has to be run again, got {cells}")
-    entry = checked.entry
-    if entry is None or checked.refused:
-        raise ValueError(f"`grokbench check {checked.name}` refuses it: only what is consistent is worth running again")
-    chosen = chosen_runs(entry, cells, mixed(entry, salt))
-    _see_that_it_fits(entry, chosen, seconds)
+    if runs < 1:
+        raise VerificationError(f"at least one run has to be repeated, got {runs}")
+    entry = _accepted_entry(entry_folder)
+    chosen = chosen_runs(entry, runs, salt=mixed_salt(entry, salt))
+    _check_time(entry, chosen, seconds)
     with tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch) / "agent"
-        home.mkdir()
-        if (folder / CODE).exists():
-            shutil.copy(folder / CODE, home)
-        bare = [sys.executable, "-m", CHILD]
-        command = container(image, home, seconds) if image else sandbox(bare, home) if sandboxed else bare
-        if command is None:
-            raise ValueError("no sandbox here: install bubblewrap, or allow user namespaces, or pass --no-sandbox")
-        _try(command, home)
-        limits, widths = (seconds, MOST_MEMORY), frozenset(tuple(run.agent.feature_dims or ()) for run in entry.runs) - {()}
-        recipe = RemoteRecipe("entry", entry.target, entry.hyperparameters, entry.source, tuple(command), home, limits, widths)
-        plans = plans_of(entry, chosen, recipe, mixed(entry, salt))
-        with watch(sum(len(one.seeds) for one in plans)) as watcher:
-            engine.run(
-                plans, Store(Path(scratch) / "runs"), callbacks=[watcher], device="cpu"
-            )  # a sandbox sees no other device
-        records, _ = find_records([Path(scratch) / "runs"])
-    # What a container computes with isn't known here, so there nothing has to repeat to the bit.
-    return judge(entry, salt, chosen, records, sandboxed or image is not None, comparable=image is None)
+        home = _agent_folder(entry_folder, Path(scratch))
+        isolation = Isolation.choose(home, sandboxed=sandboxed, image=image, seconds=seconds)
+        isolation.try_baseline(home)
+        recipe = _remote_recipe(entry, isolation, home, seconds)
+        plans = plans_of(entry, chosen, recipe=recipe, salt=mixed_salt(entry, salt))
+        records = _execute(plans, Path(scratch) / "runs", progress)
+    return judge(entry, records, salt=salt, chosen=chosen, sandboxed=isolation.sandboxed, same_machine=isolation.same_machine)
 
 
-def _see_that_it_fits(entry: Entry, chosen: Sequence[RunKey], seconds: float) -> None:
-    """A batch that says itself that it needs longer than it may isn't started: running out of time speaks against an entry."""
-    for task, batch in batches_of(entry, chosen):
-        took = sum(run.cost.seconds for run in entry.runs if (run.task, tuple(run.cohort)) == (task, batch))
-        if seconds < 2 * took:
-            name = f"the batch of {task} seed {batch[0]}"
-            raise ValueError(f"{name} took {took:,.0f} s when it was made: allow at least {2 * took:,.0f}")
+def chosen_runs(entry: Entry, count: int, *, salt: str) -> list[RunKey]:
+    """`count` scored runs of the entry, which nobody can foresee without the salt."""
+
+    def order(key: RunKey) -> bytes:
+        task, seed = key
+        return hashlib.sha256(f"{salt}\n{task}\n{seed}".encode()).digest()
+
+    scored_tasks = {task.id for task in list_tasks(entry.form.suite)}
+    return sorted((run_key(run) for run in entry.runs if run.task in scored_tasks), key=order)[:count]
 
 
-def _try(command: Sequence[str], home: Path) -> None:
-    """See that the child serves an agent of ours, so that what fails afterwards is the entry's."""
-    probe = find_recipe("mlp")
-    try:
-        RemoteRecipe(probe.name, probe.target, probe.hyperparameters, "", tuple(command), home, (120.0, MOST_MEMORY)).make()
-    except (OSError, RemoteError) as error:
-        raise ValueError(f"{' '.join(command[:2])} … can't serve a baseline here ({error}): nothing was run") from None
-
-
-def mixed(entry: Entry, salt: str) -> str:
-    """A salt of the entry's content and the given one: a changed entry meets other cells."""
+def mixed_salt(entry: Entry, salt: str) -> str:
+    """The salt mixed with the entry's contents, so that a changed entry meets other runs."""
     return hashlib.sha256(f"{salt}\n{entry.digest}".encode()).hexdigest()
 
 
-def batches_of(entry: Entry, chosen: Sequence[RunKey]) -> list[tuple[str, tuple[int, ...]]]:
-    """The batches that the chosen cells were made in, each as its task and its seeds."""
+def cohorts_of(entry: Entry, chosen: Sequence[RunKey]) -> list[tuple[str, tuple[int, ...]]]:
+    """Task and seeds of the cohorts that the chosen runs were trained in, sorted."""
     return sorted({(run.task, tuple(run.cohort)) for run in entry.runs if run_key(run) in chosen})
 
 
-def plans_of(entry: Entry, chosen: Sequence[RunKey], recipe: RemoteRecipe, salt: str) -> list[Plan]:
-    """The batches of the chosen cells, and salted runs of their tasks."""
-    plans = [one for task, batch in batches_of(entry, chosen) for one in plan([task], [recipe], seeds=batch)]
-    for task in sorted({task for task, _ in chosen}):
-        plans += plan([task], [recipe], seeds=range(FRESH), salt=salt)
-    return plans
+def plans_of(entry: Entry, chosen: Sequence[RunKey], *, recipe: RemoteRecipe, salt: str) -> list[Plan]:
+    """The cohorts of the chosen runs, and salted runs of their tasks."""
+    repeated = [each for task, seeds in cohorts_of(entry, chosen) for each in plan([task], [recipe], seeds=seeds)]
+    tasks = sorted({task for task, _ in chosen})
+    fresh = [each for task in tasks for each in plan([task], [recipe], seeds=range(FRESH), salt=salt)]
+    return repeated + fresh
 
 
 def judge(
     entry: Entry,
+    records: Sequence[RunRecord],
+    *,
     salt: str,
     chosen: Sequence[RunKey],
-    records: Sequence[RunRecord],
     sandboxed: bool,
-    comparable: bool = True,
+    same_machine: bool = True,
 ) -> Verdict:
-    """What the runs made again say of the claimed ones; `comparable` where their `where` says what they ran on."""
+    """The verdict that new records of an entry lead to.
+
+    Args:
+        entry: the entry.
+        records: the repeated runs and the fresh ones.
+        salt: the salt as it was given.
+        chosen: the official runs that were chosen.
+        sandboxed: whether the agent was kept from network and secrets.
+        same_machine: whether the records' provenance describes the machine that the agent ran on.
+    """
     claimed = {run_key(run): run for run in entry.runs}
-    failed = [
-        f"{run.task} seed {run.seed}{' salted' if run.salt else ''}: {run.incomplete}" for run in records if run.incomplete
-    ]
     complete = [run for run in records if run.incomplete is None]
     again = {run_key(run): run for run in complete if not run.salt}
-    repeated = [cell for cell in chosen if cell in again and again[cell].exams == claimed[cell].exams]
-    same = [
-        cell for cell in chosen if comparable and cell in again and again[cell].provenance.repeats(claimed[cell].provenance)
-    ]
-    differing = [cell for cell in same if cell not in repeated]
-    new: dict[str, list[int]] = defaultdict(list)
-    for run in complete:
-        if run.salt or (run_key(run) in chosen and run_key(run) not in repeated):
-            new[run.task].append(_time(run))
-    old = {task: [_time(run) for run in entry.runs if run.task == task] for task in new}
-    p = slower_p(list(old.values()), [new[task] for task in old]) if new else 1.0
+    repeated = [key for key in chosen if key in again and again[key].exams == claimed[key].exams]
+    changed = [key for key in chosen if key in again and key not in repeated]
+    differing = [key for key in changed if same_machine and again[key].provenance.repeats(claimed[key].provenance)]
+    fresh = _compared_times(entry, [run for run in complete if run.salt or run_key(run) in changed])
+    claimed_times, new_times = [times.claimed for times in fresh.values()], [times.new for times in fresh.values()]
     return Verdict(
         digest=entry.digest,
         salt=salt,
         runs=list(chosen),
         repeated=repeated,
         differing=differing,
-        fresh={task: Times(claimed=old[task], new=new[task]) for task in old},
-        p=p,
-        failed=failed,
+        fresh=fresh,
+        p=slower_p(claimed_times, new_times) if fresh else 1.0,
+        failed=[_failure(run) for run in records if run.incomplete],
         sandboxed=sandboxed,
         provenance=records[0].provenance,
     )
 
 
+def _accepted_entry(folder: Path) -> Entry:
+    checked = check_entry(folder)
+    if checked.entry is None or checked.refused:
+        raise EntryError(f"`grokbench check {checked.name}` refuses the entry: mend it before it is run again")
+    return checked.entry
+
+
+def _check_time(entry: Entry, chosen: Sequence[RunKey], seconds: float) -> None:
+    """Refuse to start a cohort whose claimed runs took more than half of the time: running out of time is a failure."""
+    for task, seeds in cohorts_of(entry, chosen):
+        took = sum(run.cost.seconds for run in entry.runs if (run.task, tuple(run.cohort)) == (task, seeds))
+        if seconds < 2 * took:
+            cohort = f"the cohort of {task} seed {seeds[0]}"
+            raise VerificationError(f"{cohort} took {took:,.0f} s when it was made: allow at least {2 * took:,.0f}")
+
+
+def _agent_folder(entry_folder: Path, scratch: Path) -> Path:
+    """A folder that the agent may see, with the entry's `agent.py` alone."""
+    home = scratch / "agent"
+    home.mkdir()
+    if (entry_folder / CODE).exists():
+        shutil.copy(entry_folder / CODE, home)
+    return home
+
+
+def _remote_recipe(entry: Entry, isolation: Isolation, home: Path, seconds: float) -> RemoteRecipe:
+    widths = frozenset(tuple(run.agent.feature_dims) for run in entry.runs if run.agent.feature_dims)
+    return RemoteRecipe(
+        name="entry",
+        target=entry.recipe.target,
+        hyperparameters=entry.recipe.hyperparameters,
+        source=entry.recipe.source,
+        command=isolation.command,
+        folder=home,
+        limits=Limits(seconds=seconds),
+        allowed_widths=widths,
+    )
+
+
+def _execute(plans: Sequence[Plan], out: Path, progress: Progress) -> list[RunRecord]:
+    """The records of all runs of the plans, on the CPU because a sandbox sees no other device."""
+    with progress(sum(len(each.seeds) for each in plans)) as callback:
+        engine.run(plans, Store(out), callbacks=[callback], device="cpu")
+    records, _ = find_records([out])
+    return records
+
+
+def _compared_times(entry: Entry, new_runs: Sequence[RunRecord]) -> dict[str, ComparedTimes]:
+    """The times of the new runs and of all claimed runs of their tasks, by task."""
+    new: dict[str, list[int]] = defaultdict(list)
+    for run in new_runs:
+        new[run.task].append(_time(run))
+    claimed = {task: [_time(run) for run in entry.runs if run.task == task] for task in new}
+    return {task: ComparedTimes(claimed=claimed[task], new=new[task]) for task in new}
+
+
 def _time(run: RunRecord) -> int:
     return restricted_time(run.outcome.steps_to_generalize, run.parsed_task().budget)
+
+
+def _failure(run: RunRecord) -> str:
+    return f"{run_name(run)}{' salted' if run.salt else ''}: {run.incomplete}"

@@ -1,4 +1,7 @@
-"""Where an entry's agent runs: bubblewrap, namespaces alone, or a container. No network, no secrets, nothing to write to."""
+"""Where an entry's agent runs: bubblewrap, bare namespaces, or a container.
+
+None of them gives it network, secrets, or a place to write other than an empty /tmp.
+"""
 
 import os
 import shutil
@@ -8,17 +11,18 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from grokbench.agents.recipes import RECIPES
+from grokbench.agents.recipes import BASELINES
+from grokbench.board.verification.serve import MODULE
 
-CHILD = "grokbench.board.verification.serve"
-SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system")
+SYSTEM_PATHS = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system")
 BUBBLEWRAP = "bwrap --die-with-parent --new-session --proc /proc --dev /dev --perms 1777 --size 1073741824 --tmpfs /tmp"
 OWN_USER = "--unshare-all --cap-drop ALL"
-# Root's processes aren't counted, so under root the child becomes nobody.
+# The kernel doesn't count root's processes, so under root the agent becomes nobody.
 AS_ROOT = "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
 NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --inh-caps=-all"
 NAMESPACES = "unshare --user --map-root-user --mount --net --ipc --pid --fork --kill-child"
-BOX = """
+# Makes a root with the given paths alone, then runs the command without privileges.
+NEW_ROOT = """
 root=$1; home=$2; shift 2
 mount -t tmpfs -o size=1g box "$root"
 bind() {
@@ -37,39 +41,57 @@ pivot_root . old
 umount -l /old
 cd /agent
 exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
-"""  # a root of its own with the paths given, then the command without a privilege
+"""
+CONTAINER = (
+    "docker run --interactive --rm --init --network none --read-only --tmpfs /tmp --user 65534:65534 --cap-drop ALL "
+    "--security-opt no-new-privileges --memory 8g --pids-limit 256 --workdir /agent"
+)
 
 
-def sandbox(command: Sequence[str], home: Path) -> list[str] | None:
-    """`command` in a sandbox of this machine, bubblewrap's or one made of namespaces alone; None where there is none.
+def sandboxed_command(command: Sequence[str], home: Path) -> list[str] | None:
+    """`command` in a sandbox of this machine, or None if no tool makes one here.
 
-    It sees the system's programs and libraries, Python, grokbench and `home` as /agent, all read-only, and an empty /tmp: no
-    network, no other process, no file of anybody's. The namespaces' root is made beside `home`.
+    The command sees the system's programs and libraries, Python, grokbench, and the folder `home` as /agent, all of them
+    read-only, and an empty /tmp. It sees no network, no other process and no other file. A sandbox of bare namespaces makes
+    its root in a folder beside `home`.
     """
-    packages = [str(files(package)) for package in ("grokbench", RECIPES)]
-    visible = [path for path in dict.fromkeys((*SYSTEM, sys.base_prefix, sys.prefix, *packages)) if Path(path).exists()]
+    visible = _visible_paths()
+    bubblewrap = _bubblewrap(visible, home)
+    prefixes = [[*bubblewrap, *OWN_USER.split()], _namespaces(visible, home)]
+    if os.geteuid() == 0:
+        prefixes.insert(0, [*bubblewrap, *AS_ROOT.split(), *NOBODY.split()])
+    working = next(filter(_works, prefixes), None)
+    return None if working is None else [*working, *command]
+
+
+def container_command(image: str, home: Path, *, seconds: float) -> list[str]:
+    """The command that serves an agent in a container, with little memory, few processes, no user and no privileges."""
+    volume = f"{home.resolve()}:/agent:ro"
+    return [*CONTAINER.split(), "--volume", volume, image, "timeout", f"{seconds:.0f}", "python", "-m", MODULE]
+
+
+def _visible_paths() -> list[str]:
+    packages = [str(files(package)) for package in ("grokbench", BASELINES)]
+    paths = dict.fromkeys((*SYSTEM_PATHS, sys.base_prefix, sys.prefix, *packages))
+    return [path for path in paths if Path(path).exists()]
+
+
+def _bubblewrap(visible: Sequence[str], home: Path) -> list[str]:
+    parents = dict.fromkeys(str(parent) for path in visible for parent in reversed(Path(path).parents[:-1]))
+    folders = [word for path in parents for word in ("--dir", path)]  # which any user may pass through
+    binds = [word for path in visible for word in ("--ro-bind", path, path)]
+    return [*BUBBLEWRAP.split(), *folders, *binds, "--ro-bind", str(home), "/agent", "--chdir", "/agent"]
+
+
+def _namespaces(visible: Sequence[str], home: Path) -> list[str]:
     root = home.with_name("root")
     root.mkdir(exist_ok=True)
-    above = dict.fromkeys(str(one) for path in visible for one in reversed(Path(path).parents[:-1]))  # for all to pass through
-    binds = [word for path in above for word in ("--dir", path)]
-    binds += [word for path in visible for word in ("--ro-bind", path, path)]
-    bubble = [*BUBBLEWRAP.split(), *binds, "--ro-bind", str(home), "/agent", "--chdir", "/agent"]
-    as_root = [[*bubble, *AS_ROOT.split(), *NOBODY.split()]] if os.geteuid() == 0 else []
-    ways = [
-        *as_root,
-        [*bubble, *OWN_USER.split()],
-        [*NAMESPACES.split(), "sh", "-euc", BOX, "box", str(root), str(home), *visible, "--"],
-    ]
-    for way in ways:
-        trial = [*way, sys.executable, "-c", "import grokbench"]
-        if shutil.which(way[0]) and subprocess.run(trial, capture_output=True, check=False).returncode == 0:
-            return [*way, *command]
-    return None
+    return [*NAMESPACES.split(), "sh", "-euc", NEW_ROOT, "box", str(root), str(home), *visible, "--"]
 
 
-def container(image: str, home: Path, seconds: float) -> list[str]:
-    """The child in a container: no network, nothing to write to, no user, no privileges, little memory, few processes."""
-    options = "--interactive --rm --init --network none --read-only --tmpfs /tmp --user 65534:65534 --cap-drop ALL"
-    options += " --security-opt no-new-privileges --memory 8g --pids-limit 256 --workdir /agent"
-    mount = ["--volume", f"{home.resolve()}:/agent:ro"]
-    return ["docker", "run", *options.split(), *mount, image, "timeout", f"{seconds:.0f}", "python", "-m", CHILD]
+def _works(prefix: Sequence[str]) -> bool:
+    """Whether grokbench can be imported in this sandbox."""
+    if not shutil.which(prefix[0]):
+        return False
+    trial = [*prefix, sys.executable, "-c", "import grokbench"]
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0

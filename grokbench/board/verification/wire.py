@@ -1,4 +1,4 @@
-"""Trees of arrays and JSON scalars over a pipe, never a pickle."""
+"""Messages over a pipe: trees of arrays and JSON scalars with their length before them, never a pickle."""
 
 import os
 import select
@@ -11,53 +11,71 @@ from grokbench.agents import trees
 from grokbench.errors import RemoteError
 
 LARGEST_MESSAGE = 1 << 30  # bytes
+LARGEST_READ = 1 << 20  # bytes at once
+LENGTH = struct.Struct("<Q")
 
 
-TOO_LONG = "it took longer than it may"
+def send(stream: RawIOBase, message: dict[str, Any], *, deadline: float | None = None) -> None:
+    """Write a message.
 
-
-def send(stream: RawIOBase, tree: dict[str, Any], deadline: float | None = None) -> None:
-    """Write a tree of arrays and JSON scalars, its length before it.
+    Args:
+        stream: an unbuffered stream. It must not block if there is a deadline.
+        message: a tree of dicts, lists, arrays and JSON scalars.
+        deadline: the `time.monotonic()` until which the reader must have read enough.
 
     Raises:
-        RemoteError: nobody has read it by the deadline (`time.monotonic`); `stream` mustn't block then.
+        RemoteError: the reader hasn't read enough by the deadline.
     """
-    data = trees.pack(tree)
-    rest = memoryview(struct.pack("<Q", len(data)) + data)
+    data = trees.pack(message)
+    rest = memoryview(LENGTH.pack(len(data)) + data)
     while rest:
-        if deadline is not None and not select.select([], [stream], [], max(0.0, deadline - time.monotonic()))[1]:
-            raise RemoteError(TOO_LONG)
+        _, ready, _ = select.select([], [stream], [], _seconds_until(deadline))
+        if not ready:
+            raise _too_slow()
         rest = rest[os.write(stream.fileno(), rest) :]
 
 
-def receive(stream: RawIOBase, deadline: float | None = None) -> dict[str, Any] | None:
-    """The next tree, or None at the stream's end.
+def receive(stream: RawIOBase, *, deadline: float | None = None) -> dict[str, Any] | None:
+    """The next message, or None at the stream's end.
+
+    Args:
+        stream: an unbuffered stream.
+        deadline: the `time.monotonic()` until which the whole message must be there.
 
     Raises:
-        RemoteError: it isn't one, or isn't there by the deadline (`time.monotonic`).
+        RemoteError: the message is too large, can't be read, or isn't there by the deadline.
     """
-    head = _read(stream, 8, deadline)
+    head = _read(stream, LENGTH.size, deadline)
     if not head:
         return None
-    (length,) = struct.unpack("<Q", head)
+    (length,) = LENGTH.unpack(head)
     if length > LARGEST_MESSAGE:
-        raise RemoteError(f"a message of {length:,} bytes, more than {LARGEST_MESSAGE:,}")
+        raise RemoteError(f"the agent sent a message of {length:,} bytes, more than {LARGEST_MESSAGE:,}")
     try:
         return trees.unpack(_read(stream, length, deadline))
     except ValueError as error:
-        raise RemoteError(f"a message that can't be read ({error})") from None
+        raise RemoteError(f"the agent sent a message that can't be read ({error})") from None
 
 
 def _read(stream: RawIOBase, count: int, deadline: float | None) -> bytes:
     """Exactly `count` bytes, or none at the stream's end."""
     data = bytearray()
     while len(data) < count:
-        if deadline is not None and not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise RemoteError(TOO_LONG)
-        chunk = os.read(stream.fileno(), min(count - len(data), 1 << 20))
+        ready, _, _ = select.select([stream], [], [], _seconds_until(deadline))
+        if not ready:
+            raise _too_slow()
+        chunk = os.read(stream.fileno(), min(count - len(data), LARGEST_READ))
+        if not chunk and data:
+            raise RemoteError("the agent's process ended in the middle of a message")
         if not chunk:
-            if data:
-                raise RemoteError("it ended in the middle of a message")
             return b""
         data += chunk
     return bytes(data)
+
+
+def _seconds_until(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _too_slow() -> RemoteError:
+    return RemoteError("the agent took longer than its time limit")

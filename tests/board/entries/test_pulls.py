@@ -1,21 +1,21 @@
-"""Pull requests in a fixture repository: what may be touched, what is taken, and what is said."""
+"""Pull requests in a small repository: what they may touch, which files are taken, and what is checked."""
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from grokbench.board.entries.checks import check_entry
-from grokbench.board.entries.pulls import entry_of, take_entry
-from grokbench.board.publishing.comment import comment
-from tests.support.entries import good_runs, write
+from grokbench.board.entries.pulls import check_pull_request, entry_of, take_entry
+from grokbench.errors import EntryError
+from tests.support.entries import good_runs, write_good_entry
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git in the fixture repository."""
-    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    return subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    """The output of git in the repository."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def commit(folder: Path) -> str:
@@ -29,40 +29,53 @@ def commit(folder: Path) -> str:
 def repository(tmp_path: Path) -> Path:
     """A repository with one entry."""
     git(tmp_path, "init", "--quiet")
-    write(tmp_path / "leaderboard" / "entries" / "first")
+    write_good_entry(tmp_path / "leaderboard" / "entries" / "first")
     (tmp_path / "code.py").write_text("1")
     commit(tmp_path)
     return tmp_path
 
 
-def test_a_good_pull_request(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One new entry: its files come out as they are, and stand; the comment compares it with the others."""
+@pytest.fixture
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder outside the repository."""
+    return tmp_path_factory.mktemp("taken")
+
+
+def second(repository: Path) -> Path:
+    """Write a second entry."""
+    return write_good_entry(repository / "leaderboard" / "entries" / "second", good_runs(around=500))
+
+
+def test_a_pull_request_with_one_entry_is_checked(repository: Path, taken: Path) -> None:
+    """Its files are taken byte by byte from git, though the checkout doesn't have them."""
     base = git(repository, "rev-parse", "HEAD")
-    folder = write(repository / "leaderboard" / "entries" / "second", good_runs(around=500), title="<b>2nd</b> @all")
+    folder = second(repository)
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
     head = commit(repository)
-    assert entry_of(base, head, repository) == "second"
-    assert entry_of(base, base, repository) is None
-    taken = take_entry("second", head, repository, tmp_path_factory.mktemp("taken"))
-    for path in folder.iterdir():
-        assert (taken / path.name).read_bytes() == path.read_bytes()
-    first = check_entry(repository / "leaderboard" / "entries" / "first")
-    text = comment(check_entry(taken), [first])
-    assert "faster than `first`" in text
-    assert "**Score ×" in text
-    text = comment(check_entry(write(repository / "leaderboard" / "entries" / "third", good_runs(luck=1))), [first])
-    assert "not distinguishable from `first`" in text
+    git(repository, "checkout", "--quiet", base)
+    pull = check_pull_request(base, head, leaderboard=repository / "leaderboard", take=taken)
+    assert pull is not None
+    assert (pull.checked.name, pull.checked.findings) == ("second", ())
+    assert [other.name for other in pull.others] == ["first"]
+    assert {path.name: path.read_bytes() for path in (taken / "second").iterdir()} == contents
 
 
-def test_the_comment_on_a_bad_entry(repository: Path) -> None:
-    """All findings, as text that is nothing but text."""
-    folder = write(repository / "leaderboard" / "entries" / "bad")
-    (folder / "<img src=x>.png").write_bytes(b"x")
-    lines = (folder / "runs.jsonl").read_bytes().splitlines(keepends=True)
-    (folder / "runs.jsonl").write_bytes(b"".join(lines[2:]))
-    text = comment(check_entry(folder), [])
-    assert "3 findings, 20 runs are sound" in text
-    assert "<img" not in text
-    assert "doesn&#39;t belong to an entry" in text
+def test_copied_runs_are_noted(repository: Path) -> None:
+    """The entry is compared with those of the base."""
+    base = git(repository, "rev-parse", "HEAD")
+    write_good_entry(repository / "leaderboard" / "entries" / "second")
+    head = commit(repository)
+    git(repository, "checkout", "--quiet", base)
+    pull = check_pull_request(base, head, leaderboard=repository / "leaderboard")
+    assert pull is not None
+    assert "has the same exams as in 'first'" in str(pull.checked.findings[0])
+
+
+def test_a_pull_request_without_an_entry(repository: Path) -> None:
+    """There is nothing to check."""
+    base = git(repository, "rev-parse", "HEAD")
+    (repository / "code.py").write_text("2")
+    assert check_pull_request(base, commit(repository), leaderboard=repository / "leaderboard") is None
 
 
 @pytest.mark.parametrize(
@@ -78,52 +91,69 @@ def test_the_comment_on_a_bad_entry(repository: Path) -> None:
 def test_an_entry_comes_alone(repository: Path, path: str, message: str) -> None:
     """Its pull request touches one entry's folder and nothing else."""
     base = git(repository, "rev-parse", "HEAD")
-    write(repository / "leaderboard" / "entries" / "second")
+    second(repository)
     (repository / path).parent.mkdir(parents=True, exist_ok=True)
     (repository / path).write_text("changed")
-    with pytest.raises(ValueError, match=message):
-        entry_of(base, commit(repository), repository)
+    with pytest.raises(EntryError, match=message):
+        entry_of(base, commit(repository), repository=repository)
 
 
-def test_nothing_but_folders_stands_among_the_entries(repository: Path) -> None:
-    """A link or file with an entry's name isn't passed over as no entry."""
+def test_a_link_in_place_of_an_entry_is_refused(repository: Path) -> None:
+    """It isn't passed over as if the pull request had no entry."""
     base = git(repository, "rev-parse", "HEAD")
     os.symlink("/etc", repository / "leaderboard" / "entries" / "second")
-    with pytest.raises(ValueError, match="touches 'leaderboard/entries/second' too"):
-        entry_of(base, commit(repository), repository)
+    with pytest.raises(EntryError, match="touches 'leaderboard/entries/second' too"):
+        entry_of(base, commit(repository), repository=repository)
 
 
 def test_a_renamed_file_counts_on_both_sides(repository: Path) -> None:
-    """Moving a file out of elsewhere into the entry touches elsewhere."""
+    """Moving a file from elsewhere into the entry touches elsewhere."""
     base = git(repository, "rev-parse", "HEAD")
-    write(repository / "leaderboard" / "entries" / "second")
-    (repository / "code.py").rename(repository / "leaderboard" / "entries" / "second" / "agent.py")
-    with pytest.raises(ValueError, match=r"touches 'code\.py' too"):
-        entry_of(base, commit(repository), repository)
+    (repository / "code.py").rename(second(repository) / "agent.py")
+    with pytest.raises(EntryError, match=r"touches 'code\.py' too"):
+        entry_of(base, commit(repository), repository=repository)
 
 
-def test_only_plain_files_are_taken(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No link, no program, no folder, nothing huge, nothing that climbs out; nothing is written then."""
-    folder = write(repository / "leaderboard" / "entries" / "second")
-    into = tmp_path_factory.mktemp("taken")
-
-    def refused(message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            take_entry("second", commit(repository), repository, into)
-        assert list(into.iterdir()) == []
-
+def add_link(folder: Path) -> None:
+    """Add a link to a file outside."""
     os.symlink("/etc/passwd", folder / "agent.py")
-    refused("'agent.py' .mode 120000. doesn't belong")
-    (folder / "agent.py").unlink()
+
+
+def add_program(folder: Path) -> None:
+    """Add an executable file."""
     (folder / "agent.py").write_text("x")
     (folder / "agent.py").chmod(0o755)
-    refused("mode 100755")
-    (folder / "agent.py").unlink()
+
+
+def add_folder(folder: Path) -> None:
+    """Add a file in a folder."""
     (folder / "deep").mkdir()
     (folder / "deep" / "runs.jsonl").write_text("x")
-    refused("'deep/runs.jsonl'")
-    (folder / "deep" / "runs.jsonl").unlink()
+
+
+def add_large_file(folder: Path) -> None:
+    """Make the form too large."""
     (folder / "entry.toml").write_text("#" * 20_000)
-    refused("entry.toml has 20,000 bytes")
-    with pytest.raises(ValueError, match="has no entry 'gone'"):
-        take_entry("gone", "HEAD", repository, into)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (add_link, r"'agent.py' \(mode 120000\) doesn't belong"),
+        (add_program, "mode 100755"),
+        (add_folder, "'deep/runs.jsonl'"),
+        (add_large_file, "entry.toml has 20,000 bytes"),
+    ],
+)
+def test_only_plain_files_are_taken(repository: Path, taken: Path, change: Callable[[Path], None], message: str) -> None:
+    """Anything else is an error, and then nothing is written."""
+    change(second(repository))
+    with pytest.raises(EntryError, match=message):
+        take_entry("second", commit(repository), repository=repository, into=taken)
+    assert list(taken.iterdir()) == []
+
+
+def test_a_removed_entry_needs_a_maintainer(repository: Path, taken: Path) -> None:
+    """There are no files to check."""
+    with pytest.raises(EntryError, match="has no entry 'gone'"):
+        take_entry("gone", "HEAD", repository=repository, into=taken)

@@ -1,4 +1,4 @@
-"""The Parquet file: what the entries hold, as `datasets` reads it, and what is said where the extra is missing."""
+"""The Parquet file: the entries' runs as `datasets` reads them, and the error where the extra is missing."""
 
 import json
 import subprocess
@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from grokbench.board.entries.checks import check_all
+from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing import parquet
-from tests.support.entries import write
+from grokbench.errors import MissingExtraError
+from tests.support.entries import write_good_entry
 
 LEADERBOARD = Path(__file__).resolve().parents[3] / "leaderboard"
 LOAD = """
@@ -31,9 +32,9 @@ def load(path: Path, cache: Path) -> Any:
 
 
 def test_a_round_trip(tmp_path: Path) -> None:
-    """Every run and exam of an entry comes back, the accuracies beside the counts; what stands isn't written again."""
-    write(tmp_path / "entries" / "first")
-    checked = check_all(tmp_path / "entries")
+    """Every run and exam of an entry comes back, the accuracies beside the counts. A second write does nothing."""
+    write_good_entry(tmp_path / "entries" / "first")
+    checked = check_entries(leaderboard=tmp_path)
     path = tmp_path / parquet.FILE
     assert parquet.write_runs(checked, path)
     assert not parquet.write_runs(checked, path)
@@ -50,8 +51,8 @@ def test_a_round_trip(tmp_path: Path) -> None:
 
 def test_a_diverged_run_has_no_ranks(tmp_path: Path) -> None:
     """Null where the features weren't finite, in a file that keeps its types."""
-    write(tmp_path / "entries" / "first")
-    checked = check_all(tmp_path / "entries")
+    write_good_entry(tmp_path / "entries" / "first")
+    checked = check_entries(leaderboard=tmp_path)
     entry = checked[0].entry
     assert entry is not None
     last = entry.runs[0].exams[-1].model_copy(update={"ranks": None})
@@ -64,16 +65,16 @@ def test_a_diverged_run_has_no_ranks(tmp_path: Path) -> None:
 
 
 def test_refused_entries_are_left_out(tmp_path: Path) -> None:
-    """Only what stands is data."""
-    (write(tmp_path / "entries" / "first") / "runs.jsonl").write_bytes(b"")
-    assert parquet.rows(check_all(tmp_path / "entries")) == []
+    """Their runs can't be relied on."""
+    (write_good_entry(tmp_path / "entries" / "first") / "runs.jsonl").write_bytes(b"")
+    assert parquet.rows(check_entries(leaderboard=tmp_path)) == []
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names what to install; importing the module needs nothing."""
     monkeypatch.setattr(parquet, "find_spec", lambda name: None)
     for use in (lambda: parquet.write_runs([], tmp_path / "x"), lambda: parquet.read_runs(tmp_path / "x")):
-        with pytest.raises(ValueError, match=r"pip install 'grokbench\[hub\]'"):
+        with pytest.raises(MissingExtraError, match=r"pip install 'grokbench\[hub\]'"):
             use()
     code = "import sys, grokbench.board.publishing.parquet; assert not {'datasets', 'pyarrow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -82,5 +83,5 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_committed_file_holds_the_entries() -> None:
     """Contents, not bytes, which depend on the writer's version; and it stays small."""
     path = LEADERBOARD / parquet.FILE
-    assert parquet.read_runs(path) == parquet.rows(check_all(LEADERBOARD / "entries")), "run `make board`"
+    assert parquet.read_runs(path) == parquet.rows(check_entries(leaderboard=LEADERBOARD)), "run `make board`"
     assert path.stat().st_size < 2 << 20

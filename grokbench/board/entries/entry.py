@@ -1,0 +1,167 @@
+"""An entry: a folder with `entry.toml`, the recipe (or `agent.py`) and `runs.jsonl`, as a pull request brings it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from grokbench.agents.recipes import BASELINES, Recipe, find_recipe, is_baseline, recipe_names
+from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, digest_of, parse_line, read_file, read_toml, stray_files
+from grokbench.board.entries.findings import Finding, UnreadableFile
+from grokbench.board.entries.form import NAME, NAME_RULE, OWN_AGENT, Form, make_form
+from grokbench.errors import EntryError
+from grokbench.evaluation.protocol import PROTOCOL
+from grokbench.runs.records import RunRecord
+from grokbench.runs.schema import Count
+from grokbench.tasks import get_suite, parse_id
+
+MOST_RUNS = 1_000
+PACK_AGAIN = "write the file with `grokbench submit`"
+
+RunKey = tuple[str, Count]  # task and seed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry that could be read.
+
+    Attributes:
+        name: the folder's name.
+        form: the contents of `entry.toml`.
+        recipe: what makes the agent. The target `agent:Class` is a class in `agent.py` of the folder.
+        digest: SHA-256 of all files. A verdict holds for one digest, and salts are mixed with it.
+        runs: the records in the file's order, without those that can't be read.
+    """
+
+    name: str
+    form: Form
+    recipe: Recipe
+    digest: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def architecture(self) -> str:
+        """The baseline whose network the entry trains, or "own"."""
+        target = self.recipe.target
+        return target.rpartition(":")[2] if is_baseline(target) else "own"
+
+
+def read_entry(folder: Path) -> tuple[Entry | None, list[Finding]]:
+    """The entry in `folder` and everything that is wrong with its files. None: a file can't be read at all."""
+    findings = list(stray_files(folder))
+    try:
+        form = _read_form(folder)
+        recipe = _read_recipe(folder, form)
+        runs, unreadable = _read_runs(folder)
+        digest = digest_of(folder)
+    except UnreadableFile as error:
+        return None, [*findings, error.finding]
+    return Entry(folder.name, form, recipe, digest, tuple(runs)), findings + unreadable
+
+
+def entry_folder(leaderboard: Path, name: str) -> Path:
+    """The folder of the entry `name`, whether it exists or not.
+
+    Raises:
+        EntryError: no entry can have this name.
+    """
+    if not NAME.fullmatch(name):
+        raise EntryError(f"an entry's name has {NAME_RULE}, got {name!r}")
+    return leaderboard / "entries" / name
+
+
+def canonical(record: RunRecord) -> str:
+    """The record as its line in `runs.jsonl`, without the line break."""
+    content = record.model_dump(by_alias=True)
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def run_key(record: RunRecord) -> RunKey:
+    """Task and seed: what tells a run from the others of an entry."""
+    return record.task, record.seed
+
+
+@cache
+def official_runs(suite_name: str) -> list[RunKey]:
+    """Task and seed of every run that an entry to the suite has, the control's too, in the file's order."""
+    suite = get_suite(suite_name)
+    scored = [(parse_id(task).id, seed) for task in suite.tasks for seed in PROTOCOL.official_seeds]
+    return sorted(scored + [(parse_id(suite.control).id, seed) for seed in suite.control_seeds])
+
+
+@cache
+def baseline_networks() -> dict[str, list[dict[str, Any]]]:
+    """The targets of the baselines' recipes, each with the [network] tables of its recipes."""
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for recipe in map(find_recipe, recipe_names()):
+        networks.setdefault(recipe.target, []).append(recipe.plain_hyperparameters["network"])
+    return networks
+
+
+def _read_form(folder: Path) -> Form:
+    content = read_toml(folder, FORM)
+    try:
+        return make_form(content)
+    except EntryError as error:
+        remedy = "leaderboard/schemas/entry.schema.json has what it may hold"
+        raise UnreadableFile(Finding(FORM, "", str(error), remedy)) from None
+
+
+def _read_recipe(folder: Path, form: Form) -> Recipe:
+    """The recipe of the entry, from its files alone: `agent.py` isn't imported."""
+    has_code = (folder / CODE).exists()
+    source = hashlib.sha256(read_file(folder, CODE)).hexdigest() if has_code else ""
+    if form.agent != RECIPE:
+        if not has_code:
+            raise UnreadableFile(Finding(CODE, "", "is missing", f"put the class of {form.agent} into it"))
+        return Recipe(folder.name, form.agent, {}, source)
+    hyperparameters = read_toml(folder, RECIPE)
+    target = _checked_target(hyperparameters.pop("agent", None), has_code)
+    return Recipe(folder.name, target, hyperparameters, source)
+
+
+def _checked_target(target: Any, has_code: bool) -> str:
+    """The target, if it is a baseline or a class in `agent.py`, and `agent.py` is there exactly where it is needed."""
+    if not isinstance(target, str) or (target not in baseline_networks() and not OWN_AGENT.fullmatch(target)):
+        remedy = f'name a baseline ("{BASELINES}.agents:transformer") or a class in {CODE} ("agent:MyAgent")'
+        raise UnreadableFile(Finding(RECIPE, "", "has no agent that can be run from here", remedy))
+    if target.startswith("agent:") != has_code:
+        problem = f"names {target[:80]}, and {CODE} is {'' if has_code else 'not '}there"
+        remedy = f'bring {CODE} if the recipe has agent = "agent:…", and only then'
+        raise UnreadableFile(Finding(RECIPE, "", problem, remedy))
+    return target
+
+
+def _read_runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:
+    """The records that can be read, and what is wrong with the other lines and with their order."""
+    *lines, rest = read_file(folder, RUNS).split(b"\n")
+    runs: list[RunRecord] = []
+    findings = []
+    if rest != b"":
+        findings.append(Finding(RUNS, "", "doesn't end with a line break: it may be cut short", PACK_AGAIN))
+    if len(lines) > MOST_RUNS:
+        raise UnreadableFile(Finding(RUNS, "", f"has {len(lines):,} lines, more than {MOST_RUNS:,}", PACK_AGAIN))
+    for number, line in enumerate(lines, start=1):
+        try:
+            runs.append(_read_run(line))
+        except ValueError as error:
+            findings.append(Finding(RUNS, f"line {number}", str(error)[:500], PACK_AGAIN))
+    if [run_key(run) for run in runs] != sorted(run_key(run) for run in runs):
+        findings.append(Finding(RUNS, "", "isn't sorted by task and seed", PACK_AGAIN))
+    return runs, findings
+
+
+def _read_run(line: bytes) -> RunRecord:
+    content = parse_line(line)
+    try:
+        record = RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise EntryError(f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg']}") from None
+    if canonical(record).encode() != line:
+        raise EntryError("isn't in canonical form")
+    return record

@@ -1,0 +1,159 @@
+"""Packing an entry out of runs, and opening its pull request."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grokbench.agents.recipes import find_recipe
+from grokbench.board.entries.checks import check_entry
+from grokbench.board.entries.submit import open_pull_request, pack_entry, pull_request_commands, runs_to_submit
+from grokbench.errors import EntryError
+from grokbench.runs.records import RunRecord
+from tests.support.entries import errors_of, good_runs, read_good_entry, write_good_entry
+
+FORM: dict[str, Any] = {
+    "title": "Mine",
+    "authors": ["me"],
+    "link": "https://x.org",
+    "description": "d",
+    "settings_tried": 2,
+    "suite": "mini",
+}
+
+
+def with_agent(runs: list[RunRecord], **changes: Any) -> list[RunRecord]:
+    """The runs with changes in what they say about their agent."""
+    return [run.model_copy(update={"agent": run.agent.model_copy(update=changes)}) for run in runs]
+
+
+def test_good_runs_make_an_accepted_entry(tmp_path: Path) -> None:
+    """The written files hold the form and all official runs, and nothing refuses them."""
+    (tmp_path / "entries").mkdir()
+    salted = good_runs()[0].model_copy(update={"salt": "s"})
+    checked = pack_entry([salted, *reversed(good_runs())], "mine", **FORM, leaderboard=tmp_path)
+    assert checked.findings == ()
+    assert len(checked.sound_runs) == 22
+    entry = read_good_entry(tmp_path / "entries" / "mine")
+    assert entry == checked.entry
+    assert (entry.form.title, entry.form.tuning.settings, entry.form.division) == ("Mine", 2, "closed")
+
+
+def test_an_entry_is_never_overwritten(tmp_path: Path) -> None:
+    """A name that is taken, or that no entry can have, is an error before anything is written."""
+    (tmp_path / "entries").mkdir()
+    pack_entry(good_runs(), "mine", **FORM, leaderboard=tmp_path)
+    with pytest.raises(EntryError, match="is there already"):
+        pack_entry(good_runs(), "mine", **FORM, leaderboard=tmp_path)
+    with pytest.raises(EntryError, match="small letters, digits and hyphens"):
+        pack_entry(good_runs(), "../mine", **FORM, leaderboard=tmp_path)
+    assert [path.name for path in (tmp_path / "entries").iterdir()] == ["mine"]
+
+
+def test_a_bad_form_writes_nothing(tmp_path: Path) -> None:
+    """The error names the key."""
+    (tmp_path / "entries").mkdir()
+    with pytest.raises(EntryError, match="link: must be a web address"):
+        pack_entry(good_runs(), "mine", **(FORM | {"link": "x"}), leaderboard=tmp_path)
+    assert not list((tmp_path / "entries").iterdir())
+
+
+def test_missing_runs_are_named() -> None:
+    """Incomplete runs count as missing."""
+    first, *others = good_runs()
+    stopped = first.model_copy(update={"incomplete": "stopped"})
+    with pytest.raises(EntryError, match=r"missing or unfinished: add_mod47-0.7-v1 seed 0\."):
+        runs_to_submit([stopped, *others], suite="mini")
+    with pytest.raises(EntryError, match=r"has all 22 runs; .* seed 4 and 17 more"):
+        runs_to_submit([], suite="mini")
+
+
+def test_one_of_several_agents_must_be_chosen() -> None:
+    """The agents are listed; a name that none of them has is an error."""
+    both = [*good_runs(), *good_runs("mlp")]
+    with pytest.raises(EntryError, match=r"runs of mlp, transformer: choose one"):
+        runs_to_submit(both, suite="mini")
+    with pytest.raises(EntryError, match=r"no finished runs of 'MLP' on 'mini' here, only of mlp"):
+        runs_to_submit(good_runs("mlp"), suite="mini", agent="MLP")
+    chosen = runs_to_submit(both, suite="mini", agent="mlp")
+    assert len(chosen) == 22
+    assert {run.agent.name for run in chosen} == {"mlp"}
+
+
+def test_runs_of_two_recipes_with_one_name_are_refused() -> None:
+    """They would be mixed silently otherwise."""
+    runs = good_runs()
+    with pytest.raises(EntryError, match="different recipes of the same name"):
+        runs_to_submit([*with_agent(runs, hash="0" * 64), *runs], suite="mini")
+
+
+def test_an_own_agent_is_packed_with_its_code(tmp_path: Path) -> None:
+    """`agent.py` is the file that made the runs; a change of it is found."""
+    own = find_recipe("tests.support.agents:AddingAgent")
+    runs = with_agent(good_runs(), name=own.name, target=own.target, hyperparameters={}, source=own.source, hash=own.hash)
+    with pytest.raises(EntryError, match="--division open"):
+        write_good_entry(tmp_path / "own", runs, division="closed")
+    folder = write_good_entry(tmp_path / "own", runs, division="open")
+    checked = check_entry(folder)
+    assert not checked.refused
+    assert checked.entry is not None
+    assert checked.entry.recipe.target == "agent:AddingAgent"
+    (folder / "agent.py").write_text("# another", encoding="utf-8")
+    assert "made by another recipe or code" in errors_of(check_entry(folder))
+
+
+def test_code_that_changed_since_the_runs_is_refused(tmp_path: Path) -> None:
+    """The entry couldn't be run again with it. Nothing is written."""
+    own = find_recipe("tests.support.agents:AddingAgent")
+    runs = with_agent(good_runs(), name=own.name, target=own.target, hyperparameters={}, source="0" * 64)
+    with pytest.raises(EntryError, match="has changed since"):
+        write_good_entry(tmp_path / "own", runs, division="open")
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone of an empty remote repository, with an entry and another staged file; the current folder."""
+    here = tmp_path / "here"
+    here.mkdir()
+    git("init", "--quiet", "--bare", "there", folder=tmp_path)
+    git("init", "--quiet", folder=here)
+    for name, value in (("user.name", "A"), ("user.email", "a@example.org")):
+        git("config", name, value, folder=here)
+    git("commit", "--quiet", "--allow-empty", "--message", "first", folder=here)
+    git("remote", "add", "origin", str(tmp_path / "there"), folder=here)
+    write_good_entry(here / "leaderboard" / "entries" / "mine")
+    (here / "other").touch()
+    git("add", "other", folder=here)
+    monkeypatch.chdir(here)
+    return here
+
+
+def git(*arguments: str, folder: Path) -> str:
+    """The output of git."""
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_pull_request_has_the_entry_alone(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch has the entry, whatever else is staged. Then `gh` gets the title."""
+    programs = clone.parent / "bin"
+    programs.mkdir()
+    (programs / "gh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {clone.parent}/asked\n')
+    (programs / "gh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    folder = Path("leaderboard/entries/mine")
+    assert open_pull_request(pull_request_commands(folder, "A title"))
+    pushed = git("diff", "--name-only", "entry-mine~1", "entry-mine", folder=clone.parent / "there").split()
+    assert pushed == [f"{folder}/{name}" for name in ("entry.toml", "recipe.toml", "runs.jsonl")]
+    assert (clone.parent / "asked").read_text().splitlines()[:4] == ["pr", "create", "--title", "Entry: mine (A title)"]
+
+
+def test_without_gh_nothing_happens(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No branch is made, so the commands can be shown instead."""
+    find = shutil.which
+    monkeypatch.setattr("grokbench.board.entries.submit.shutil.which", lambda name: None if name == "gh" else find(name))
+    assert not open_pull_request(pull_request_commands(Path("leaderboard/entries/mine"), "A title"))
+    assert "entry-mine" not in git("branch", folder=clone)

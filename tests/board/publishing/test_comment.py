@@ -1,0 +1,52 @@
+"""The comment on a pull request: findings, or how the entry compares with the others."""
+
+from pathlib import Path
+
+from grokbench.board.entries.checks import check_entry
+from grokbench.board.publishing.comment import comment
+from tests.support.entries import change_runs, good_runs, write_good_entry
+
+
+def test_a_good_entry_is_compared_with_the_others(leaderboard: Path) -> None:
+    """Faster, slower and indistinguishable entries are named, the best first."""
+    same, slow, fast = (check_entry(leaderboard / "entries" / name) for name in ("same", "slow", "fast"))
+    text = comment(fast, [same, slow])
+    assert "**Score ×" in text
+    assert "It is faster than `" in text
+    text = comment(slow, [same, slow, fast])
+    assert "The best so far is `fast`, ×" in text
+    assert "It is slower than `fast` (×" in text
+    assert "It is not distinguishable from `same` (×" in text
+
+
+def test_the_first_entry_of_its_division(leaderboard: Path, tmp_path: Path) -> None:
+    """It has nothing to be compared with."""
+    alone = check_entry(write_good_entry(tmp_path / "open", division="open"))
+    assert "the first entry of its suite and division" in comment(alone, [check_entry(leaderboard / "entries" / "fast")])
+
+
+def test_notes_are_listed(tmp_path: Path) -> None:
+    """They don't refuse the entry."""
+    text = comment(check_entry(write_good_entry(tmp_path / "fast", good_runs(around=20))), [])
+    assert "**Score ×" in text
+    assert "- note&#58; runs&#46;jsonl" in text
+
+
+def test_a_refused_entry_gets_all_findings_as_text(entry: Path) -> None:
+    """A hostile file name is shown, not read."""
+    (entry / "<img src=x>.png").write_bytes(b"x")
+    change_runs(entry, lambda runs: [runs.pop(0), runs.pop(0)])
+    text = comment(check_entry(entry), [])
+    assert "The entry is refused: 3 findings, 20 runs are sound." in text
+    assert "<img" not in text
+    assert "doesn&#39;t belong to an entry" in text
+
+
+def test_a_long_list_of_findings_ends(tmp_path: Path) -> None:
+    """With the command that prints all of them."""
+    folder = write_good_entry(tmp_path / "bad")
+    for number in range(60):
+        (folder / f"{number}.txt").touch()
+    text = comment(check_entry(folder), [])
+    assert text.count("- error") == 50
+    assert text.endswith("- and 10 more: `grokbench check bad` prints all\n")

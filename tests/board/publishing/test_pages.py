@@ -1,0 +1,91 @@
+"""The page of an entry: all of its numbers, its verdicts, and text that must stay text."""
+
+from pathlib import Path
+
+import pytest
+
+from grokbench.board.entries.checks import check_entries
+from grokbench.board.publishing.pages import page
+from grokbench.board.publishing.standings import Standing, standings
+from tests.support.entries import good_runs, write_good_entry
+from tests.support.tables import table_rows
+from tests.support.verdicts import add_verdict
+
+
+def all_standings(leaderboard: Path) -> list[Standing]:
+    """The standings of a leaderboard."""
+    return standings(check_entries(leaderboard=leaderboard))
+
+
+def page_of(leaderboard: Path, name: str) -> str:
+    """The page of an entry of a leaderboard."""
+    every = all_standings(leaderboard)
+    (standing,) = (standing for standing in every if standing.entry.name == name)
+    return page(standing, every)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A leaderboard of one entry."""
+    write_good_entry(tmp_path / "entries" / "first")
+    return tmp_path
+
+
+def test_the_page_has_every_result(first: Path) -> None:
+    """Those that the table has no column for too."""
+    (standing,) = all_standings(first)
+    results = {row[0]: row[1] for row in table_rows(page_of(first, "first")) if len(row) == 2}
+    assert results == {
+        "result": "value",
+        "suite": "`mini`, closed division",
+        "score (95 % interval)": standing.score_text,
+        "solved (95 % interval)": "20/20 (84%–100%)",
+        "faster than the reference": standing.faster_text,
+        "final rank": standing.final_rank_text,
+        "architecture": "transformer",
+        "parameters": "209,792",
+        "settings tried": "3 on add&#95;mod47-0&#46;7",
+        "trust": "consistent",
+    }
+
+
+def test_every_task_has_a_row(first: Path) -> None:
+    """The control's too."""
+    tasks = [row[0] for row in table_rows(page_of(first, "first")) if len(row) > 2]
+    assert tasks == ["task", "add_mod47-0.7-v1", "mul_mod47-0.7-v1", "random_mod23-0.5-v1"]
+
+
+def test_verdicts_are_listed_with_p(first: Path) -> None:
+    """Those on earlier files too, the newest last."""
+    add_verdict(first, p=0.009)
+    add_verdict(first, digest="0" * 64, sandboxed=False)
+    old, new = table_rows(page_of(first, "first"))[-2:]
+    assert (old[0], old[4], old[6]) == ("these files", "yes", "FAILED (p = 0.0090)")
+    assert (new[0], new[4], new[6]) == ("earlier files", "no", "passed (p = 0.5000)")
+
+
+def test_a_reproduction_is_linked(first: Path) -> None:
+    """From the page of the original with its p-value, and back."""
+    write_good_entry(first / "entries" / "second", good_runs(luck=1), authors=["B. Else"], reproduces="first")
+    add_verdict(first, "second")
+    assert "An independent reproduction of [first](first.md)." in page_of(first, "second")
+    text = page_of(first, "first")
+    assert "](second.md): ×" in text
+    assert "not told apart from this entry (p = " in text
+
+
+def test_a_hostile_title_stays_text(leaderboard: Path) -> None:
+    """Tags and links in a title are shown, not read."""
+    text = page_of(leaderboard, "fast")
+    assert "<img" not in text
+    assert "](http://b)" not in text
+    assert "Fast &#60;img src&#61;x&#62;" in text
+
+
+def test_hostile_words_of_an_agent_stay_text(first: Path) -> None:
+    """Its error is part of a verdict."""
+    add_verdict(first, failed=["<img src=x> | [a](http://b)\n# @all"])
+    text = page_of(first, "first")
+    assert "<img" not in text
+    assert "](http://b)" not in text
+    assert "&#60;img src&#61;x&#62;" in text

@@ -1,0 +1,77 @@
+"""Standings: scores, intervals and texts of the accepted entries."""
+
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+from grokbench.board.entries.checks import check_entries, check_entry
+from grokbench.board.publishing.standings import Standing, standings, summary
+from grokbench.results import scoring
+from grokbench.runs.records import RunRecord
+from tests.support.entries import good_runs, write_good_entry
+
+
+def standing_of(folder: Path, runs: list[RunRecord] | None = None) -> Standing:
+    """The standing of a written entry."""
+    (standing,) = standings([check_entry(write_good_entry(folder, runs))])
+    return standing
+
+
+def with_parameters(runs: list[RunRecord], *parameters: int | None) -> list[RunRecord]:
+    """The first runs with these numbers of parameters, all others with the last of them."""
+    numbers = [*parameters, *[parameters[-1]] * len(runs)]
+    pairs = zip(runs, numbers, strict=False)
+    return [run.model_copy(update={"cost": run.cost.model_copy(update={"parameters": number})}) for run, number in pairs]
+
+
+def test_the_score_is_the_ratio_of_mean_times(tmp_path: Path) -> None:
+    """Computed here from the runs and the pinned reference: the geometric mean over the two tasks."""
+    standing = standing_of(tmp_path / "good")
+    ratios = []
+    for task in ("add_mod47-0.7-v1", "mul_mod47-0.7-v1"):
+        reference = mean(steps or 10_000 for steps in scoring.reference().tasks[task].values())
+        own = mean(run.outcome.steps_to_generalize or 10_000 for run in good_runs() if run.task == task)
+        ratios.append(reference / own)
+    assert standing.score == pytest.approx((ratios[0] * ratios[1]) ** 0.5)
+    low, high = standing.interval
+    assert low < standing.score < high
+
+
+def test_the_control_is_never_scored(tmp_path: Path) -> None:
+    """20 of 22 runs are."""
+    standing = standing_of(tmp_path / "good")
+    assert len(standing.runs) == 20
+    assert not any(run.task.startswith("random") for run in standing.runs)
+    assert standing.solved_text == "20/20"
+
+
+def test_an_entry_that_never_generalizes_is_unsolved(tmp_path: Path) -> None:
+    """It has a score, and neither a rank nor a final rank."""
+    standing = standing_of(tmp_path / "slow", good_runs(around=1e9))
+    assert standing.unsolved
+    assert (standing.solved_text, standing.faster_text, standing.final_rank_text) == ("0/20", "0%", "")
+    assert standing.score < 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"), [([1_000], "1,000"), ([None], ""), ([1_000, 2_000, None], "1,000–2,000"), ([None, 5], "5")]
+)
+def test_parameters_are_a_number_or_a_range(tmp_path: Path, parameters: list[int | None], text: str) -> None:
+    """Runs that don't state them are left out."""
+    assert standing_of(tmp_path / "good", with_parameters(good_runs(), *parameters)).parameters_text == text
+
+
+def test_refused_entries_have_no_standing(leaderboard: Path) -> None:
+    """The others keep their order."""
+    (leaderboard / "entries" / "same" / "runs.jsonl").write_bytes(b"")
+    assert [standing.entry.name for standing in standings(check_entries(leaderboard=leaderboard))] == ["fast", "slow"]
+
+
+def test_the_summary_is_one_line(leaderboard: Path) -> None:
+    """With the score, or with the refusal."""
+    good = summary(check_entry(leaderboard / "entries" / "slow"))
+    assert good.startswith("accepted, 22 sound runs, score ×")
+    assert good.endswith("20 of 20 runs generalize")
+    (leaderboard / "entries" / "slow" / "runs.jsonl").write_bytes(b"")
+    assert summary(check_entry(leaderboard / "entries" / "slow")) == "refused, 0 sound runs"

@@ -1,0 +1,92 @@
+"""An agent in a process of its own: it computes what it computes here, and whatever it does, the runner goes on."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.board.verification.isolation import SERVE
+from grokbench.board.verification.process import Limits
+from grokbench.board.verification.remote import RemoteRecipe
+from grokbench.errors import RemoteError
+from grokbench.runs import engine
+from grokbench.runs.plan import plan
+from grokbench.runs.records import RunRecord
+from grokbench.runs.store import Store, find_records
+from tests.support.callbacks import Silent
+from tests.support.hostile import write_hostile_agents
+
+
+def remote(recipe: Recipe, folder: Path, *, seconds: float = 60.0) -> RemoteRecipe:
+    """The recipe with its agent in a process of its own, without a sandbox."""
+    return RemoteRecipe(
+        name=recipe.name,
+        target=recipe.target,
+        hyperparameters=recipe.hyperparameters,
+        source=recipe.source,
+        command=SERVE,
+        folder=folder,
+        limits=Limits(seconds=seconds),
+        allowed_widths=frozenset({(2,), (256,)}),
+    )
+
+
+def hostile(name: str, folder: Path, *, seconds: float = 60.0) -> RemoteRecipe:
+    """A hostile agent in a process of its own."""
+    return remote(Recipe("entry", f"agent:{name}"), folder, seconds=seconds)
+
+
+def run(recipe: Recipe, out: Path) -> list[RunRecord]:
+    """Two seeds for sixty steps, in the order of seeds."""
+    plans = plan(["add_mod5-0.5"], [recipe], seeds=[0, 1])
+    engine.run(plans, Store(out), callbacks=[Silent()], device="cpu", max_steps=60)
+    return sorted(find_records([out])[0], key=lambda record: record.seed)
+
+
+def test_a_remote_agent_computes_the_same_to_the_bit(tmp_path: Path) -> None:
+    """A baseline takes the same exams at the same cost, in cohorts too."""
+    recipe = find_recipe("mlp")
+    here, there = run(recipe, tmp_path / "here"), run(remote(recipe, tmp_path), tmp_path / "there")
+    assert len(here) == 2
+    assert [record.exams for record in here] == [record.exams for record in there]
+    assert [record.cost.flops for record in here] == [record.cost.flops for record in there]
+    assert [record.cohort for record in here] == [record.cohort for record in there] == [[0, 1], [0, 1]]
+    assert [record.provenance for record in here] == [record.provenance for record in there]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Quitter", "the agent's process ended"),
+        ("Backwards", "seeds_together must be 1 to 1,000, got -1"),
+        ("Countless", "invalid description of the agent: invalid literal"),
+        ("Wide", r"shows layers of widths \(1099511627776,\), which no run of the entry has"),
+        ("Costly", "reports costs that it can't have"),
+        ("Priced", "reports costs that it can't have"),
+        ("Talker", "a message|took longer|ended"),
+        ("Eater", "MemoryError"),
+        ("Missing", "can't load the agent"),
+    ],
+)
+def test_a_hostile_agent_fails_its_runs(tmp_path: Path, name: str, reason: str) -> None:
+    """The records say why, and the runner ends normally."""
+    records = run(hostile(name, write_hostile_agents(tmp_path), seconds=10), tmp_path / "runs")
+    assert len(records) == 2
+    assert all(record.incomplete and re.search(reason, record.incomplete) for record in records), records[0].incomplete
+
+
+def test_a_slow_agent_is_stopped(tmp_path: Path) -> None:
+    """At its time limit, not when it would end by itself."""
+    agent = hostile("Sleeper", write_hostile_agents(tmp_path), seconds=5).make()
+    started = time.monotonic()
+    with pytest.raises(RemoteError, match="longer than its time limit"):
+        agent.learn(1)
+    assert time.monotonic() - started < 30
+
+
+def test_what_an_agent_prints_is_not_an_answer(tmp_path: Path) -> None:
+    """Standard output isn't the pipe."""
+    records = run(hostile("Quiet", write_hostile_agents(tmp_path)), tmp_path / "runs")
+    assert [record.incomplete for record in records] == ["stopped: --max-steps 60"] * 2
