@@ -1,4 +1,4 @@
-# Where `grokbench verify --container` lets an entry's agent run.
+# The image in which `grokbench verify --container` runs an entry's agent.
 FROM python:3.12-slim
 WORKDIR /grokbench
 COPY . .
