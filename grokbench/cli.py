@@ -1,6 +1,7 @@
-"""The command line: grokbench list | run | score | plot | calibrate | reproduce | submit | check | verify | pull | board."""
+"""The command line: each command parses its arguments, calls one library function, and prints what it returns."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,80 +11,103 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
-from grokbench.runs.engine import counts
-from grokbench.runs.plan import plan
+import grokbench
+from grokbench.errors import GrokbenchError, TaskError
 
 if TYPE_CHECKING:
+    from grokbench.board.entries.checks import Checked
     from grokbench.errors import RecordError
     from grokbench.runs.records import RunRecord
 
 Names = tuple[str, ...]
+Device = Literal["auto", "cpu", "cuda"]
+LEADERBOARD = Path("leaderboard")
 
 
 def list_(suite: str | None = None) -> int:
-    """Show the standard tasks, or those of one suite, and the suites.
+    """Show the standard tasks, or the tasks of one suite, and the suites.
+
+    Example: grokbench list --suite mini
 
     Args:
-        suite: show this suite's tasks alone.
+        suite: show the tasks of this suite alone.
     """
     from tabulate import tabulate
 
-    from grokbench.tasks import list_suites, list_tasks
-
+    headers = ["task", "formula", "training questions", "budget (steps)", "generalizes at", "source"]
     rows = [
         (t.id, t.formula, f"{t.num_train} of {t.num_questions}", t.budget, f"{t.threshold:.1%}", t.source)
-        for t in list_tasks(suite, controls=True)
+        for t in grokbench.list_tasks(suite, controls=True)
     ]
-    print(tabulate(rows, ["task", "formula", "seen cells", "budget (steps)", "generalizes at", "source"], intfmt=","))
+    print(tabulate(rows, headers, intfmt=","))
     if suite is None:
-        suites = [(s.name, len(s.tasks), s.control, s.about) for s in list_suites()]
+        suites = [(s.name, len(s.tasks), s.control, s.about) for s in grokbench.list_suites()]
         print("\n" + tabulate(suites, ["suite", "tasks", "control", "about"]))
     return 0
 
 
 def run(
     agents: Names,
+    *,
     suite: str | None = None,
     tasks: Names = (),
-    seeds: tuple[int, ...] = tuple(range(10)),
+    seeds: Names = ("0-9",),
     out: Path = Path("runs"),
     salt: str = "",
     max_steps: int | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     probes: bool = False,
 ) -> int:
-    """Run agents on tasks with seeds; what is finished already isn't done again, and a killed run goes on where it was.
+    """Run agents on tasks with seeds. Finished runs aren't repeated, and a killed run continues where it was.
+
+    Example: grokbench run --agents mlp transformer --suite mini --seeds 0-2
 
     Args:
         agents: recipes by name, recipe files (….toml), or classes as module:Class.
         suite: all tasks of this suite, and its control.
         tasks: tasks by id.
-        seeds: instance seeds; the official ones are 0 to 9.
+        seeds: seeds of instances, such as 0-9 (the official ones) or 0 3 5.
         out: the folder of runs.
-        salt: fresh instances that nobody could have tuned to; empty for the published ones.
-        max_steps: stop every run at the last exam within this many steps and mark it incomplete.
+        salt: any text draws fresh instances, which nobody can have tuned to; empty for the published ones.
+        max_steps: pause every run at its last exam within so many steps. The same command without it continues.
         device: where agents compute.
-        probes: train linear probes on every layer at every doubling of the steps; the records keep what they find.
+        probes: train linear probes on every layer at every doubling of the steps, and record their accuracy.
     """
-    from grokbench.agents.recipes import find_recipe
+    from grokbench.agents import find_recipe
     from grokbench.runs import engine
+    from grokbench.runs.plan import plan
     from grokbench.runs.progress import Progress
     from grokbench.runs.store import Store
 
     recipes = [find_recipe(name) for name in agents]
-    for recipe in recipes:
-        recipe.make()  # what a recipe gets wrong is told before anything runs
-    plans, store = plan(tasks, recipes, suite=suite, seeds=seeds, salt=salt), Store(out)
-    with Progress(*counts(plans, store), max_steps) as progress:
-        complete = engine.run(plans, store, callbacks=[progress], device=device, max_steps=max_steps, probes=probes)
-    return 0 if complete else 1
+    plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt)
+    with Progress(max_steps=max_steps) as progress:
+        done = engine.run(plans, Store(out), callbacks=[progress], device=device, max_steps=max_steps, probes=probes)
+    return 0 if done else 1
+
+
+def parse_seeds(words: Names) -> tuple[int, ...]:
+    """Whole numbers and ranges, `("0-2", "7")` → (0, 1, 2, 7).
+
+    Raises:
+        TaskError: a word is neither.
+    """
+    seeds: list[int] = []
+    for word in words:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise TaskError(f"seeds are whole numbers or ranges, such as 0-9 or 0 3 5, got {word!r}")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(dict.fromkeys(seeds))
 
 
 def score(folders: Positional[tuple[Path, ...]] = (Path("runs"),)) -> int:
-    """Print what the runs below some folders amount to, and the agents' scores against the reference.
+    """Print the outcomes of runs per task and agent, and the agents' scores against the reference.
+
+    Example: grokbench score runs
 
     Args:
-        folders: where the runs are.
+        folders: folders of runs.
     """
     from grokbench.results.tables import report
 
@@ -95,12 +119,14 @@ def score(folders: Positional[tuple[Path, ...]] = (Path("runs"),)) -> int:
     return 1 if errors else 0
 
 
-def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), out: Path | None = None) -> int:
-    """Draw accuracy and effective rank over steps, seeds as thin lines, as PNG and SVG.
+def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), *, out: Path | None = None) -> int:
+    """Draw accuracies and effective rank over steps, a thin line per seed, as PNG and SVG.
+
+    Example: grokbench plot runs --out figures/grokking
 
     Args:
-        folders: where the runs are.
-        out: the picture's path without ending; default: grokking in the first folder.
+        folders: folders of runs.
+        out: the picture's path without its ending; default: grokking in the first folder.
     """
     from grokbench.results.plots import draw_curves
 
@@ -111,51 +137,59 @@ def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), out: Path | No
 
 
 def calibrate(
+    *,
     agent: str = "transformer",
     operations: Names = ("add",),
     structures: Names = ("mod47", "mod53", "mod59", "mod67"),
     ratios: Names = ("0.4", "0.5", "0.6"),
-    seeds: tuple[int, ...] = (0, 1, 2),
+    seeds: Names = ("0-2",),
     max_steps: int = 20_000,
     out: Path = Path("runs/calibration"),
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> int:
-    """Run one agent over operations × structures × ratios and print steps-to-generalize: what suites are chosen from."""
-    from grokbench.agents.recipes import find_recipe
+    """Run one agent over operations × structures × ratios and print steps-to-generalize. Suites are chosen from it.
+
+    Example: grokbench calibrate --operations add sub --structures mod31 --ratios 0.5 0.6
+    """
+    from grokbench.agents import find_recipe
     from grokbench.results.tables import task_table
     from grokbench.runs import engine
+    from grokbench.runs.plan import plan
     from grokbench.runs.progress import Progress
     from grokbench.runs.store import Store, find_records
 
-    tasks = [f"{o}_{s}-{r}" for o in operations for s in structures for r in ratios]
-    plans, store = plan(tasks, [find_recipe(agent)], seeds=seeds), Store(out)
-    with Progress(*counts(plans, store), max_steps) as progress:
-        engine.run(plans, store, callbacks=[progress], device=device, max_steps=max_steps)
+    tasks = [f"{operation}_{structure}-{ratio}" for operation in operations for structure in structures for ratio in ratios]
+    plans = plan(tasks, [find_recipe(agent)], seeds=parse_seeds(seeds))
+    with Progress(max_steps=max_steps) as progress:
+        engine.run(plans, Store(out), callbacks=[progress], device=device, max_steps=max_steps)
     print(task_table(find_records([out])[0]))
     return 0
 
 
 def reproduce(
     study: Positional[str],
+    *,
     scale: Literal["small", "paper"] = "small",
     runs: Path = Path("runs/reproduce"),
     out: Path | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> int:
-    """Run a paper's grid and set each of its statements beside what is measured: a report with figures.
+    """Run a paper's grid and compare each of its statements with what is measured: a report with figures.
+
+    Example: grokbench reproduce deep-grokking
 
     Args:
         study: deep-grokking, omnigrok, pattern-learning or model-wise.
         scale: small takes minutes on two CPU cores; paper has the paper's own settings and is sized for a GPU.
-        runs: the folder of runs, which studies share; what is finished there isn't run again.
+        runs: the folder of runs, which studies share. Finished runs in it aren't repeated.
         out: the report's folder; default: docs/studies/<study>.
         device: where agents compute.
     """
-    from grokbench.studies.study import reproduce as make
-    from grokbench.studies.study import statements_table
+    from grokbench.studies.report import statements_table
+    from grokbench.studies.study import reproduce as reproduce_study
 
     folder = out or Path("docs/studies") / study
-    statements = make(study, scale, runs, folder, device)
+    statements = reproduce_study(study, scale=scale, runs=runs, out=folder, device=device)
     if statements is None:
         print("some runs are incomplete: the same command goes on where they are", file=sys.stderr)
         return 1
@@ -178,32 +212,33 @@ def submit(
     agent: str | None = None,
     license: str = "MIT",
     reproduces: str | None = None,
-    leaderboard: Path = Path("leaderboard"),
+    leaderboard: Path = LEADERBOARD,
     open_pr: bool = False,
 ) -> int:
-    """Pack an entry for the leaderboard out of finished runs, check it, and say what to do next.
+    """Pack an entry for the leaderboard from finished runs, check it, and say what to do next.
+
+    Example: grokbench submit runs --suite mini --name my-method --title "My method" --authors "A. Person" …
 
     Args:
-        folders: where the runs are.
+        folders: folders of runs.
         name: the entry's folder: small letters, digits, hyphens.
-        title: what the table calls it.
-        authors: who made it.
-        link: where to read about it.
-        description: what was done, in a few sentences.
+        title: the entry's name in tables.
+        authors: the people who made it.
+        link: a web address with more about the method.
+        description: the method in a few sentences.
         settings_tried: how many settings were tried before this one.
-        tuned_on: the tasks they were tried on.
-        suite: the suite whose runs it brings.
+        tuned_on: the tasks on which they were tried.
+        suite: the suite of the runs.
         division: closed (a baseline's network, unchanged) or open.
-        agent: which agent's runs, where the folders hold several.
-        license: of the recipe and code.
-        reproduces: the entry that it reproduces independently.
+        agent: the agent of the runs, if the folders hold several.
+        license: the license of recipe and code.
+        reproduces: the entry that this one reproduces independently.
         leaderboard: the checkout's leaderboard folder.
         open_pr: push a branch and open the pull request, with `gh` where it is installed.
     """
     from shlex import join
 
     from grokbench.board.entries.submit import open_pull_request, pack_entry, pull_request_commands
-    from grokbench.board.publishing.standings import summary
 
     records, _ = _records(folders)
     checked = pack_entry(
@@ -222,62 +257,61 @@ def submit(
         reproduces=reproduces,
         leaderboard=leaderboard,
     )
+    _print_checked(checked, indent="")
     folder = leaderboard / "entries" / name
-    print(f"{name}: {summary(checked)}")
-    for finding in checked.findings:
-        print(finding)
     if checked.refused:
-        print(f"{folder} is written, but the leaderboard would refuse it")
+        print(f"{folder} is written, but it wouldn't be accepted: mend the errors above, remove the folder and pack it again")
         return 1
     commands = pull_request_commands(folder, title)
     if open_pr and open_pull_request(commands):
         return 0
-    print(f"{folder} is ready. Bring it as a pull request:\n" + "\n".join(f"  {join(command)}" for command in commands))
+    print(f"{folder} is ready. Open a pull request with it:\n" + "\n".join(f"  {join(command)}" for command in commands))
     return 0
 
 
-def check(entries: Positional[tuple[str, ...]] = (), leaderboard: Path = Path("leaderboard")) -> int:
-    """Check entries of the leaderboard by name or folder, or all of them: every number recomputed, all findings at once.
+def check(entries: Positional[tuple[str, ...]] = (), *, leaderboard: Path = LEADERBOARD) -> int:
+    """Check entries of the leaderboard: every number is recomputed from the exams, and all findings are shown at once.
+
+    Example: grokbench check my-method
 
     Args:
-        entries: names or folders; none: all, and whether the table says what they amount to.
+        entries: names or folders; none: all entries, and whether the generated tables are up to date.
         leaderboard: the checkout's leaderboard folder.
     """
     from grokbench.board.entries.checks import check_entries
     from grokbench.board.publishing.publish import stale_files
-    from grokbench.board.publishing.standings import summary
 
     checked = check_entries(entries, leaderboard=leaderboard)
-    for each in checked:
-        print(f"{each.name}: {summary(each)}")
-        for finding in each.findings:
-            print(f"  {finding}")
+    for entry in checked:
+        _print_checked(entry, indent="  ")
     stale = [] if entries else stale_files(checked, leaderboard)
     for path in stale:
-        print(f"{path} differs from what the entries give: run `grokbench board`")
-    return 1 if stale or any(each.refused for each in checked) else 0
+        print(f"{path} is out of date: run `grokbench board`")
+    return 1 if stale or any(entry.refused for entry in checked) else 0
 
 
 def verify(
     entry: Positional[str],
     *,
     salt: str,
-    cells: int = 2,
+    runs: int = 2,
     sandbox: bool = True,
     container: str | None = None,
     seconds: float = 3_600,
     save: bool = False,
-    leaderboard: Path = Path("leaderboard"),
+    leaderboard: Path = LEADERBOARD,
 ) -> int:
-    """Run some of an entry's cells again, and fresh instances of their tasks, its agent in a sandbox.
+    """Repeat some runs of an entry, and run fresh instances of their tasks, with its agent in a sandbox.
+
+    Example: grokbench verify my-method --salt "$(date)"
 
     Args:
         entry: name or folder.
-        salt: what chooses the cells and the fresh instances; it must not have been known when the entry was made.
-        cells: how many cells.
+        salt: chooses the runs and the fresh instances; it must not have been known when the entry was made.
+        runs: how many runs to repeat.
         sandbox: keep the agent from network and secrets; --no-sandbox for code that you trust.
-        container: run it in a container of this image.
-        seconds: the longest that one batch may take.
+        container: run the agent in a container of this image.
+        seconds: the longest that one cohort may take.
         save: keep the verdict, good or bad, in the leaderboard's verdicts.
         leaderboard: the checkout's leaderboard folder.
     """
@@ -287,9 +321,10 @@ def verify(
     from grokbench.runs.progress import Progress
 
     folder = find_entry(entry, leaderboard=leaderboard)
-    verdict = verify_entry(
-        folder, salt=salt, runs=cells, sandboxed=sandbox, image=container, seconds=seconds, progress=Progress
-    )
+    with Progress() as progress:
+        verdict = verify_entry(
+            folder, salt=salt, runs=runs, sandboxed=sandbox, image=container, seconds=seconds, callbacks=[progress]
+        )
     print(verdict)
     if save:
         path = save_verdict(verdict, folder.name, leaderboard=leaderboard)
@@ -298,38 +333,43 @@ def verify(
 
 
 def pull(
+    *,
     base: str,
     head: str,
-    leaderboard: Path = Path("leaderboard"),
+    leaderboard: Path = LEADERBOARD,
     out: Path | None = None,
     take: Path | None = None,
 ) -> int:
-    """Check the entry that one commit brings over another, as CI does: its files are taken out of git as data.
+    """Check the entry that one commit adds to another, as CI does. Its files are taken out of git as data.
+
+    Example: grokbench pull --base main --head my-branch
 
     Args:
         base: the commit that a pull request goes to.
         head: the commit that it brings.
-        leaderboard: the checkout's leaderboard folder, with the entries that stand.
+        leaderboard: the checkout's leaderboard folder, with the accepted entries.
         out: write the comment here; default: print it.
-        take: leave the entry's files in this folder.
+        take: copy the entry's files into this folder.
     """
     from grokbench.board.entries.pulls import check_pull_request
     from grokbench.board.publishing.comment import comment
 
-    pull = check_pull_request(base, head, leaderboard=leaderboard, take=take)
-    if pull is None:
-        print("it brings no entry")
+    request = check_pull_request(base, head, leaderboard=leaderboard, take=take)
+    if request is None:
+        print("the pull request brings no entry")
         return 0
-    text = comment(pull.checked, pull.others)
+    text = comment(request.checked, request.others)
     if out:
         out.write_text(text, encoding="utf-8")
     else:
         print(text)
-    return 1 if pull.checked.refused else 0
+    return 1 if request.checked.refused else 0
 
 
-def board(leaderboard: Path = Path("leaderboard")) -> int:
+def board(*, leaderboard: Path = LEADERBOARD) -> int:
     """Write the leaderboard's tables, pages and Parquet file from its entries.
+
+    Example: grokbench board
 
     Args:
         leaderboard: the checkout's leaderboard folder.
@@ -341,7 +381,7 @@ def board(leaderboard: Path = Path("leaderboard")) -> int:
     for name in published.refused:
         print(f"left out: {name}, which `grokbench check {name}` refuses", file=sys.stderr)
     if not published.parquet:
-        print(f"{parquet.FILE} is left as it was: {parquet.INSTALL} to have it written too")
+        print(f"{parquet.FILE} is unchanged: {parquet.INSTALL} to have it written too")
     return 1 if published.refused else 0
 
 
@@ -361,32 +401,44 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 
 def main() -> None:
-    """Run the command that the command line names; errors go to stderr as one line, with status 2."""
+    """Run the command that the command line names. An error is one line on stderr, with status 2."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"grokbench {grokbench.__version__}")
+        sys.exit(0)
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
     except KeyboardInterrupt:
-        _say("stopped; finished runs are safe, and the same command goes on where the others were some 20 seconds ago")
+        _print_error("stopped; finished runs are safe, and the same command goes on where the others were some 20 seconds ago")
         sys.exit(130)
-    except BrokenPipeError:  # whoever reads has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except (ValueError, OSError) as error:
-        _say(f"grokbench: {error}")
+    except (GrokbenchError, OSError) as error:
+        _print_error(f"grokbench: {error}")
         sys.exit(2)
     sys.exit(status)
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     Console(stderr=True, soft_wrap=True).print(message, highlight=False, markup=False)
 
 
+def _print_checked(checked: "Checked", *, indent: str) -> None:
+    from grokbench.board.publishing.standings import summary
+
+    print(f"{checked.name}: {summary(checked)}")
+    for finding in checked.findings:
+        print(f"{indent}{finding}")
+
+
 def _records(folders: tuple[Path, ...]) -> "tuple[list[RunRecord], list[RecordError]]":
-    """The runs below `folders`, and what is wrong with the files that are left out, which is said too."""
+    """The runs below `folders`, and the errors of damaged records, which are printed too."""
+    from grokbench.errors import RecordError
     from grokbench.runs.store import find_records
 
     for folder in folders:
         if not folder.is_dir():
-            raise ValueError(f"there is no folder {folder}: name one that `grokbench run --out` has written")
+            raise RecordError(f"there is no folder {folder}: name one that `grokbench run --out` has written")
     records, errors = find_records(folders)
     for error in errors:
         print(f"left out: {error}", file=sys.stderr)

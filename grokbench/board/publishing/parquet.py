@@ -27,7 +27,7 @@ EXAM_COLUMNS = {
     "loss": REAL,
     **dict.fromkeys(MEASURES, REAL),  # of the last layer; null where the features weren't finite
 }
-COLUMNS = {
+RUN_COLUMNS = {
     "entry": TEXT,
     "division": TEXT,
     "suite": TEXT,
@@ -77,7 +77,7 @@ def write_runs(checked: Sequence[Checked], path: Path) -> bool:
     from pyarrow import Table
     from pyarrow.parquet import write_table
 
-    columns = {**COLUMNS, **{f"exams.list.element.{name}": kind for name, kind in EXAM_COLUMNS.items()}}
+    columns = {**RUN_COLUMNS, **{f"exams.list.element.{name}": kind for name, kind in EXAM_COLUMNS.items()}}
     floats = [name for name, kind in columns.items() if kind == REAL]  # split by bytes, which saves a quarter of the file
     write_table(
         Table.from_pylist(wanted, schema=_features().arrow_schema),
@@ -111,7 +111,7 @@ def _features() -> Any:
     from datasets import Features, Value
 
     exams = [{name: Value(kind) for name, kind in EXAM_COLUMNS.items()}]
-    return Features({name: exams if kind is EXAM_COLUMNS else Value(kind) for name, kind in COLUMNS.items()})
+    return Features({name: exams if kind is EXAM_COLUMNS else Value(kind) for name, kind in RUN_COLUMNS.items()})
 
 
 def _run_row(entry: Entry, run: RunRecord) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _run_row(entry: Entry, run: RunRecord) -> dict[str, Any]:
         **run.outcome.model_dump(),
         **run.cost.model_dump(),
     }
-    return {name: values[name] for name in COLUMNS}
+    return {name: values[name] for name in RUN_COLUMNS}
 
 
 def _exam_row(exam: ExamRecord, task: Task) -> dict[str, Any]:

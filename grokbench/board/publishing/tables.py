@@ -16,7 +16,7 @@ DIVISIONS = {
     "closed": "A baseline's network and one recipe for all tasks: optimizer, loss, regularization and initialization differ.",
     "open": "Anything that keeps to the protocol.",
 }
-COLUMNS = {
+BOARD_COLUMNS = {
     "rank": (
         "1 + the number of entries in the table that are significantly faster (paired exchange test over tasks and seeds, "
         f"Holm-corrected over the table, {statistics.SIGNIFICANCE:.0%}). Entries that can't be told apart may share a rank. "
@@ -56,12 +56,12 @@ def table(rows: Sequence[Standing], all_standings: Sequence[Standing]) -> str:
     ranks = statistics.tied_ranks([row.samples for row in rows])
     ordered = sorted(zip(rows, ranks, strict=True), key=lambda pair: (-pair[0].score, pair[0].entry.name))
     cells = [_cells(row, rank, all_standings) for row, rank in ordered]
-    return tabulate(cells, list(COLUMNS), tablefmt="github", disable_numparse=True)
+    return tabulate(cells, list(BOARD_COLUMNS), tablefmt="github", disable_numparse=True)
 
 
 def legend() -> list[str]:
     """What the columns and the levels of trust mean, as paragraphs of Markdown."""
-    columns = [_item(f"**{name}**: {meaning}") for name, meaning in COLUMNS.items()]
+    columns = [_item(f"**{name}**: {meaning}") for name, meaning in BOARD_COLUMNS.items()]
     levels = [_item(f"*{level}*: {meaning}") for level, meaning in TRUST_LEGEND.items()]
     return ["## How to read the tables", "\n".join(columns), "Levels of trust:", "\n".join(levels)]
 

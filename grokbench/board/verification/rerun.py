@@ -12,8 +12,7 @@ import hashlib
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from grokbench.board.entries.checks import check_entry
@@ -36,14 +35,6 @@ from grokbench.tasks import list_tasks
 
 FRESH = 3  # fresh instances of every chosen task
 
-Progress = Callable[[int], AbstractContextManager[Callback]]
-
-
-@contextmanager
-def no_progress(planned: int) -> Iterator[Callback]:
-    """A callback that shows nothing."""
-    yield Callback()
-
 
 def verify_entry(
     entry_folder: Path,
@@ -53,7 +44,7 @@ def verify_entry(
     sandboxed: bool = True,
     image: str | None = None,
     seconds: float = 3_600.0,
-    progress: Progress = no_progress,
+    callbacks: Sequence[Callback] = (),
 ) -> Verdict:
     """Run some official runs of an entry again, and fresh instances of their tasks.
 
@@ -64,7 +55,7 @@ def verify_entry(
         sandboxed: whether to keep the agent from network and secrets. False is for code that you trust.
         image: a container image to run the agent in, instead of a sandbox of this machine.
         seconds: the wall-clock time that the agent may take for one cohort.
-        progress: makes a callback from the number of runs.
+        callbacks: called with the number of runs, exams, ends and messages.
 
     Raises:
         EntryError: the checks refuse the entry.
@@ -81,7 +72,7 @@ def verify_entry(
         isolation.try_baseline(home)
         recipe = _remote_recipe(entry, isolation, home, seconds)
         plans = plans_of(entry, chosen, recipe=recipe, salt=mixed_salt(entry, salt))
-        records = _execute(plans, Path(scratch) / "runs", progress)
+        records = _execute(plans, Path(scratch) / "runs", callbacks)
     return judge(entry, records, salt=salt, chosen=chosen, sandboxed=isolation.sandboxed, same_machine=isolation.same_machine)
 
 
@@ -194,10 +185,9 @@ def _remote_recipe(entry: Entry, isolation: Isolation, home: Path, seconds: floa
     )
 
 
-def _execute(plans: Sequence[Plan], out: Path, progress: Progress) -> list[RunRecord]:
+def _execute(plans: Sequence[Plan], out: Path, callbacks: Sequence[Callback]) -> list[RunRecord]:
     """The records of all runs of the plans, on the CPU because a sandbox sees no other device."""
-    with progress(sum(len(each.seeds) for each in plans)) as callback:
-        engine.run(plans, Store(out), callbacks=[callback], device="cpu")
+    engine.run(plans, Store(out), callbacks=callbacks, device="cpu")
     records, _ = find_records([out])
     return records
 

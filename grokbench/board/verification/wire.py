@@ -12,7 +12,7 @@ from grokbench.errors import RemoteError
 
 LARGEST_MESSAGE = 1 << 30  # bytes
 LARGEST_READ = 1 << 20  # bytes at once
-LENGTH = struct.Struct("<Q")
+MESSAGE_LENGTH = struct.Struct("<Q")
 
 
 def send(stream: RawIOBase, message: dict[str, Any], *, deadline: float | None = None) -> None:
@@ -27,7 +27,7 @@ def send(stream: RawIOBase, message: dict[str, Any], *, deadline: float | None =
         RemoteError: the reader hasn't read enough by the deadline.
     """
     data = trees.pack(message)
-    rest = memoryview(LENGTH.pack(len(data)) + data)
+    rest = memoryview(MESSAGE_LENGTH.pack(len(data)) + data)
     while rest:
         _, ready, _ = select.select([], [stream], [], _seconds_until(deadline))
         if not ready:
@@ -45,10 +45,10 @@ def receive(stream: RawIOBase, *, deadline: float | None = None) -> dict[str, An
     Raises:
         RemoteError: the message is too large, can't be read, or isn't there by the deadline.
     """
-    head = _read(stream, LENGTH.size, deadline)
+    head = _read(stream, MESSAGE_LENGTH.size, deadline)
     if not head:
         return None
-    (length,) = LENGTH.unpack(head)
+    (length,) = MESSAGE_LENGTH.unpack(head)
     if length > LARGEST_MESSAGE:
         raise RemoteError(f"the agent sent a message of {length:,} bytes, more than {LARGEST_MESSAGE:,}")
     try:

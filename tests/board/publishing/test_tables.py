@@ -4,7 +4,7 @@ from pathlib import Path
 
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.standings import standings
-from grokbench.board.publishing.tables import COLUMNS, board
+from grokbench.board.publishing.tables import BOARD_COLUMNS, board
 from tests.support.entries import good_runs, write_good_entry
 from tests.support.tables import table_rows
 
@@ -26,7 +26,7 @@ def test_cells_are_those_of_the_standing(leaderboard: Path) -> None:
     (fast, *_) = standings(check_entries(leaderboard=leaderboard))
     low, high = fast.interval
     header, *rows = table_rows(board_of(leaderboard))
-    assert header == list(COLUMNS)
+    assert header == list(BOARD_COLUMNS)
     assert rows[0][2:] == [
         f"×{fast.score:.2f} ({low:.2f}–{high:.2f})",
         "20/20",
@@ -70,8 +70,8 @@ def test_a_hostile_title_stays_text(leaderboard: Path) -> None:
 
 def test_the_legend_explains_every_column() -> None:
     """A table has at most seven, and each is explained."""
-    assert len(COLUMNS) <= 7
-    assert all(meaning.endswith(".") for meaning in COLUMNS.values())
+    assert len(BOARD_COLUMNS) <= 7
+    assert all(meaning.endswith(".") for meaning in BOARD_COLUMNS.values())
 
 
 def test_an_empty_leaderboard_says_so(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """Re-execution: which runs a salt chooses, what is refused before anything runs, and the verdict."""
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from grokbench.agents.recipes import find_recipe
 from grokbench.board.entries.entry import Entry
 from grokbench.board.verification.rerun import FRESH, chosen_runs, judge, mixed_salt, verify_entry
 from grokbench.errors import EntryError, VerificationError
+from grokbench.runs.callbacks import Callback
 from grokbench.runs.records import RunRecord
 from tests.support.entries import JsonRuns, change_runs, good_runs, make_run, read_good_entry
 
@@ -31,19 +33,22 @@ def test_a_changed_entry_meets_other_runs(entry: Path) -> None:
 
 
 class Planned(Exception):
-    """The number of runs that the progress display would show."""
+    """The number of runs that were planned."""
 
 
-def stop_when_planned(planned: int) -> NoReturn:
-    """In place of a progress display: stop before anything runs."""
-    raise Planned(planned)
+class StopWhenPlanned(Callback):
+    """Stops the engine before anything runs."""
+
+    @override
+    def on_start(self, planned: int, finished: int) -> None:
+        raise Planned(planned)
 
 
 @pytest.mark.parametrize(("runs", "tasks"), [(1, 1), (20, 2)])
 def test_every_chosen_task_gets_fresh_runs(entry: Path, runs: int, tasks: int) -> None:
     """The cohorts of this entry have one run each."""
     with pytest.raises(Planned) as planned:
-        verify_entry(entry, salt="salt", runs=runs, sandboxed=False, progress=stop_when_planned)
+        verify_entry(entry, salt="salt", runs=runs, sandboxed=False, callbacks=[StopWhenPlanned()])
     assert planned.value.args == (runs + tasks * FRESH,)
 
 
@@ -57,7 +62,7 @@ def test_a_whole_cohort_is_repeated(entry: Path) -> None:
 
     change_runs(entry, train_together)
     with pytest.raises(Planned) as planned:
-        verify_entry(entry, salt="salt", runs=1, sandboxed=False, progress=stop_when_planned)
+        verify_entry(entry, salt="salt", runs=1, sandboxed=False, callbacks=[StopWhenPlanned()])
     assert planned.value.args == (10 + FRESH,)
 
 
