@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: run test bench board check pull verify lint format clean
 
 run: $(VENV)/.ready
-	$(BIN)/grokbench run --suite mini --agents mlp transformer --seeds 0 1 2 --out runs
+	$(BIN)/grokbench run --suite mini --agents mlp transformer --seeds 0-2 --out runs
 	$(BIN)/grokbench score runs | tee runs/table.txt
 	$(BIN)/grokbench plot runs
 
@@ -26,9 +26,9 @@ check: $(VENV)/.ready
 pull: $(VENV)/.ready
 	$(BIN)/grokbench pull --base $(BASE) --head $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(TAKE),--take $(TAKE))
 
-# Run some of an entry's runs again, in a sandbox: make verify ENTRY=… SALT=… CELLS=2
+# Run some of an entry's runs again, in a sandbox: make verify ENTRY=… SALT=… RUNS=2
 verify: $(VENV)/.ready
-	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) $(if $(CELLS),--cells $(CELLS)) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(LIMIT),--seconds $(LIMIT)) $(if $(TRUSTED),--no-sandbox)
+	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) $(if $(RUNS),--runs $(RUNS)) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(LIMIT),--seconds $(LIMIT)) $(if $(TRUSTED),--no-sandbox)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

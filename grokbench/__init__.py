@@ -3,42 +3,107 @@
 ```python
 import grokbench
 
-env = grokbench.make("add_mod97-0.3")
+run = grokbench.run("transformer", "add_mod47-0.7", seed=0)  # a baseline, one task, one seed
+run.steps_to_memorize, run.steps_to_generalize, run.final_rank
+
+env = grokbench.make("add_mod97-0.3")  # the same as a gymnasium.Env
 observation, info = env.reset(seed=0)
 ```
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from grokbench.errors import GrokbenchError
 from grokbench.tasks import Suite, Task, list_suites, list_tasks, parse_id
 
-__all__ = ["Suite", "Task", "list_suites", "list_tasks", "make", "make_vec"]
+if TYPE_CHECKING:
+    from grokbench.agents import Agent, Recipe, Spec, find_recipe, recipe
+    from grokbench.agents.torch_agent import TorchAgent
+    from grokbench.analysis import patterns, stages
+    from grokbench.api import run
+    from grokbench.evaluation import ranks
+    from grokbench.evaluation.protocol import PROTOCOL
+    from grokbench.results.frames import load_runs
+
+__all__ = [
+    "PROTOCOL",
+    "Agent",
+    "GrokbenchError",
+    "Recipe",
+    "Spec",
+    "Suite",
+    "Task",
+    "TorchAgent",
+    "find_recipe",
+    "list_suites",
+    "list_tasks",
+    "load_runs",
+    "make",
+    "make_vec",
+    "parse_id",
+    "patterns",
+    "ranks",
+    "recipe",
+    "run",
+    "stages",
+]
 __version__ = "0.1.0"
+
+# Loaded on first use, because they import torch, pandas or scipy: public name → module, or module and name in it.
+_LAZY = {
+    "Agent": "grokbench.agents:Agent",
+    "PROTOCOL": "grokbench.evaluation.protocol:PROTOCOL",
+    "Recipe": "grokbench.agents:Recipe",
+    "Spec": "grokbench.agents:Spec",
+    "TorchAgent": "grokbench.agents.torch_agent:TorchAgent",
+    "find_recipe": "grokbench.agents:find_recipe",
+    "load_runs": "grokbench.results.frames:load_runs",
+    "patterns": "grokbench.analysis.patterns",
+    "ranks": "grokbench.evaluation.ranks",
+    "recipe": "grokbench.agents:recipe",
+    "run": "grokbench.api:run",
+    "stages": "grokbench.analysis.stages",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'grokbench' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    loaded = import_module(module)
+    globals()[name] = getattr(loaded, attribute) if attribute else loaded
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def make(task_id: str, **options: Any) -> gymnasium.Env[Any, Any]:
-    """The environment of a task, as `gymnasium.make` would make it; any valid id will do, not only the standard ones.
+    """The environment of a task, as `gymnasium.make` returns it.
 
     Args:
-        task_id: such as `add_mod97-0.3`, with or without `grokbench/` and `-v1`.
-        **options: `feature_dims` (the widths of the layers shown, default (128,)), `salt` (fresh instances), `render_mode`,
-            and what `gymnasium.make` takes.
+        task_id: any valid id, such as `add_mod97-0.3`, with or without `grokbench/` and `-v1`.
+        **options: `feature_dims` (the widths of the layers that the agent shows, default (128,)), `salt` (fresh instances),
+            `render_mode`, and the options of `gymnasium.make`.
 
     Raises:
-        ValueError: the id names no task, or an option is wrong.
+        TaskError: the id names no task.
+        ActionError: an option is wrong.
     """
     return gymnasium.make(_registered(task_id), **options)
 
 
 def make_vec(task_id: str, num_envs: int = 1, **options: Any) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
-    """The vector environment of `num_envs` seeds of one task; otherwise as `make`."""
+    """The vector environment of `num_envs` seeds of one task. Options and errors as for `make`."""
     return gymnasium.make_vec(_registered(task_id), num_envs=num_envs, **options)
 
 
 def _registered(task_id: str) -> str:
-    """The Gymnasium id of a task, registered now if it hasn't been."""
+    """The Gymnasium id of a task, which is registered now if it hasn't been."""
     task = parse_id(task_id)
     if task.gym_id not in gymnasium.registry:
         _register(task)

@@ -1,4 +1,4 @@
-"""The Gymnasium face of tasks and protocol: one environment for one seed, one vector environment for many."""
+"""The Gymnasium environments: one for a single seed, one for a vector of seeds. They hold no training code."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,35 +11,69 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from grokbench.agents.agent import Action, Observation, checked_feature_dims
-from grokbench.agents.trees import batch_of_one, to_numpy
+from grokbench.agents.trees import to_numpy
+from grokbench.errors import ActionError, TaskError
 from grokbench.evaluation.marking import Examiner
 from grokbench.evaluation.picture import Frame
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
+from grokbench.evaluation.ranks import MEASURES
 from grokbench.tasks import Instance, Task, make_instance, parse_id
 from grokbench.tasks.images import PIXELS, ImageTask
 
-FEATURE_BOUND = 1e6  # nominal: ranks don't depend on scale
+FEATURE_BOUND = 1e6  # nominal, because ranks don't depend on scale
+EVENTS = ("steps_to_memorize", "first_crossing", "steps_to_generalize")
 
 
 class GrokEnv(gymnasium.Env[Observation, Action]):
     """One task with one seed: fill in the table, show the features, and generalize in as few steps as you can.
 
-    **Observation** `Dict`: `inputs` (N, 2) the questions in shown symbols, or (N, 784) images; `targets` (N,) the answers of
-    the training cells and the value q, blank, elsewhere; `steps_to_next_exam` the number of steps to take before the next exam.
+    ## Description
+    A table has N questions about q symbols. The answers to the training questions are given, and the held-out ones are blank.
+    At every `step` the agent takes an exam: it answers all questions and shows its features. Between two exams it trains.
 
-    **Action** `Dict`: `answers` (N,) for every question, `features` (N, Σd) float32, the representation of every question,
-    layers side by side, the last one the layer that feeds the output; Σd is the sum of `feature_dims`. Arrays or tensors.
+    ## Observation space
+    A `Dict`. Every observation is a copy.
 
-    **Reward** −(steps since the last exam)/budget; when generalization is confirmed the steps after T are given back, and
-    divergence (features that aren't finite) is charged the rest of the budget: the return is −min(T, budget)/budget.
+    | key | space | meaning |
+    |---|---|---|
+    | `inputs` | `MultiDiscrete` (N, 2); images: `Box(0, 1)` (N, 784) | operands of the questions in shown symbols, or pixels |
+    | `targets` | `MultiDiscrete` (N,) | answers to the training questions; the value q, blank, for held-out questions |
+    | `steps_to_next_exam` | `Discrete` | how many steps to take before the next exam; 0 after the end |
 
-    **Episode end** terminated when generalization is confirmed or the agent has diverged; truncated when the budget is
-    spent without a standing candidate.
+    ## Action space
+    A `Dict` of numpy arrays, or of tensors on any device.
 
-    **Info** numbers only: the seed at reset; the exam's counts, accuracies, ranks and the outcome so far at every step, with −1
-    for a step that hasn't come.
+    | key | space | meaning |
+    |---|---|---|
+    | `answers` | `MultiDiscrete` (N,) | an answer below q to every question |
+    | `features` | `Box` (N, Σ feature_dims) | features of every question, the last layer at the right |
 
-    **Versions** v1: protocol v1.
+    ## Reward
+    −(steps since the last exam)/budget. When generalization is confirmed, the steps after T are given back. Divergence is
+    charged the rest of the budget. So the return of an episode is −min(T, budget)/budget.
+
+    ## Episode end
+    *Terminated* when generalization is confirmed, or when features aren't finite (divergence). *Truncated* when the budget is
+    spent and no candidate for T is waiting for its confirmation.
+
+    ## Info
+    Numbers only. `reset` gives `seed` and `step`. `step` always gives these keys:
+
+    | key | meaning |
+    |---|---|
+    | `step` | steps taken before this exam |
+    | `train_right`, `held_out_right` | right answers to training and to held-out questions |
+    | `train_accuracy`, `held_out_accuracy` | the same as shares |
+    | `diverged` | 1 if the features aren't finite, else 0 |
+    | `steps_to_memorize`, `first_crossing`, `steps_to_generalize` | steps of these events, −1 before they happen |
+    | `effective_rank` and the other measures of `grokbench.ranks` | ranks of the last layer's features, NaN if diverged |
+
+    ## Arguments
+    `grokbench.make(id, feature_dims=(128,), salt="", render_mode=None)`: the widths of the layers that the agent shows; a text
+    that draws fresh instances; `ansi` for a line of text, `rgb_array` for the table as a picture.
+
+    ## Version history
+    v1: protocol version 1.
     """
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 20}  # noqa: RUF012
@@ -47,6 +81,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
     def __init__(
         self,
         task: Task | str,
+        *,
         feature_dims: Sequence[int] = (128,),
         salt: str = "",
         render_mode: str | None = None,
@@ -62,38 +97,41 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
 
     @property
     def instance(self) -> Instance:
-        """The instance now being learned, for analysis and pictures; an honest agent never looks."""
+        """The current instance, for analysis and pictures. An honest agent never looks at it."""
         return self._started().instances[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Start the instance of `seed`, or of one drawn at random, which `info["seed"]` reports."""
+        """Start the instance of `seed`. Without a seed one is drawn, which `info["seed"]` reports."""
         super().reset(seed=None if seed is None else int(seed))
-        drawn = int(self.np_random.integers(2**31)) if seed is None else int(seed)
-        self._examiner = Examiner([make_instance(self.task, drawn, self.salt)], self.feature_dims)
+        chosen = int(self.np_random.integers(2**31)) if seed is None else int(seed)
+        self._examiner = Examiner([make_instance(self.task, chosen, self.salt)], self.feature_dims)
         self._frame = Frame()
-        return self._examiner.observation(0), {"seed": drawn, "step": 0}
+        return self.observe(), {"seed": chosen, "step": 0}
+
+    def observe(self) -> Observation:
+        """The current observation, a copy. `reset` and `step` return the same."""
+        return self._started().observation(0)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Sit the exam that is due.
+        """Take the next exam.
 
         Raises:
-            ValueError: wrong keys, shape, dtype or range; the environment stays as it was.
-            gymnasium.error.ResetNeeded: before the first reset or after the end.
+            ActionError: wrong keys, shape, dtype or range; the environment is unchanged.
+            gymnasium.error.ResetNeeded: before the first reset, or after the end.
         """
         examiner = self._started()
         before = examiner.outcomes[0]
         if before.end:
             raise gymnasium.error.ResetNeeded(f"this run has ended ({before.end} at step {before.step}): call reset()")
-        exam = examiner.mark(batch_of_one(action), [0])[0]
+        exam = examiner.mark_member(action)
         after = examiner.outcomes[0]
         if self.render_mode:
             self._frame = Frame(exam, np.array(to_numpy(action["answers"])))
         terminated, truncated = _flags(after)
-        info = exam_info(exam, after, self.task)
-        return examiner.observation(0), reward(before, after, self.task.budget), terminated, truncated, info
+        return self.observe(), reward(before, after, self.task.budget), terminated, truncated, exam_info(exam, after, self.task)
 
     def render(self) -> Any:
-        """`ansi`: one line. `rgb_array`: every question in its place, right and wrong × seen and held out."""
+        """`ansi`: one line. `rgb_array`: every question in its place, right and wrong × train and held out."""
         if self.render_mode == "ansi":
             return self._frame.line(self.instance)
         return self._frame.picture(self.instance) if self.render_mode == "rgb_array" else None
@@ -105,10 +143,10 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
 
 
 class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
-    """S seeds of one task side by side, each as in `GrokEnv`, with a leading axis S; autoreset is disabled.
+    """S seeds of one task side by side, each as in `GrokEnv`, with a leading axis S. Autoreset is disabled.
 
-    `reset(seed=n)` takes the seeds n … n+S−1, a list takes its own. A member that has ended ignores its rows, gets reward 0 and
-    repeats its flags; `reset(options={"reset_mask": mask})` restarts some members alone.
+    `reset(seed=n)` takes the seeds n … n+S−1; a list gives each member its own. A member that has ended ignores its part of an
+    action, gets reward 0 and repeats its flags. `reset(options={"reset_mask": mask})` restarts some members alone.
     """
 
     metadata = {**GrokEnv.metadata, "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
@@ -117,13 +155,14 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         self,
         task: Task | str,
         num_envs: int = 1,
+        *,
         feature_dims: Sequence[int] = (128,),
         salt: str = "",
         render_mode: str | None = None,
     ) -> None:
-        self.task = parse_id(task) if isinstance(task, str) else task
         if num_envs < 1:
-            raise ValueError(f"num_envs is the number of seeds, at least 1, got {num_envs}")
+            raise ActionError(f"num_envs is the number of seeds, at least 1, got {num_envs}")
+        self.task = parse_id(task) if isinstance(task, str) else task
         self.num_envs = num_envs
         self.feature_dims = checked_feature_dims(feature_dims)
         self.salt = salt
@@ -137,77 +176,76 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
 
     @property
     def instances(self) -> list[Instance]:
-        """The instances now being learned, for analysis and pictures."""
+        """The current instances, for analysis and pictures."""
         return self._started().instances
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Start every member, or those in `options["reset_mask"]`, shape (S,) bool."""
-        members = self._to_reset(options)
+        restarted = self._to_restart(options)
         if isinstance(seed, int | np.integer):
             super().reset(seed=int(seed))
-        seeds = self._draw(seed)
-        made = {i: make_instance(self.task, seeds[i], self.salt) for i in members}
-        kept = self._examiner
-        instances = [made[i] if kept is None or i in made else kept.instances[i] for i in range(self.num_envs)]
+        seeds = self._seeds(seed)
+        fresh = {i: make_instance(self.task, seeds[i], self.salt) for i in restarted}
+        previous = self._examiner
+        instances = [fresh[i] if previous is None or i in fresh else previous.instances[i] for i in range(self.num_envs)]
         self._examiner = Examiner(instances, self.feature_dims)
-        for i in range(self.num_envs):
-            if kept is not None and i not in made:
-                self._examiner.outcomes[i] = kept.outcomes[i]
-            else:
-                self._frames[i] = Frame()
         infos: dict[str, Any] = {}
-        for i in members:
-            infos = self._add_info(infos, {"seed": seeds[i], "step": 0}, i)
-        return self._observe(), infos
+        for i in range(self.num_envs):
+            if previous is None or i in fresh:
+                self._frames[i] = Frame()
+                infos = self._add_info(infos, {"seed": seeds[i], "step": 0}, i)
+            else:
+                self._examiner.outcomes[i] = previous.outcomes[i]
+        return self.observe(), infos
+
+    def observe(self) -> Observation:
+        """The current observations of all members, copies. `reset` and `step` return the same."""
+        return self._started().observations(range(self.num_envs))
 
     def step(self, actions: Action) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Sit the exams that are due, in every member that hasn't ended. Raises ValueError as `GrokEnv.step` does."""
+        """Take the next exam of every member that hasn't ended. Raises ActionError as `GrokEnv.step` does."""
         examiner = self._started()
         before = list(examiner.outcomes)
         live = [i for i, outcome in enumerate(before) if not outcome.end]
         infos: dict[str, Any] = {}
         if live:
-            exams = examiner.mark(_rows(actions, live, self.num_envs), live)
+            exams = examiner.mark(_of_members(actions, live, self.num_envs), live)
             for i, exam in zip(live, exams, strict=True):
                 infos = self._add_info(infos, exam_info(exam, examiner.outcomes[i], self.task), i)
                 if self.render_mode:
                     self._frames[i] = Frame(exam, np.array(to_numpy(actions["answers"][i])))
-        after = examiner.outcomes
-        rewards = [reward(b, a, self.task.budget) for b, a in zip(before, after, strict=True)]
-        flags = np.array([_flags(outcome) for outcome in after])
-        return self._observe(), np.array(rewards), flags[:, 0], flags[:, 1], infos
+        rewards = [reward(old, new, self.task.budget) for old, new in zip(before, examiner.outcomes, strict=True)]
+        flags = np.array([_flags(outcome) for outcome in examiner.outcomes])
+        return self.observe(), np.array(rewards), flags[:, 0], flags[:, 1], infos
 
     def render(self) -> tuple[Any, ...] | None:
-        """One line or one picture for every member, as `GrokEnv.render`."""
+        """A line or a picture for every member, as `GrokEnv.render`."""
         pairs = list(zip(self._frames, self.instances, strict=True))
         if self.render_mode == "ansi":
             return tuple(frame.line(instance) for frame, instance in pairs)
         return tuple(frame.picture(instance) for frame, instance in pairs) if self.render_mode else None
 
-    def _observe(self) -> Observation:
-        return self._started().observations(range(self.num_envs))
-
-    def _to_reset(self, options: dict[str, Any] | None) -> list[int]:
+    def _to_restart(self, options: dict[str, Any] | None) -> list[int]:
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return list(range(self.num_envs))
         if np.shape(mask) != (self.num_envs,):
-            raise ValueError(f"reset_mask must have shape ({self.num_envs},), got {np.shape(mask)}")
+            raise ActionError(f"reset_mask must have shape ({self.num_envs},), got {np.shape(mask)}")
         if self._examiner is None and not np.all(mask):
-            raise ValueError("the first reset starts every member: leave out reset_mask")
+            raise ActionError("the first reset starts every member: leave out reset_mask")
         return [i for i in range(self.num_envs) if mask[i]]
 
-    def _draw(self, seed: int | Sequence[int | None] | None) -> list[int]:
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
         if isinstance(seed, int | np.integer):
             return [int(seed) + i for i in range(self.num_envs)]
         if not isinstance(seed, Sequence | np.ndarray | None) or isinstance(seed, str):
-            raise ValueError(f"a seed is a whole number, or one for each member, got {seed!r}")
+            raise TaskError(f"a seed is a whole number, or one for each member, got {seed!r}")
         given = [None] * self.num_envs if seed is None else list(seed)
         if len(given) != self.num_envs:
-            raise ValueError(f"expected {self.num_envs} seeds, one for each member, got {len(given)}")
-        return [int(self.np_random.integers(2**31)) if s is None else s for s in given]
+            raise TaskError(f"expected {self.num_envs} seeds, one for each member, got {len(given)}")
+        return [int(self.np_random.integers(2**31)) if member is None else member for member in given]
 
     def _started(self) -> Examiner:
         if self._examiner is None:
@@ -236,7 +274,7 @@ def action_space(task: Task, feature_dims: tuple[int, ...]) -> Space[Any]:
 
 
 def reward(before: Outcome, after: Outcome, budget: int) -> float:
-    """The reward of one exam; those of a whole run sum to −min(T, budget)/budget."""
+    """The reward of one exam. The rewards of a whole run sum to −min(T, budget)/budget."""
     if before.end:
         return 0.0
     charged = min(before.step, budget)
@@ -247,12 +285,9 @@ def reward(before: Outcome, after: Outcome, budget: int) -> float:
 
 
 def exam_info(exam: Exam, outcome: Outcome, task: Task) -> dict[str, float]:
-    """One exam and the outcome so far as numbers: ranks of the last layer, NaN if diverged, −1 for a step that hasn't come."""
-    steps = {
-        name: -1 if getattr(outcome, name) is None else getattr(outcome, name)
-        for name in ("steps_to_memorize", "first_crossing", "steps_to_generalize")
-    }
-    ranks = {"effective_rank": float("nan")} if exam.ranks is None else {k: v[-1] for k, v in exam.ranks.items()}
+    """One exam and the outcome so far, as `GrokEnv` documents it. The keys are always the same."""
+    events = {name: -1 if (step := getattr(outcome, name)) is None else step for name in EVENTS}
+    ranks = {name: float("nan") if exam.ranks is None else exam.ranks[name][-1] for name in MEASURES}
     return {
         "step": exam.step,
         "train_right": exam.train,
@@ -260,25 +295,28 @@ def exam_info(exam: Exam, outcome: Outcome, task: Task) -> dict[str, float]:
         "train_accuracy": exam.train / task.num_train,
         "held_out_accuracy": exam.held_out / task.num_held_out,
         "diverged": float(exam.ranks is None),
-        **steps,
+        **events,
         **ranks,
     }
 
 
 def _flags(outcome: Outcome) -> tuple[bool, bool]:
+    """Terminated and truncated."""
     return outcome.end in ("generalized", "diverged"), outcome.end == "censored"
 
 
-def _rows(actions: Action, live: list[int], members: int) -> Action:
-    """The rows of the live members; a wrong leading axis is left for the examiner to name."""
+def _of_members(actions: Action, live: list[int], num_envs: int) -> Action:
+    """The part of an action that belongs to the live members. What isn't a dict is left for the examiner to refuse."""
     if not isinstance(actions, dict):
         return actions
-    rows = {name: value if hasattr(value, "ndim") else np.asarray(value) for name, value in actions.items()}
-    fits = all(value.ndim and len(value) == members for value in rows.values())
-    return {name: value[live] for name, value in rows.items()} if fits and len(live) < members else rows
+    arrays = {name: value if hasattr(value, "ndim") else np.asarray(value) for name, value in actions.items()}
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) != num_envs:
+            raise ActionError(f"{name} must have a leading axis of {num_envs} members, got shape {tuple(array.shape)}")
+    return {name: array[live] for name, array in arrays.items()} if len(live) < num_envs else arrays
 
 
 def _checked_render_mode(mode: str | None) -> str | None:
     if mode is not None and mode not in GrokEnv.metadata["render_modes"]:
-        raise ValueError(f"render_mode must be one of {GrokEnv.metadata['render_modes']} or None, got {mode!r}")
+        raise ActionError(f"render_mode must be one of {GrokEnv.metadata['render_modes']} or None, got {mode!r}")
     return mode

@@ -12,6 +12,7 @@
   x StoreError          a folder of runs can't be written (an OSError)
   x ResultError         runs that no number can be computed from, or no figure drawn of (a ValueError)
   x CurveError          a curve or a fit has values that can't be analyzed (a ValueError)
+  x StudyError          no study has this name, or its runs can't be compared (a ValueError)
   x MarkdownError       a Markdown file lacks the marks of a generated section (a ValueError)
   x MissingExtraError   an optional dependency isn't installed (a ValueError)
   x EntryError          a leaderboard entry can't be packed, found or read (a ValueError)
@@ -86,3 +87,7 @@ class VerificationError(GrokbenchError, ValueError):
 
 class RemoteError(GrokbenchError, RuntimeError):
     """The process of an entry's agent failed, took too long, or sent nonsense."""
+
+
+class StudyError(GrokbenchError, ValueError):
+    """No study has this name, or its runs can't be compared."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from types import CodeType, MappingProxyType
@@ -36,7 +37,7 @@ class Recipe:
 
     name: str
     target: str
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: str = ""
     factory: Callable[..., Agent] | None = field(default=None, compare=False, repr=False)
 
@@ -53,7 +54,7 @@ class Recipe:
         plain: dict[str, Any] = _thawed(self.hyperparameters)
         return plain
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of target, hyperparameters and source: the same for the same agent, whatever its name."""
         content = json.dumps([self.target, self.plain_hyperparameters, self.source], sort_keys=True)

@@ -82,6 +82,7 @@ class Examiner:
         self,
         action: Action,
         members: Sequence[int],
+        *,
         losses: Sequence[float | None] | None = None,
         metrics: Sequence[Ranks | None] | None = None,
     ) -> list[Exam]:

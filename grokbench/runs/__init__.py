@@ -1,1 +1,1 @@
-"""Runs: an agent on a task with a seed, their records on disk, and how they are made, resumed and read."""
+"""Making runs and keeping them: plans, the run loop, the engine, the folder of records."""

@@ -6,26 +6,38 @@ from typing_extensions import override
 
 from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs.plan import Run
+from grokbench.runs.records import RunRecord
 
 
 class Callback:
-    """Base class; each method does nothing until it is overridden."""
+    """Base class. Every method does nothing until it is overridden."""
+
+    def on_start(self, planned: int, finished: int) -> None:
+        """So many runs are planned, and so many of them were finished before."""
 
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
-        """The run took an exam; `outcome` is what its exams say so far."""
+        """The run took an exam; `outcome` is the outcome of its exams so far."""
 
-    def on_end(self, run: Run, reason: str) -> None:
-        """The run left its cohort: generalized, censored, diverged, failed, stopped, or held by another process."""
+    def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
+        """The run left its cohort: generalized, censored, diverged, failed, stopped, or busy in another process.
+
+        `record` is what was written of it, None where nothing was.
+        """
 
     def on_message(self, message: str) -> None:
         """Something happened that a person should know, such as a damaged checkpoint that was moved aside."""
 
 
 class Callbacks(Callback):
-    """Several callbacks as one, told in their order."""
+    """Several callbacks as one, called in their order."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = tuple(callbacks)
+
+    @override
+    def on_start(self, planned: int, finished: int) -> None:
+        for callback in self.callbacks:
+            callback.on_start(planned, finished)
 
     @override
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
@@ -33,9 +45,9 @@ class Callbacks(Callback):
             callback.on_exam(run, exam, outcome)
 
     @override
-    def on_end(self, run: Run, reason: str) -> None:
+    def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
         for callback in self.callbacks:
-            callback.on_end(run, reason)
+            callback.on_end(run, reason, record)
 
     @override
     def on_message(self, message: str) -> None:

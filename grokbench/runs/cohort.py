@@ -1,9 +1,9 @@
-"""A batch of runs: from exam to exam, with checkpoints, until each has ended and its record is written."""
+"""The run loop: takes a cohort from exam to exam, with checkpoints, until every run has ended and its record is written."""
 
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import numpy as np
 from grokbench.agents.agent import Agent, Spec
 from grokbench.agents.recipes import Recipe
 from grokbench.agents.trees import batch_of_one, to_numpy
-from grokbench.errors import StoreError
+from grokbench.errors import AgentError, StoreError
 from grokbench.evaluation.marking import Examiner
 from grokbench.evaluation.probes import is_probed, probe
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Ranks
 from grokbench.runs.callbacks import Callback
-from grokbench.runs.plan import Job
+from grokbench.runs.plan import Cohort
 from grokbench.runs.provenance import code_hash, current_provenance
 from grokbench.runs.records import Cost, make_record
 from grokbench.runs.store import Store, read_checkpoint
@@ -28,116 +28,127 @@ SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How runs are made."""
+class RunOptions:
+    """How runs are made.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        max_steps: pause at the last exam within so many steps; None never pauses.
+        probes: whether to train linear probes now and then.
+    """
 
     device: str
     max_steps: int | None
     probes: bool
 
 
-class Batch:
-    """Several runs on one task that go through their exams together, until each has ended."""
+class CohortLoop:
+    """Takes the runs of one cohort through their exams, until each has ended.
 
-    def __init__(self, job: Job, store: Store, watcher: Callback, settings: Settings) -> None:
-        self.job, self.store, self.watcher, self.settings = job, store, watcher, settings
-        self.device = settings.device
-        self.runs = job.runs
-        self.task, self.salt = job.runs[0].experiment.task, job.runs[0].experiment.salt
-        self.batch = [run.seed for run in self.runs]
+    Members are numbered as in `cohort.runs`. `live` holds the numbers of those that haven't ended.
+    """
+
+    def __init__(self, cohort: Cohort, agent: Agent | None, store: Store, callback: Callback, options: RunOptions) -> None:
+        self.cohort, self.agent_at_hand = cohort, agent
+        self.store, self.callback, self.options = store, callback, options
+        self.runs = cohort.runs
+        self.task, self.salt = self.runs[0].experiment.task, self.runs[0].experiment.salt
         self.instances = [make_instance(self.task, run.seed, self.salt) for run in self.runs]
-        self.live = list(range(len(self.runs)))  # indices into runs
+        self.feature_dims: tuple[int, ...] = ()
+        self.cost_per_step: Mapping[str, int] = {}
+        self.provenance = current_provenance(options.device, None)
+        self.charged_at = time.perf_counter()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set every counter to what it is before the first step."""
+        self.seeds = [run.seed for run in self.runs]  # of the whole cohort, also of members that left before a checkpoint
+        self.live = list(range(len(self.runs)))
         self.exams: list[list[Exam]] = [[] for _ in self.runs]
         self.seconds = [0.0] * len(self.runs)
-        self.charged_at = time.perf_counter()
         self.step = 0
-        self.per_step: dict[str, int] = {}
-        self.feature_dims: tuple[int, ...] = ()
-        self.provenance = current_provenance(self.device, None)
 
     def run(self) -> bool:
-        """Make the runs; returns whether all of them are complete. An agent's failure ends this batch only."""
+        """Run the cohort. An agent's failure ends this cohort only.
+
+        Returns:
+            Whether no run failed: every run is complete, or was paused by `max_steps`.
+        """
         try:
             self._start()
-            paused = self._examine_all()
+            paused = self._take_exams()
         except (StoreError, KeyboardInterrupt):
             raise
         except Exception as error:
-            self._stop(f"failed: {type(error).__name__}: {error}{_place(error, self.runs[0].experiment.recipe)}")
+            self._end_incomplete(f"failed: {type(error).__name__}: {error}{_line_of(error, self.runs[0].experiment.recipe)}")
             return False
         if paused:
             self._save()
             early = "" if self.step else ", before the first exam"
-            self._stop(f"stopped: --max-steps {self.settings.max_steps}{early}")
-            return False
+            self._end_incomplete(f"stopped: --max-steps {self.options.max_steps}{early}")
+            return True
         self.store.remove(self._checkpoint_path())
         return True
 
-    def _checkpoint_path(self) -> Path:
-        return self.job.checkpoint or self.store.checkpoint_path(self.runs[0].experiment, self.batch)
-
     def _start(self) -> None:
-        task = self.task
-        saved = read_checkpoint(self.job.checkpoint) if self.job.checkpoint else None
-        self.agent = _make_agent([run.experiment.recipe for run in self.runs])
-        self.batched = self.agent.batched
-        dims = tuple(self.agent.feature_dims)
-        self.examiner = Examiner(self.instances, dims)
+        """Make the agent ready: reset it, and restore the checkpoint if there is one."""
+        saved = read_checkpoint(self.cohort.checkpoint) if self.cohort.checkpoint else None
+        self.agent = self.agent_at_hand or _make_agent([run.experiment.recipe for run in self.runs])
+        self.examiner = Examiner(self.instances, self.agent.feature_dims)
         self.feature_dims = self.examiner.feature_dims
         if saved:
             self._restore_exams(saved)
-        observation = self.examiner.observations(self.live)
-        seeds = tuple(instance.agent_seed for instance in self.instances)
-        spec = Spec(
-            num_symbols=task.num_symbols,
-            num_questions=task.num_questions,
-            budget=task.budget,
-            feature_dims=dims,
-            device=self.device,
-            seeds=seeds,
-            batched=self.batched,
-        )
-        self.agent.reset(observation if self.batched else {k: v[0] for k, v in observation.items()}, spec)
+        self._reset_agent()
         if saved:
             try:
                 self.agent.load_state_dict(saved["agent"])
             except Exception as error:
                 self._start_over(error)
                 return
-        self.per_step = dict(self.agent.cost())
-        self.provenance = current_provenance(self.device, self.agent.dtype)
+        self.cost_per_step = self.agent.cost()
+        self.provenance = current_provenance(self.options.device, self.agent.dtype)
         if saved and saved["provenance"] != self.provenance.reproducibility:
-            self.provenance = self.provenance.model_copy(
-                update={"code": None}
-            )  # made in two ways: nothing will repeat it to the bit
+            # Two environments made this run, so nothing can repeat it to the bit.
+            self.provenance = self.provenance.model_copy(update={"code": None})
         self._charge()
 
-    def _start_over(self, error: Exception) -> None:
-        """Start from the beginning: the agent can't take its own checkpoint, another version's perhaps."""
-        assert self.job.checkpoint is not None
-        aside = self.store.set_aside(self.job.checkpoint)
-        why = f"the agent can't go on from it ({type(error).__name__}: {error})"
-        self.watcher.on_message(f"{self.job.checkpoint}: {why}; moved to {aside.name}, its runs start over")
-        self.job = Job(self.runs)
-        self.batch, self.step, self.seconds = [run.seed for run in self.runs], 0, [0.0] * len(self.runs)
-        self.exams = [[] for _ in self.runs]
-        self._start()
+    def _reset_agent(self) -> None:
+        observation = self.examiner.observations(self.live)
+        spec = Spec(
+            num_symbols=self.task.num_symbols,
+            num_questions=self.task.num_questions,
+            budget=self.task.budget,
+            feature_dims=self.feature_dims,
+            device=self.options.device,
+            seeds=tuple(instance.agent_seed for instance in self.instances),
+            batched=self.agent.batched,
+        )
+        self.agent.reset(observation if spec.batched else {name: array[0] for name, array in observation.items()}, spec)
 
     def _restore_exams(self, saved: dict[str, Any]) -> None:
-        self.batch, self.step, self.seconds = saved["batch"], saved["step"], saved["seconds"]
+        self.seeds, self.step, self.seconds = saved["cohort"], saved["step"], saved["seconds"]
         self.exams = [[Exam(**exam) for exam in exams] for exams in saved["exams"]]
         for member, exams in enumerate(self.exams):
             self.examiner.outcomes[member] = PROTOCOL.outcome(exams, self.task)
 
-    def _examine_all(self) -> bool:
-        """From exam to exam until every run has ended; returns whether --max-steps came first."""
+    def _start_over(self, error: Exception) -> None:
+        """Start from step 0, because the agent can't load its own checkpoint. Another version of it may have written that."""
+        assert self.cohort.checkpoint is not None
+        aside = self.store.set_aside(self.cohort.checkpoint)
+        reason = f"the agent can't go on from it ({type(error).__name__}: {error})"
+        self.callback.on_message(f"{self.cohort.checkpoint}: {reason}; moved to {aside.name}, its runs start over")
+        self.cohort, self.agent_at_hand = Cohort(self.runs, finished=self.cohort.finished), None
+        self._begin()
+        self._start()
+
+    def _take_exams(self) -> bool:
+        """From exam to exam until every run has ended; returns whether `max_steps` came first."""
         saved_at = time.perf_counter()
         while self.live:
             steps = self.examiner.steps_to_next_exam(self.live[0])
-            if self.settings.max_steps is not None and self.step + steps > self.settings.max_steps:
+            if self.options.max_steps is not None and self.step + steps > self.options.max_steps:
                 return True
-            report = self.agent.learn(steps) or {}
-            self._sit(steps, report)
+            self._take_exam(steps)
             self._charge()
             self._release_ended()
             if self.live and time.perf_counter() - saved_at > SECONDS_BETWEEN_CHECKPOINTS:
@@ -145,40 +156,85 @@ class Batch:
                 saved_at = time.perf_counter()
         return False
 
+    def _take_exam(self, steps: int) -> None:
+        """Let the agent take `steps` steps, and mark the exam that follows."""
+        report = _batched_report(self.agent.learn(steps) or {}, batched=self.agent.batched)
+        action = self.agent.act()
+        if self.options.probes and is_probed(self.step + steps, self.step):
+            report["probe"] = self._probe(action)
+        exams = self._mark(action, report)
+        self.step += steps
+        for member, exam in zip(self.live, exams, strict=True):
+            self.exams[member].append(exam)
+            self.callback.on_exam(self.runs[member], exam, self.examiner.outcomes[member])
+
+    def _mark(self, action: dict[str, Any], report: dict[str, Any]) -> list[Exam]:
+        losses = _losses(report.pop("loss", None), len(self.live))
+        metrics = _metrics_by_member(report, len(self.live))
+        if self.agent.batched:
+            return self.examiner.mark(action, self.live, losses=losses, metrics=metrics)
+        return [self.examiner.mark_member(action, self.live[0], loss=losses[0], metrics=metrics[0])]
+
+    def _probe(self, action: dict[str, Any]) -> Any:
+        features = action["features"] if self.agent.batched else batch_of_one(action)["features"]
+        return probe(features, self.examiner.feature_dims, [self.instances[member] for member in self.live])
+
     def _charge(self) -> None:
-        """Share the time since the last charge, setting up and checkpoints too, among the runs still going."""
+        """Share the time since the last charge among the live runs. Setting up and checkpoints count too."""
         now = time.perf_counter()
         for member in self.live:
             self.seconds[member] += (now - self.charged_at) / len(self.live)
         self.charged_at = now
 
-    def _sit(self, steps: int, report: dict[str, Any]) -> None:
-        action = self.agent.act() if self.batched else batch_of_one(self.agent.act())
-        losses = _losses(report.get("loss"), len(self.live))
-        metrics = {name: numbers for name, numbers in report.items() if name != "loss"}
-        if not self.batched:
-            metrics = {name: to_numpy(numbers)[None] for name, numbers in metrics.items()}
-        if self.settings.probes and is_probed(self.step + steps, self.step):
-            instances = [self.instances[member] for member in self.live]
-            metrics["probe"] = probe(action["features"], self.examiner.feature_dims, instances)
-        exams = self.examiner.mark(action, self.live, losses, _per_member(metrics, len(self.live)))
-        self.step += steps
-        for member, exam in zip(self.live, exams, strict=True):
-            self.exams[member].append(exam)
-            self.watcher.on_exam(self.runs[member], exam, self.examiner.outcomes[member])
-
     def _release_ended(self) -> None:
-        """Write the records of the runs that have just ended and take them out of the batch."""
+        """Write the records of the runs that have just ended, and drop their members from the agent."""
         staying = [i for i, member in enumerate(self.live) if not self.examiner.outcomes[member].end]
         for member in self.live:
-            end = self.examiner.outcomes[member].end
-            if end:
-                self._write(member, None)
-                self.watcher.on_end(self.runs[member], end)
+            if end := self.examiner.outcomes[member].end:
+                self._write_record(member, end, incomplete=None)
         if len(staying) < len(self.live):
             self.live = [self.live[i] for i in staying]
-            if staying and self.batched:
+            if staying and self.agent.batched:
                 self.agent.keep(staying)
+
+    def _end_incomplete(self, reason: str) -> None:
+        """Write incomplete records of the runs that haven't ended."""
+        for member in self.live:
+            self._write_record(member, reason, incomplete=reason)
+
+    def _write_record(self, member: int, reason: str, *, incomplete: str | None) -> None:
+        run = self.runs[member]
+        if run in self.cohort.finished:  # before the checkpoint's state; its record is complete
+            return
+        record = make_record(
+            run.experiment.task,
+            run.experiment.recipe,
+            feature_dims=self.feature_dims,
+            seed=run.seed,
+            salt=self.salt,
+            fingerprint=self.instances[member].fingerprint,
+            cohort=self.seeds,
+            exams=self.exams[member],
+            cost=self._cost(member),
+            provenance=self.provenance,
+            incomplete=incomplete,
+        )
+        self.store.write_record(run, record)
+        self.callback.on_end(run, reason, record)
+
+    def _cost(self, member: int) -> Cost:
+        steps = self.exams[member][-1].step if self.exams[member] else 0
+        examples, flops = (self.cost_per_step.get(name) for name in ("examples_per_step", "flops_per_step"))
+        return Cost(
+            steps=steps,
+            examples=None if examples is None else steps * examples,
+            flops=None if flops is None else steps * flops,
+            parameters=self.cost_per_step.get("parameters"),
+            seconds=self.seconds[member],
+        )
+
+    def _checkpoint_path(self) -> Path:
+        return self.cohort.checkpoint or self.store.checkpoint_path(self.runs[0].experiment, self.seeds)
 
     def _save(self) -> None:
         tree = {
@@ -186,7 +242,7 @@ class Batch:
             "provenance": self.provenance.reproducibility,
             "salt": self.salt,
             "recipes": [self.runs[member].experiment.recipe.hash for member in self.live],
-            "batch": self.batch,
+            "cohort": self.seeds,
             "live": [self.runs[member].seed for member in self.live],
             "step": self.step,
             "seconds": [self.seconds[member] for member in self.live],
@@ -195,44 +251,20 @@ class Batch:
         }
         self.store.write_checkpoint(self._checkpoint_path(), tree)
 
-    def _stop(self, why: str) -> None:
-        """Write incomplete records for the runs still going."""
-        for member in self.live:
-            self._write(member, why)
-            self.watcher.on_end(self.runs[member], why)
 
-    def _write(self, member: int, incomplete: str | None) -> None:
-        experiment, seed = self.runs[member].experiment, self.runs[member].seed
-        if self.store.finished(experiment, seed):
-            return  # it finished before this batch was resumed from an older checkpoint
-        record = make_record(
-            experiment.task,
-            experiment.recipe,
-            self.feature_dims,
-            seed,
-            experiment.salt,
-            self.instances[member].fingerprint,
-            self.batch,
-            self.exams[member],
-            self._cost(member),
-            self.provenance,
-            incomplete,
-        )
-        self.store.write_record(experiment, record)
+def _make_agent(recipes: Sequence[Recipe]) -> Agent:
+    """The agent of a cohort whose members follow `recipes`. Raises AgentError where these differ and can't train together."""
+    first = recipes[0].make()
+    if len({recipe.hash for recipe in recipes}) == 1:
+        return first
+    return type(first).join([recipe.make() for recipe in recipes])
 
-    def _cost(self, member: int) -> Cost:
-        steps = self.exams[member][-1].step if self.exams[member] else 0
 
-        def over_run(name: str) -> int | None:
-            return steps * int(self.per_step[name]) if name in self.per_step else None
-
-        return Cost(
-            steps=steps,
-            examples=over_run("examples_per_step"),
-            flops=over_run("flops_per_step"),
-            parameters=self.per_step.get("parameters"),
-            seconds=self.seconds[member],
-        )
+def _batched_report(report: Mapping[str, Any], *, batched: bool) -> dict[str, Any]:
+    """What `learn` reported, every value with a leading axis of members, except the loss of an agent that isn't batched."""
+    if batched:
+        return dict(report)
+    return {name: value if name == "loss" else to_numpy(value)[None] for name, value in report.items()}
 
 
 def _losses(loss: Any, members: int) -> list[float | None]:
@@ -240,39 +272,27 @@ def _losses(loss: Any, members: int) -> list[float | None]:
         return [None] * members
     values = np.atleast_1d(to_numpy(loss) if hasattr(loss, "ndim") else np.asarray(loss, dtype=float))
     if values.shape != (members,):
-        raise ValueError(f"learn reported a loss of shape {values.shape}, expected ({members},)")
+        raise AgentError(f"learn reported a loss of shape {values.shape}, expected ({members},)")
     return [float(value) for value in values]
 
 
-def _per_member(metrics: dict[str, Any], members: int) -> list[Ranks]:
-    """Metrics, name → a number or one per layer for every member, as a record keeps it."""
-    each: list[Ranks] = [{} for _ in range(members)]
-    for name, numbers in metrics.items():
+def _metrics_by_member(report: Mapping[str, Any], members: int) -> list[Ranks]:
+    """Each member's metrics, name → one number per layer, as a record keeps them. Values that aren't finite are left out."""
+    by_member: list[Ranks] = [{} for _ in range(members)]
+    for name, numbers in report.items():
         values = np.asarray(to_numpy(numbers))
         if values.dtype.kind not in "biuf":
-            raise ValueError(f"learn reported {name!r} as {numbers!r}, expected numbers")
+            raise AgentError(f"learn reported {name!r} as {numbers!r}, expected numbers")
         if values.ndim not in (1, 2) or len(values) != members:
-            raise ValueError(f"learn reported {name!r} of shape {values.shape}, expected ({members},) or ({members}, layers)")
-        for ranks, row in zip(each, values.reshape(members, -1), strict=True):
-            if np.isfinite(row).all():
-                ranks[name] = row.astype(float).tolist()
-    return each
+            raise AgentError(f"learn reported {name!r} of shape {values.shape}, expected ({members},) or ({members}, layers)")
+        for metrics, layers in zip(by_member, values.reshape(members, -1), strict=True):
+            if np.isfinite(layers).all():
+                metrics[name] = layers.astype(float).tolist()
+    return by_member
 
 
-def _place(error: Exception, recipe: Recipe) -> str:
-    """The line that an error came from in the file of an agent from outside."""
+def _line_of(error: Exception, recipe: Recipe) -> str:
+    """The file and line of an agent from outside that raised the error; empty for a baseline."""
     file = getattr(sys.modules.get(recipe.target.partition(":")[0]), "__file__", None) if recipe.source else None
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
-
-
-def _make_agent(recipes: Sequence[Recipe]) -> Agent:
-    """One agent for a batch whose members follow `recipes`.
-
-    Raises:
-        ValueError: they differ, and their agents can't train together.
-    """
-    first = recipes[0].make()
-    if len({recipe.hash for recipe in recipes}) == 1:
-        return first
-    return type(first).join([recipe.make() for recipe in recipes])

@@ -1,4 +1,4 @@
-"""Memory that a step frees stays with the process for the next one, on Linux.
+"""Keeps the memory that a training step frees in the process, for the next step. Linux with glibc only.
 
 glibc gives large blocks back to the system and asks for them again a moment later, and every page of them costs a fault:
 a tenth of a transformer's training time on CPU, a third of a wide MLP's (docs/performance.md).

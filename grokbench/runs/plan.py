@@ -1,4 +1,4 @@
-"""What is to be run: experiments, runs, and the batches that they train in."""
+"""What is to be run: experiments, their runs, and the cohorts that train together."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokbench.agents.recipes import Recipe
+from grokbench.errors import TaskError
 from grokbench.tasks import Task, get_suite, parse_id
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one agent does on one task under one salt; its runs differ by seed."""
+    """A recipe on a task under a salt. Its runs differ by seed.
+
+    Attributes:
+        task: the task.
+        recipe: the agent with its hyperparameters.
+        salt: empty for the published instances; any other text draws fresh ones.
+    """
 
     task: Task
     recipe: Recipe
@@ -19,52 +26,66 @@ class Experiment:
 
     @property
     def folder(self) -> str:
-        """Its folder below `<out>`."""
+        """The experiment's folder, relative to the folder of runs."""
         return f"{self.task.id}/{self.recipe.name}-{self.recipe.hash[:8]}"
 
     @property
     def suffix(self) -> str:
-        """What marks the file names of a salted run."""
+        """The end of a salted run's file names; empty without a salt."""
         return f"-salt-{hashlib.sha256(self.salt.encode()).hexdigest()[:8]}" if self.salt else ""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run to be made."""
+    """An experiment and a seed."""
 
     experiment: Experiment
     seed: int
 
 
 @dataclass(frozen=True)
-class Job:
-    """Runs that train as one batch, from the start or from a checkpoint, which may hold finished ones too."""
+class Cohort:
+    """Runs that train together.
+
+    Attributes:
+        runs: the runs.
+        checkpoint: the file that the cohort continues from; None starts it from step 0.
+        finished: the runs among them whose records are complete. A checkpoint can be older than a record.
+    """
 
     runs: tuple[Run, ...]
     checkpoint: Path | None = None
+    finished: frozenset[Run] = frozenset()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Seeds that are asked for of one cell, or of several that train as one batch: agents on one task, under one salt."""
+    """Experiments that may train as one cohort, and the seeds wanted of each. They share a task and a salt."""
 
     experiments: tuple[Experiment, ...]
     seeds: tuple[int, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every planned run, experiment by experiment."""
+        return [Run(experiment, seed) for experiment in self.experiments for seed in self.seeds]
 
 
 def plan(
     tasks: Sequence[str], recipes: Sequence[Recipe], *, seeds: Sequence[int], suite: str | None = None, salt: str = ""
 ) -> list[Plan]:
-    """Every recipe on every task and, for a suite, on its control with the control's seeds.
+    """Every recipe on every task. A suite adds its tasks, and its control with the control's own seeds.
 
     Raises:
-        ValueError: an unknown task or suite, or nothing to do.
+        TaskError: a task or the suite is unknown, or there is nothing to run.
     """
-    wanted = [(parse_id(name), tuple(sorted(set(seeds)))) for name in tasks]
+    wanted_seeds = tuple(sorted(set(seeds)))
+    wanted = [(name, wanted_seeds) for name in tasks]
     if suite:
         chosen = get_suite(suite)
-        wanted += [(parse_id(name), tuple(sorted(set(seeds)))) for name in chosen.tasks]
-        wanted.append((parse_id(chosen.control), chosen.control_seeds))
+        wanted += [(name, wanted_seeds) for name in chosen.tasks]
+        wanted.append((chosen.control, chosen.control_seeds))
     if not wanted or not recipes or not seeds:
-        raise ValueError("nothing to run: name a suite or tasks, at least one agent and at least one seed")
-    return [Plan((Experiment(task, recipe, salt),), its_seeds) for task, its_seeds in wanted for recipe in recipes]
+        raise TaskError("nothing to run: name a suite or tasks, at least one agent and at least one seed")
+    parsed = [(parse_id(name), task_seeds) for name, task_seeds in wanted]
+    return [Plan((Experiment(task, recipe, salt),), task_seeds) for task, task_seeds in parsed for recipe in recipes]

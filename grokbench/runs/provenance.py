@@ -1,4 +1,4 @@
-"""Where a run is made: machine, versions, threads, and the code that computes it."""
+"""Provenance: the machine, versions, threads and code that made a run."""
 
 import hashlib
 import platform
@@ -15,8 +15,8 @@ from pydantic import (
 
 from grokbench.runs.schema import Sparse
 
-ROOT = Path(__file__).resolve().parents[2]  # the folder that grokbench and baselines stand in
-COMPUTES = (
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds grokbench and baselines
+HASHED_CODE = (  # code outside these paths can't change an exam
     "baselines",
     "grokbench/agents",
     "grokbench/evaluation",
@@ -26,7 +26,10 @@ COMPUTES = (
 
 
 class Provenance(Sparse):
-    """Where and with what the run was made; `code` hashes what of grokbench computes a run, left out by old records."""
+    """What made the run.
+
+    `code` is the hash of the code that computes runs. Old records, and runs resumed elsewhere, lack it.
+    """
 
     versions: dict[str, str]
     device: str
@@ -37,17 +40,17 @@ class Provenance(Sparse):
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def repeats(self, other: "Provenance") -> bool:
-        """Whether the same batch has to come out there as here, to the bit: nothing differs but the commit."""
+        """Whether the same cohort must give the same exams there, to the bit: nothing but the commit differs."""
         return self.code is not None and self.reproducibility == other.reproducibility
 
     @property
     def reproducibility(self) -> dict[str, Any]:
-        """Everything but the commit."""
+        """All that has to be equal for exams to repeat to the bit: everything but the commit."""
         return self.model_dump(exclude={"commit", "dirty"})
 
 
 def current_provenance(device: str, dtype: str | None) -> Provenance:
-    """Where this process runs: versions, device, threads and the code's commit."""
+    """The provenance of runs of this process, on `device`, in the number format `dtype`."""
     torch = sys.modules.get("torch")
     versions = {"python": platform.python_version()}
     for package in ("grokbench", "numpy", "torch"):
@@ -70,7 +73,7 @@ def current_provenance(device: str, dtype: str | None) -> Provenance:
 
 
 def _cpu() -> str:
-    """This CPU, to its stepping, and the instructions that torch uses on it: others round differently."""
+    """This CPU to its stepping, and the instruction set that torch uses: others round differently."""
     torch, about = sys.modules.get("torch"), _cpuinfo()
     keys = ("cpu family", "model", "stepping", "cache size")
     known = [f"{key} {about[key]}" for key in keys if key in about]
@@ -83,7 +86,7 @@ def processor() -> str:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """What Linux knows of the first CPU; nothing elsewhere."""
+    """The first CPU's entries in /proc/cpuinfo; empty on other systems than Linux."""
     try:
         first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")
     except OSError:
@@ -93,8 +96,8 @@ def _cpuinfo() -> dict[str, str]:
 
 @cache
 def code_hash() -> str:
-    """A hash of the code that computes a run, baselines and all: what it doesn't cover can't change an exam."""
-    files = [file for name in COMPUTES for file in (sorted((ROOT / name).rglob("*.py")) or [ROOT / name])]
+    """SHA-256 of the code that computes runs, baselines included."""
+    files = [file for name in HASHED_CODE for file in (sorted((ROOT / name).rglob("*.py")) or [ROOT / name])]
     digest = hashlib.sha256()
     for file in files:
         content = file.read_bytes()
@@ -104,7 +107,7 @@ def code_hash() -> str:
 
 @cache
 def _code_state() -> tuple[str | None, bool | None]:
-    """The commit of the checkout that this code stands in, and whether tracked files differ from it."""
+    """The commit of the checkout, and whether tracked files differ from it; None for both outside a checkout."""
     if not (ROOT / ".git").exists():
         return None, None
     try:

@@ -1,4 +1,4 @@
-"""The run record: one JSON file per run, from which everything else is recomputed."""
+"""Run records: one JSON file for each run. Everything that is reported is recomputed from its exams."""
 
 import json
 from collections.abc import Sequence
@@ -21,12 +21,15 @@ from grokbench.runs.schema import Count, Sparse, Strict
 from grokbench.tasks import Task, parse_id
 
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
-MOST_TOGETHER = 1_000  # runs of one batch
-MOST_EXAMS = 10_000  # of one run; a budget of a billion steps has some thousand
+MOST_TOGETHER = 1_000  # runs of one cohort
+MOST_EXAMS = 10_000  # exams of one run; a budget of a billion steps has some thousand
 
 
 class ExamRecord(Sparse):
-    """One exam, as `protocol.Exam`; `ranks` is null where the features weren't finite, `metrics` left out where nothing was."""
+    """One exam, as `evaluation.protocol.Exam`.
+
+    `ranks` is null where the features weren't finite. `metrics` is left out where the agent reported none.
+    """
 
     step: Count
     train: Count
@@ -36,12 +39,12 @@ class ExamRecord(Sparse):
     metrics: dict[str, list[float]] | None = None
 
     def exam(self) -> Exam:
-        """The exam that it records."""
+        """The exam as the protocol reads it."""
         return Exam(self.step, self.train, self.held_out, self.ranks, self.loss, self.metrics)
 
 
 class AgentRecord(Sparse):
-    """The recipe that ran, with the hash of all that makes it up, and the widths of the layers that it showed."""
+    """The recipe that ran, its hash, and the widths of the layers that the agent showed."""
 
     name: str
     target: str
@@ -52,7 +55,7 @@ class AgentRecord(Sparse):
 
 
 class OutcomeRecord(Strict):
-    """What the exams amount to, as `protocol.Outcome`; `end` is null while the run is incomplete."""
+    """The outcome of the exams, as `evaluation.protocol.Outcome`. `end` is null while the run is incomplete."""
 
     steps_to_memorize: Count | None
     steps_to_generalize: Count | None
@@ -68,7 +71,10 @@ class OutcomeRecord(Strict):
 
 
 class Cost(Strict):
-    """What the run cost: null where the agent doesn't say. `seconds` is its share of its batch's wall-clock time."""
+    """The cost of the run. A number is null where the agent doesn't report it.
+
+    `seconds` is the run's share of its cohort's wall-clock time: members that train together share it evenly.
+    """
 
     steps: Count
     examples: Count | None
@@ -79,12 +85,12 @@ class Cost(Strict):
 
 def _known_task(task_id: str) -> str:
     if parse_id(task_id).id != task_id:
-        raise ValueError(f"a record names its task in full, {parse_id(task_id).id!r}, got {task_id!r}")
+        raise RecordError(f"a record names its task in full, {parse_id(task_id).id!r}, got {task_id!r}")
     return task_id
 
 
 class RunRecord(Strict):
-    """One run. Only keys that contain `seconds` differ between identical runs."""
+    """One run. Identical runs have identical records, except for keys that contain `seconds`."""
 
     schema_version: Literal[2] = Field(alias="schema")
     protocol: Literal[1]
@@ -101,14 +107,14 @@ class RunRecord(Strict):
     exams: Annotated[list[ExamRecord], Field(max_length=MOST_EXAMS), FailFast()]
 
     def parsed_task(self) -> Task:
-        """The task that it ran on."""
+        """The task of the run."""
         return parse_id(self.task)
 
     def recomputed(self) -> Outcome:
-        """The outcome that its exams amount to.
+        """The outcome, computed from the exams.
 
         Raises:
-            ValueError: the exams don't follow the protocol.
+            ProtocolError: the exams don't follow the protocol.
         """
         return PROTOCOL.outcome((exam.exam() for exam in self.exams), self.parsed_task())
 
@@ -116,6 +122,7 @@ class RunRecord(Strict):
 def make_record(
     task: Task,
     recipe: Recipe,
+    *,
     feature_dims: Sequence[int],
     seed: int,
     salt: str,
@@ -126,7 +133,7 @@ def make_record(
     provenance: Provenance,
     incomplete: str | None,
 ) -> RunRecord:
-    """The record of a run, its outcome computed from its exams."""
+    """The record of a run. Its outcome is computed from its exams."""
     return RunRecord(
         schema=2,
         protocol=1,
@@ -152,7 +159,7 @@ def make_record(
 
 
 def to_json(record: RunRecord) -> str:
-    """The record as JSON text, a line for each exam."""
+    """The record as JSON text, one line for each exam."""
     content = record.model_dump(by_alias=True)
     exams = content.pop("exams")
     head = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
@@ -161,10 +168,10 @@ def to_json(record: RunRecord) -> str:
 
 
 def read_record(path: Path) -> RunRecord:
-    """The record in the file `path`, its outcome checked against its exams.
+    """The record in the file `path`.
 
     Raises:
-        RecordError: the file can't be read or isn't a record.
+        RecordError: the file can't be read, isn't a record, or states an outcome that doesn't follow from its exams.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
@@ -172,8 +179,8 @@ def read_record(path: Path) -> RunRecord:
         recomputed = OutcomeRecord.of(record.recomputed())
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the record"
-        raise RecordError(f"{path}: {where}: {first['msg']} ({error.error_count()} findings)") from None
+        key = ".".join(map(str, first["loc"])) or "the record"
+        raise RecordError(f"{path}: {key}: {first['msg']} ({error.error_count()} findings)") from None
     except (OSError, ValueError, RecursionError, KeyError, IndexError) as error:
         raise RecordError(f"{path}: not a run record: {error}") from None
     if recomputed != record.outcome:
@@ -182,5 +189,5 @@ def read_record(path: Path) -> RunRecord:
 
 
 def refuse_constant(name: str) -> None:
-    """For `json.loads`: NaN and the infinities are errors."""
-    raise ValueError(f"{name} is not a number that a record may hold")
+    """For `parse_constant` of `json.loads`: refuses NaN and the infinities."""
+    raise RecordError(f"{name} is not a number that a record may hold")

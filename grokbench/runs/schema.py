@@ -1,4 +1,4 @@
-"""Base classes of everything that is stored as JSON."""
+"""Base classes of all data that is stored as JSON."""
 
 from typing import Annotated, Any
 
@@ -14,16 +14,16 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Strict(BaseModel):
-    """Takes what is declared, of just that type, and finite numbers."""
+    """Accepts the declared keys alone, with the declared types and finite numbers. Immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Sparse(Strict):
-    """Leaves out the optional keys that hold nothing, as records from before there was such a key do."""
+    """Omits unset optional keys, so that older records stay byte-identical."""
 
     @model_serializer(mode="wrap")
-    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unset(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialize(self)
         fields = type(self).model_fields
         optional = {name for name, field in fields.items() if not field.is_required()}

@@ -1,7 +1,7 @@
-"""The folder of runs: where records, checkpoints and locks stand, written so that no kill or full disk harms them.
+"""The folder of runs: records, checkpoints and locks, written so that no kill and no full disk harms them.
 
-`<out>/<task>/<agent>-<hash>/seed-0.json` is a record, `batch-….safetensors` beside it a checkpoint, `<out>/.locks/` holds a
-lock for every run that some process is at.
+`<out>/<task>/<agent>-<hash>/seed-0.json` is a record, and `cohort-….safetensors` beside it a checkpoint. `<out>/.locks/` has a
+lock file for every run that some process is making.
 """
 
 import contextlib
@@ -9,17 +9,18 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from grokbench.agents import trees
-from grokbench.agents.trees import unpack
 from grokbench.errors import CheckpointError, RecordError, StoreError
-from grokbench.runs.plan import Experiment
+from grokbench.runs.plan import Experiment, Run
 from grokbench.runs.records import RunRecord, read_record, to_json
+
+LONGEST_FILE_NAME = 60  # characters of the seeds in a checkpoint's name; more seeds are hashed
 
 
 class Store:
@@ -29,37 +30,37 @@ class Store:
         self.out = Path(out)
 
     def prepare(self) -> None:
-        """Make the folder and make sure that it can be written.
+        """Make the folder.
 
         Raises:
-            StoreError: it can't.
+            StoreError: it can't be made or written.
         """
         with _explained(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.out):
                 pass
 
-    def record_path(self, experiment: Experiment, seed: int) -> Path:
-        """Where the record of a run stands."""
-        return self.out / experiment.folder / f"seed-{seed}{experiment.suffix}.json"
+    def record_path(self, run: Run) -> Path:
+        """The path of a run's record."""
+        return self.out / run.experiment.folder / f"seed-{run.seed}{run.experiment.suffix}.json"
 
     def checkpoint_path(self, experiment: Experiment, seeds: Iterable[int]) -> Path:
-        """Where the checkpoint of a batch stands."""
+        """The path of the checkpoint of a cohort with these seeds, whose first run is one of `experiment`."""
         name = "-".join(map(str, seeds))
-        name = name if len(name) <= 60 else hashlib.sha256(name.encode()).hexdigest()[:16]
-        return self.out / experiment.folder / f"batch-{name}{experiment.suffix}.safetensors"
+        name = name if len(name) <= LONGEST_FILE_NAME else hashlib.sha256(name.encode()).hexdigest()[:16]
+        return self.out / experiment.folder / f"cohort-{name}{experiment.suffix}.safetensors"
 
     def checkpoint_paths(self, experiment: Experiment) -> list[Path]:
-        """The checkpoints that stand for a experiment."""
-        return sorted((self.out / experiment.folder).glob("batch-*.safetensors"))
+        """The checkpoints in the experiment's folder."""
+        return sorted((self.out / experiment.folder).glob("cohort-*.safetensors"))
 
-    def finished(self, experiment: Experiment, seed: int) -> bool:
-        """Whether a run's record stands and is complete; a damaged one is moved aside so that the run is done again.
+    def finished(self, run: Run) -> bool:
+        """Whether the run has a complete record. A damaged record is moved aside, so that the run is made again.
 
         Raises:
             RecordError: the file is another run's record.
         """
-        path = self.record_path(experiment, seed)
+        path = self.record_path(run)
         if not path.exists():
             return False
         try:
@@ -67,23 +68,20 @@ class Store:
         except RecordError:
             self.set_aside(path)
             return False
-        if (record.task, record.agent.hash, record.seed, record.salt) != (
-            experiment.task.id,
-            experiment.recipe.hash,
-            seed,
-            experiment.salt,
-        ):
+        experiment = run.experiment
+        expected = (experiment.task.id, experiment.recipe.hash, run.seed, experiment.salt)
+        if (record.task, record.agent.hash, record.seed, record.salt) != expected:
             raise RecordError(f"{path}: holds the record of another run; move it away or choose another --out")
         return record.incomplete is None
 
-    def write_record(self, experiment: Experiment, record: RunRecord) -> Path:
+    def write_record(self, run: Run, record: RunRecord) -> Path:
         """Write a record, whole or not at all. Raises StoreError."""
-        path = self.record_path(experiment, record.seed)
+        path = self.record_path(run)
         self._write(path, to_json(record).encode())
         return path
 
     def write_checkpoint(self, path: Path, tree: dict[str, Any]) -> None:
-        """Write a checkpoint, whole or not at all. Raises StoreError, and TypeError for a tree that can't be kept."""
+        """Write a checkpoint, whole or not at all. Raises StoreError, and AgentError for a tree that can't be stored."""
         self._write(path, trees.pack(tree))
 
     def remove(self, path: Path) -> None:
@@ -97,9 +95,17 @@ class Store:
         return aside
 
     @contextlib.contextmanager
-    def claim(self, experiment: Experiment, seed: int) -> Iterator[bool]:
-        """Hold a run for this process alone; gives False where another process holds it. A killed process holds nothing."""
-        name = f"{experiment.folder}/{seed}{experiment.suffix}".replace("/", "+")
+    def claim_all(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
+        """Hold runs for this process alone. Yields those that no other process holds.
+
+        A killed process holds nothing.
+        """
+        with contextlib.ExitStack() as held:
+            yield [run for run in runs if held.enter_context(self._claim(run))]
+
+    @contextlib.contextmanager
+    def _claim(self, run: Run) -> Iterator[bool]:
+        name = f"{run.experiment.folder}/{run.seed}{run.experiment.suffix}".replace("/", "+")
         folder = self.out / ".locks"
         with _explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -131,9 +137,45 @@ class Store:
                 raise
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The tree in a checkpoint file; its tensors are on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, cut short or damaged.
+    """
+    try:
+        return trees.unpack(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a usable checkpoint: {error}") from None
+
+
+def find_records(folders: Iterable[Path]) -> tuple[list[RunRecord], list[RecordError]]:
+    """All run records below some folders, and the errors of those that can't be read.
+
+    A record is a `.json` file with a key `exams`; other `.json` files are passed over.
+    """
+    records, errors = [], []
+    for folder in folders:
+        for path in sorted(Path(folder).rglob("*.json")):
+            try:
+                records.append(read_record(path))
+            except RecordError as error:
+                if _looks_like_a_record(path):
+                    errors.append(error)
+    return records, errors
+
+
+def _looks_like_a_record(path: Path) -> bool:
+    """Whether the text of a file mentions exams. A file that can't be read might."""
+    try:
+        return '"exams"' in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+
+
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into one that says what to do."""
+    """Turn an OSError into a StoreError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -142,38 +184,3 @@ def _explained(path: Path) -> Iterator[None]:
         else:
             remedy = "make the folder writable or choose another --out"
         raise StoreError(f"can't write {path}: {error.strerror or error}; {remedy}") from error
-
-
-def find_records(folders: Iterable[Path]) -> tuple[list[RunRecord], list[RecordError]]:
-    """All run records below some folders, and what is wrong with those that can't be read.
-
-    A record is a `.json` file with a top-level `exams`; other `.json` files are passed over.
-    """
-    records, errors = [], []
-    for folder in folders:
-        for path in sorted(Path(folder).rglob("*.json")):
-            try:
-                records.append(read_record(path))
-            except RecordError as error:
-                if '"exams"' in _beginning(path):
-                    errors.append(error)
-    return records, errors
-
-
-def _beginning(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        return f'"exams" {error}'
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The tree in the file `path`, its arrays as numpy arrays.
-
-    Raises:
-        CheckpointError: the file is missing, cut short or damaged.
-    """
-    try:
-        return unpack(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a usable checkpoint: {error}") from None

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from grokbench.agents import trees
-from grokbench.errors import CheckpointError
+from grokbench.errors import AgentError, CheckpointError
 from grokbench.runs.store import read_checkpoint
 
 
@@ -29,7 +29,7 @@ def test_what_goes_in_comes_back() -> None:
 
 def test_what_can_not_be_kept_is_named(tmp_path: Path) -> None:
     """With its place in the tree; a file that is no checkpoint is named too."""
-    with pytest.raises(TypeError, match="holds a object at /a/1"):
+    with pytest.raises(AgentError, match="holds a object at /a/1"):
         trees.pack({"a": [1, object()]})
     (tmp_path / "file").write_bytes(b"x" * 100)
     with pytest.raises(CheckpointError, match="not a usable checkpoint"):

@@ -32,7 +32,7 @@ def run(plan: Plan, out: Path, **options: Any) -> dict[tuple[str, int], RunRecor
     """Make the runs; their records by recipe and seed."""
     store = Store(out)
     engine.run([plan], store, callbacks=[Silent()], device="cpu", **options)
-    return {(c.recipe.name, seed): read_record(store.record_path(c, seed)) for c in plan.experiments for seed in plan.seeds}
+    return {(run.experiment.recipe.name, run.seed): read_record(store.record_path(run)) for run in plan.runs}
 
 
 def counts(record: RunRecord) -> list[tuple[int, int, int]]:

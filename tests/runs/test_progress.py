@@ -9,7 +9,6 @@ from rich.console import Console
 
 from grokbench.agents.recipes import find_recipe
 from grokbench.runs import engine, progress
-from grokbench.runs.engine import counts
 from grokbench.runs.plan import plan
 from grokbench.runs.progress import Progress
 from grokbench.runs.store import Store
@@ -18,7 +17,7 @@ from grokbench.runs.store import Store
 def lines(out: Path, seeds: tuple[int, ...], max_steps: int) -> list[str]:
     """What runs of the MLP print where there is no terminal."""
     plans, store, printed = plan(["add_mod5-0.5"], [find_recipe("mlp")], seeds=seeds), Store(out), io.StringIO()
-    with Progress(*counts(plans, store), max_steps, Console(file=printed, width=200)) as shown:
+    with Progress(max_steps=max_steps, console=Console(file=printed, width=200)) as shown:
         engine.run(plans, store, callbacks=[shown], device="cpu", max_steps=max_steps)
     return printed.getvalue().splitlines()
 

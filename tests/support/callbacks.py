@@ -4,6 +4,7 @@ from typing_extensions import override
 
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Run
+from grokbench.runs.records import RunRecord
 
 
 class Silent(Callback):
@@ -14,7 +15,7 @@ class Silent(Callback):
         self.messages: list[str] = []
 
     @override
-    def on_end(self, run: Run, reason: str) -> None:
+    def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
         self.ends.append(reason)
 
     @override

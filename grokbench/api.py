@@ -1,0 +1,80 @@
+"""What a notebook calls to make runs: `grokbench.run`."""
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from typing_extensions import override
+
+from grokbench.agents.agent import Agent
+from grokbench.agents.recipes import Recipe, recipe
+from grokbench.errors import AgentError
+from grokbench.results.frames import RunResult
+from grokbench.runs import engine
+from grokbench.runs.callbacks import Callback
+from grokbench.runs.plan import Plan, Run, plan
+from grokbench.runs.progress import Progress
+from grokbench.runs.records import RunRecord, read_record
+from grokbench.runs.store import Store
+
+
+def run(
+    agent: str | type[Agent] | Recipe,
+    task: str,
+    *,
+    seed: int = 0,
+    salt: str = "",
+    out: str | Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    max_steps: int | None = None,
+    probes: bool = False,
+    progress: bool = False,
+) -> RunResult:
+    """Run one agent on one task with one seed.
+
+    ```python
+    run = grokbench.run("transformer", "add_mod47-0.7", seed=0)
+    run.steps_to_generalize
+    ```
+
+    Args:
+        agent: a recipe's name or file, a `Recipe`, or a class derived from `grokbench.Agent`, from a notebook too.
+        task: the task's id.
+        seed: the seed of the instance; the official ones are 0 to 9.
+        salt: empty for the published instances; any other text draws fresh ones.
+        out: the folder of runs. A run that is finished there isn't repeated. None keeps nothing on disk.
+        device: where the agent computes.
+        max_steps: pause at the last exam within so many steps.
+        probes: train linear probes on every layer now and then.
+        progress: show a live table.
+
+    Raises:
+        TaskError: the id names no task, or the seed is out of range.
+        AgentError: the agent can't be made, or failed while it ran; the message says why.
+    """
+    chosen = agent if isinstance(agent, Recipe) else recipe(agent)
+    plans = plan([task], [chosen], seeds=[seed], salt=salt)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Store(Path(scratch) if out is None else Path(out))
+        _execute(plans, store, device=device, max_steps=max_steps, probes=probes, progress=progress)
+        record = read_record(store.record_path(plans[0].runs[0]))
+    if record.incomplete and record.incomplete.startswith("failed"):
+        raise AgentError(f"{record.task} {record.agent.name} seed {seed} {record.incomplete}")
+    return RunResult(record)
+
+
+def _execute(plans: list[Plan], store: Store, *, device: str, max_steps: int | None, probes: bool, progress: bool) -> None:
+    if not progress:
+        engine.run(plans, store, callbacks=[_Busy()], device=device, max_steps=max_steps, probes=probes)
+        return
+    with Progress(max_steps=max_steps) as shown:
+        engine.run(plans, store, callbacks=[shown, _Busy()], device=device, max_steps=max_steps, probes=probes)
+
+
+class _Busy(Callback):
+    """Raises where another process makes the run."""
+
+    @override
+    def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
+        if reason == engine.BUSY:
+            raise AgentError(f"{run.experiment.task.id} seed {run.seed}: another process is making this run; wait for it")

@@ -1,0 +1,179 @@
+"""Runs as pandas DataFrames: one row per run, or one row per exam."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from grokbench.errors import RecordError
+from grokbench.results.tables import report
+from grokbench.runs.records import ExamRecord, RunRecord
+from grokbench.runs.store import find_records
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run.
+
+    Attributes:
+        record: the run record.
+    """
+
+    record: RunRecord
+
+    @property
+    def steps_to_memorize(self) -> int | None:
+        """The step of the first exam with at least 99 % of the training answers right; None if there was none."""
+        return self.record.outcome.steps_to_memorize
+
+    @property
+    def steps_to_generalize(self) -> int | None:
+        """T, in steps; None if the run didn't generalize within its budget, or is incomplete."""
+        return self.record.outcome.steps_to_generalize
+
+    @property
+    def final_rank(self) -> float | None:
+        """The effective rank of the last layer's features at the last exam."""
+        return self.record.outcome.final_rank
+
+    @cached_property
+    def exams(self) -> pd.DataFrame:
+        """One row per exam: `step`, `train_accuracy`, `held_out_accuracy`, `loss`, every rank of the last layer, and metrics.
+
+        With several layers, `effective_rank.1` is the first layer's; metrics are numbered in the same way.
+        """
+        return pd.DataFrame(list(_exam_rows(self.record)))
+
+    def plot(self) -> "Figure":
+        """Accuracies and effective rank over steps, as a matplotlib figure."""
+        return Runs((self.record,)).plot()
+
+    def __repr__(self) -> str:
+        outcome = self.record.outcome
+        return (
+            f"RunResult({self.record.task} {self.record.agent.name} seed {self.record.seed}: "
+            f"{self.record.incomplete or outcome.end}, steps_to_memorize={outcome.steps_to_memorize}, "
+            f"steps_to_generalize={outcome.steps_to_generalize}, final_rank={outcome.final_rank})"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Runs(Sequence[RunResult]):
+    """Several runs: a sequence of `RunResult`, and tables of all of them.
+
+    Attributes:
+        records: the run records.
+    """
+
+    records: tuple[RunRecord, ...]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Runs(self.records[index])
+        return RunResult(self.records[index])
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row per run: task, agent, seed, outcome, cost, and every hyperparameter as `training.weight_decay`."""
+        whole = ["steps_to_memorize", "first_crossing", "steps_to_generalize", "examples", "flops", "parameters"]
+        frame = pd.DataFrame([_run_row(record) for record in self.records])
+        return frame.astype({name: "Int64" for name in whole if name in frame})
+
+    @cached_property
+    def exams(self) -> pd.DataFrame:
+        """One row per exam of every run: `task`, `agent`, `seed`, and the columns of `RunResult.exams`."""
+        return pd.DataFrame([_names(record) | row for record in self.records for row in _exam_rows(record)])
+
+    def table(self) -> str:
+        """What `grokbench score` prints: outcomes per task and agent, and scores against the pinned reference."""
+        return report(list(self.records))
+
+    def plot(self) -> "Figure":
+        """Accuracies and effective rank over steps, a panel pair per task, as a matplotlib figure.
+
+        Raises:
+            ResultError: no run has exams.
+        """
+        from grokbench.results.plots import curves_figure
+
+        return curves_figure(self.records)
+
+    def __repr__(self) -> str:
+        return f"Runs({len(self)} runs of {len({record.task for record in self.records})} tasks)"
+
+
+def load_runs(*folders: str | Path) -> Runs:
+    """All runs below some folders, by default below `runs`.
+
+    Raises:
+        RecordError: a folder doesn't exist, or a record in it is damaged.
+    """
+    paths = [Path(folder) for folder in folders or ("runs",)]
+    for path in paths:
+        if not path.is_dir():
+            raise RecordError(f"there is no folder {path}: name one that `grokbench run --out` has written")
+    records, errors = find_records(paths)
+    if errors:
+        raise RecordError(f"{len(errors)} damaged records: {errors[0]}; remove them or run the command again")
+    return Runs(tuple(records))
+
+
+def _names(record: RunRecord) -> dict[str, Any]:
+    return {"task": record.task, "agent": record.agent.name, "seed": record.seed}
+
+
+def _run_row(record: RunRecord) -> dict[str, Any]:
+    return {
+        **_names(record),
+        "salt": record.salt,
+        "incomplete": record.incomplete,
+        **record.outcome.model_dump(),
+        **record.cost.model_dump(),
+        "budget": record.parsed_task().budget,
+        **dict(_flattened(record.agent.hyperparameters)),
+    }
+
+
+def _exam_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
+    task = record.parsed_task()
+    for exam in record.exams:
+        yield {
+            "step": exam.step,
+            "train_accuracy": exam.train / task.num_train,
+            "held_out_accuracy": exam.held_out / task.num_held_out,
+            "loss": exam.loss,
+            **_layer_columns(exam),
+        }
+
+
+def _layer_columns(exam: ExamRecord) -> dict[str, float]:
+    """Ranks and metrics. A rank's plain name is the last layer's; numbered names are there where several layers were shown."""
+    columns: dict[str, float] = {}
+    for name, layers in (exam.ranks or {}).items():
+        columns[name] = layers[-1]
+        columns |= _numbered(name, layers)
+    for name, layers in (exam.metrics or {}).items():
+        columns |= _numbered(name, layers) or {name: layers[0]}
+    return columns
+
+
+def _numbered(name: str, layers: Sequence[float]) -> dict[str, float]:
+    return {f"{name}.{i}": value for i, value in enumerate(layers, start=1)} if len(layers) > 1 else {}
+
+
+def _flattened(tables: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Nested tables as dotted names and values."""
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
