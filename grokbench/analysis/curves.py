@@ -1,138 +1,180 @@
-"""What is measured on a study's runs: curves over steps, and the numbers that statements are about."""
+"""A run record as arrays over its exams, and the numbers that statements about the run need."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grokbench.analysis.patterns import Fit, fit
+from grokbench.analysis.series import FloatArray
 from grokbench.analysis.stages import MINIMAL_RISE, Delay, Stretch, delayed_generalization, rank_falls, surges
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.records import ExamRecord, RunRecord
 
-Array = NDArray[np.float64]
-NUMERICAL = "deep_grokking_rank_code"
-GENERALIZED = 0.5  # held out, far above the chance of any study
-TUNNEL = 0.75  # of the width: "Deep Grokking" counts a layer of 400 units as tunnel where its rank is below 300
+EFFECTIVE_RANK = "effective_rank"
+NUMERICAL_RANK = "deep_grokking_rank_code"  # the rank that the code of "Deep Grokking" computes
+GENERALIZED = 0.5  # held-out accuracy far above chance in every study
+TUNNEL = 0.75  # of the width: "Deep Grokking" counts a layer of 400 units as tunnel if its rank is below 300
+
+
+@dataclass(frozen=True)
+class MetricCurve:
+    """A metric that the agent reported, with a number for each layer.
+
+    Attributes:
+        steps: (M,) the exams at which the metric was reported.
+        values: (M, L) the metric of each of L layers.
+    """
+
+    steps: FloatArray
+    values: FloatArray
+
+
+@dataclass(frozen=True)
+class RankChange:
+    """The rank of a layer at an earlier step and at the end of the run."""
+
+    start: float
+    end: float
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One run, exam by exam: T exams, L layers shown."""
+    """The curves of one run: T exams, L layers whose features the agent reports.
+
+    A method that takes `measure` and `layer` reads that rank measure of that layer, by default the last layer's effective rank.
+
+    Example:
+        >>> curves = Curves(read_record(Path("runs/add_mod47-0.7-v1/transformer-1a2b3c4d/seed-0.json")))  # doctest: +SKIP
+        >>> plt.plot(curves.steps, curves.held_out)  # doctest: +SKIP
+    """
 
     record: RunRecord
 
     @cached_property
     def exams(self) -> list[ExamRecord]:
-        """The exams up to where the run diverged, if it did; one that diverged at once has the first one alone."""
+        """The exams before the run diverged. A run that diverged at once keeps its first exam."""
         return list(takewhile(lambda exam: exam.ranks is not None, self.record.exams)) or self.record.exams[:1]
 
     @cached_property
-    def steps(self) -> Array:
-        """(T,) the steps of the exams."""
+    def steps(self) -> FloatArray:
+        """The steps of the exams, (T,)."""
         return np.array([exam.step for exam in self.exams], dtype=float)
 
     @cached_property
-    def train(self) -> Array:
-        """(T,) train accuracy."""
+    def train(self) -> FloatArray:
+        """Train accuracy, (T,)."""
         return np.array([exam.train for exam in self.exams]) / self.record.parsed_task().num_train
 
     @cached_property
-    def held_out(self) -> Array:
-        """(T,) held-out accuracy."""
+    def held_out(self) -> FloatArray:
+        """Held-out accuracy, (T,)."""
         return np.array([exam.held_out for exam in self.exams]) / self.record.parsed_task().num_held_out
 
-    def rank(self, measure: str = "effective_rank") -> Array:
-        """(T, L) a rank of every layer, 0 where it diverged at once."""
-        layers = len(self.record.agent.feature_dims or [0])
-        return np.array([exam.ranks[measure] if exam.ranks else [0.0] * layers for exam in self.exams])
+    def rank(self, measure: str = EFFECTIVE_RANK) -> FloatArray:
+        """A rank measure of every layer, (T, L). It is 0 if the run diverged at once."""
+        num_layers = len(self.record.agent.feature_dims or [0])
+        return np.array([exam.ranks[measure] if exam.ranks else [0.0] * num_layers for exam in self.exams])
 
-    def metrics(self, name: str) -> tuple[Array, Array]:
-        """The metric of this name: the steps (t,) at which it was, and a number per layer (t, layers)."""
-        found = [(exam.step, exam.metrics[name]) for exam in self.exams if exam.metrics and name in exam.metrics]
-        return np.array([step for step, _ in found], dtype=float), np.array([numbers for _, numbers in found], dtype=float)
+    def metric(self, name: str) -> MetricCurve:
+        """The metric of this name at the exams that have it."""
+        exams = [(exam.step, exam.metrics[name]) for exam in self.exams if exam.metrics and name in exam.metrics]
+        return MetricCurve(
+            steps=np.array([step for step, _ in exams], dtype=float),
+            values=np.array([layers for _, layers in exams], dtype=float),
+        )
 
     @property
-    def final(self) -> float:
+    def final_train(self) -> float:
+        """Train accuracy at the end."""
+        return float(self.train[-1])
+
+    @property
+    def final_held_out(self) -> float:
         """Held-out accuracy at the end."""
         return float(self.held_out[-1])
 
     @property
-    def memorized(self) -> float | None:
-        """The first step with train accuracy at the protocol's threshold."""
+    def steps_to_memorize(self) -> int | None:
+        """The first step with train accuracy at the protocol's threshold, None if there is none."""
         return self.record.outcome.steps_to_memorize
+
+    def first_step_at(self, accuracy: float) -> float | None:
+        """The first step with this held-out accuracy or more, None if there is none."""
+        reached = self.steps[self.held_out >= accuracy]
+        return float(reached[0]) if len(reached) else None
 
     @cached_property
     def delay(self) -> Delay | None:
-        """How late it generalized, None if not late."""
-        return delayed_generalization(self.steps, self.train, self.held_out)
+        """How late the run generalizes, None if it isn't late."""
+        return delayed_generalization(self.steps, train=self.train, held_out=self.held_out)
 
     @property
-    def at_once(self) -> bool:
-        """Whether it generalizes, to `GENERALIZED` at least, and not long after it has memorized."""
-        return self.delay is None and self.final >= GENERALIZED
+    def generalizes_at_once(self) -> bool:
+        """Whether the run ends above `GENERALIZED` and got there without delay."""
+        return self.delay is None and self.final_held_out >= GENERALIZED
 
     @cached_property
     def surges(self) -> list[Stretch]:
         """The surges of held-out accuracy."""
         return surges(self.steps, self.held_out)
 
-    @property
-    def stages(self) -> int:
-        """The number of surges of held-out accuracy."""
-        return len(self.surges)
-
     @cached_property
-    def half(self) -> float | None:
-        """The step at which held-out accuracy is halfway from where it is at memorization to its best."""
-        if self.memorized is None:
+    def halfway_step(self) -> float | None:
+        """The step with held-out accuracy halfway from its level at memorization to its best.
+
+        None if the run never memorizes.
+        """
+        if self.steps_to_memorize is None:
             return None
         best = np.maximum.accumulate(self.held_out)
-        start = best[self.steps == self.memorized][0]
+        start = best[self.steps == self.steps_to_memorize][0]
         return float(self.steps[np.argmax(best >= (start + best[-1]) / 2)])
-
-    @cached_property
-    def fit(self) -> Fit:
-        """Two patterns fitted to it."""
-        return fit(self.steps, self.train, self.held_out)
-
-    def falls(self, measure: str = "effective_rank", layer: int = -1) -> int:
-        """How often a layer's rank falls, with rises between."""
-        return len(rank_falls(self.steps, self.rank(measure)[:, layer]))
 
     @property
     def settled(self) -> bool:
-        """Whether held-out accuracy has risen, and by less than a surge since the end was 1.25 times the step."""
+        """Whether held-out accuracy has surged and has stopped rising.
+
+        It has stopped if it gained less than a minimal surge over the last fifth of the steps.
+        """
         before = self.held_out[self.steps <= self.steps[-1] / float(PROTOCOL.confirmation)]
-        return self.stages > 0 and self.final - float(before[-1]) < MINIMAL_RISE
+        return len(self.surges) > 0 and self.final_held_out - float(before[-1]) < MINIMAL_RISE
 
-    def rank_as_it_generalizes(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
-        """A layer's rank where the first surge of held-out accuracy starts, and at the end."""
+    @cached_property
+    def fit(self) -> Fit:
+        """Two patterns fitted to the run's accuracies."""
+        return fit(self.steps, train=self.train, held_out=self.held_out)
+
+    def num_rank_falls(self, measure: str = EFFECTIVE_RANK, *, layer: int = -1) -> int:
+        """The number of falls of a layer's rank; a rise separates two falls."""
+        return len(rank_falls(self.steps, self.rank(measure)[:, layer]))
+
+    def rank_change_since_surge(self, measure: str = EFFECTIVE_RANK, *, layer: int = -1) -> RankChange:
+        """A layer's rank where the first surge of held-out accuracy starts, and at the end. The run must have a surge."""
         rank = self.rank(measure)[:, layer]
-        start = self.surges[0].start
-        return float(np.interp(np.log(start), np.log(self.steps), rank)), float(rank[-1])
+        start = np.interp(np.log(self.surges[0].start), np.log(self.steps), rank)
+        return RankChange(start=float(start), end=float(rank[-1]))
 
-    def rank_lag(self, measure: str = "effective_rank", layer: int = -1) -> float | None:
-        """When a layer's rank is halfway to where it ends from where it was as the first surge started, over `half`."""
-        start, end = self.rank_as_it_generalizes(measure, layer)
-        reached = (self.rank(measure)[:, layer] <= (start + end) / 2) & (self.steps >= self.surges[0].start)
-        if self.half is None or end >= start or not reached.any():
+    def rank_change_since_memorizing(self, measure: str = EFFECTIVE_RANK, *, layer: int = -1) -> RankChange:
+        """A layer's rank at memorization, and at the end. A run that never memorizes starts at its first exam."""
+        rank = self.rank(measure)[:, layer]
+        start = rank[self.steps == self.steps_to_memorize] if self.steps_to_memorize else rank[:1]
+        return RankChange(start=float(start[0]), end=float(rank[-1]))
+
+    def rank_lag(self, measure: str = EFFECTIVE_RANK, *, layer: int = -1) -> float | None:
+        """How many times `halfway_step` a layer's rank takes for half of its fall since the first surge.
+
+        None if the rank doesn't fall or the run never memorizes.
+        """
+        change = self.rank_change_since_surge(measure, layer=layer)
+        has_half_fallen = self.rank(measure)[:, layer] <= (change.start + change.end) / 2
+        reached = has_half_fallen & (self.steps >= self.surges[0].start)
+        if self.halfway_step is None or change.end >= change.start or not reached.any():
             return None
-        return float(self.steps[np.argmax(reached)]) / self.half
+        return float(self.steps[np.argmax(reached)]) / self.halfway_step
 
-    def rank_around(self, measure: str = "effective_rank", layer: int = -1) -> tuple[float, float]:
-        """A layer's rank at memorization (or first) and at the end."""
-        rank = self.rank(measure)[:, layer]
-        start = rank[self.steps == self.memorized] if self.memorized else rank[:1]
-        return float(start[0]), float(rank[-1])
-
-    def tunnel(self, width: int, measure: str = NUMERICAL) -> int:
-        """The number of last hidden layers in a row whose rank at the end is below `TUNNEL` of the width."""
-        length = 0
-        for rank in reversed(self.rank(measure)[-1]):
-            if rank >= TUNNEL * width:
-                break
-            length += 1
-        return length
+    def tunnel(self, width: int, *, measure: str = NUMERICAL_RANK) -> int:
+        """The number of last hidden layers in a row with a final rank below `TUNNEL` times `width`."""
+        final_ranks = self.rank(measure)[-1]
+        return len(list(takewhile(lambda rank: rank < TUNNEL * width, reversed(final_ranks))))

@@ -1,11 +1,17 @@
-"""Grokking and double descent as patterns learned at different speeds: the toy model of Davies et al. 2023 (arXiv 2303.06173).
+"""Grokking and double descent as patterns that are learned at different speeds.
 
-A pattern has learned the share p(t) = maximum / (1 + exp(−speed · (t − onset))) of the examples, each pattern independently.
-An example is right in training if any pattern has it. On a held-out one the model follows the preferred pattern if that has it,
-else any of those that have it, each as likely, and is right with the probability `generalization` of the one it follows; with
-none it is wrong: the model leaves chance out, and a fit finds chance in the generalization of what memorizes.
+The toy model of Davies, Langosco, Krueger 2023, "Unifying Grokking and Double Descent" (arXiv 2303.06173):
 
-In a fit t is ln(step), in which a logistic is the power law 1 / (1 + (e^onset / step)^speed): real runs slow down as they go.
+* At time t, a pattern applies to the share p(t) = maximum / (1 + exp(-speed * (t - onset))) of the examples. Patterns apply
+  independently of each other.
+* A training example is answered right if any pattern applies to it.
+* On a held-out example, the model follows the preferred pattern if that applies. Otherwise it follows one of the patterns that
+  apply, each with the same probability. The answer is right with the probability `generalization` of that pattern.
+* A held-out example to which no pattern applies is answered wrong. The model has no guessing term; a fit absorbs guessing
+  into `generalization` of the memorizing pattern.
+
+In a fit, t is ln(step). The logistic function is then the power law 1 / (1 + (e^onset / step)^speed), because the learning of
+real runs slows down with the steps.
 """
 
 from collections.abc import Sequence
@@ -13,26 +19,30 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import least_squares
 from scipy.special import expit
 
-from grokbench.analysis.stages import Array, Curve, curve
+from grokbench.analysis.series import FloatArray, checked_series
+from grokbench.errors import CurveError
 
-SPEEDS = (0.1, 100.0)  # bounds of a fit, per e-fold of steps: a rise from 10 % to 90 % over 19 decades, or 4.5 % of the steps
+# Bounds of a fitted speed, per e-fold of steps. A rise from 10 % to 90 % takes 19 decades at the slowest speed and 4.5 % of
+# the steps at the fastest.
+SLOWEST, FASTEST = 0.1, 100.0
 START_SPEEDS = (2.0, 10.0)
-START_ONSETS = 6  # of the run's ln(step), evenly: every choice of `count` of them is a start
+START_ONSETS = 6  # evenly spaced in the run's ln(step); a fit starts from every choice of `count` of them
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """An input-output function that training picks up.
+    """An input-output function that a network picks up in training.
 
     Attributes:
-        speed: α, how fast, per unit of t.
-        onset: b, the t at which half the maximum is learned.
-        generalization: g, the share of held-out examples it gets right where it is followed.
-        maximum: γ, the share of examples it comes to explain.
-        preferred: whether it is followed wherever it applies; at most one pattern is.
+        speed: α, how fast the pattern is learned, per unit of t.
+        onset: b, the time t at which half of the maximum is learned.
+        generalization: g, the share of held-out examples that the pattern answers right where it is followed.
+        maximum: γ, the share of the examples to which the pattern applies in the end.
+        preferred: Whether the pattern is followed wherever it applies.
     """
 
     speed: float
@@ -42,93 +52,168 @@ class Pattern:
     preferred: bool = False
 
 
-DOUBLE_DESCENT = (Pattern(0.15, 30, 1, 0.7), Pattern(0.15, 50, 0), Pattern(0.05, 200, 1, 0.2, preferred=True))
-GROKKING = (Pattern(0.15, 30, 1, 0.0), Pattern(0.15, 50, 0), Pattern(0.05, 200, 1, preferred=True))  # both over 300 steps
+@dataclass(frozen=True)
+class PatternModel:
+    """The patterns of a network, at most one of them preferred. In what follows, P is their number.
+
+    Example:
+        >>> model = PatternModel((Pattern(8, onset=5, generalization=0), Pattern(4, onset=8, generalization=1, preferred=True)))
+        >>> model.held_out_accuracy([5, 8, 11]).round(2)
+        array([0. , 0.5, 1. ])
+    """
+
+    patterns: tuple[Pattern, ...]
+
+    def __post_init__(self) -> None:
+        if sum(pattern.preferred for pattern in self.patterns) > 1:
+            raise CurveError("at most one pattern can be preferred: the model doesn't say which of two is followed")
+
+    def learned(self, times: ArrayLike) -> FloatArray:
+        """The share of examples to which each pattern applies, (P, T), at `times` (T,)."""
+        t = np.asarray(times, dtype=float)
+        return np.array([pattern.maximum * expit(pattern.speed * (t - pattern.onset)) for pattern in self.patterns])
+
+    def train_accuracy(self, times: ArrayLike) -> FloatArray:
+        """The share of training examples to which any pattern applies, 1 - ∏(1 - p): (T,), at `times` (T,)."""
+        return np.asarray(1 - np.prod(1 - self.learned(times), axis=0))
+
+    def held_out_accuracy(self, times: ArrayLike) -> FloatArray:
+        """The share of held-out examples answered right, Σ_A P_A · G(A): (T,), at `times` (T,).
+
+        The sum is over all sets A of patterns. P_A is the probability that exactly these patterns apply to an example. G(A) is
+        the generalization of the preferred pattern if A holds it, else the mean over A, and 0 for the empty set.
+        """
+        shares = self.learned(times)
+        accuracy = np.zeros(shares.shape[1:])
+        for subset in product((False, True), repeat=len(self.patterns)):
+            applies = np.array(subset)[:, None]
+            probability = np.prod(np.where(applies, shares, 1 - shares), axis=0)
+            chosen = [pattern for pattern, inside in zip(self.patterns, subset, strict=True) if inside]
+            accuracy += probability * _mean_generalization(chosen)
+        return accuracy
+
+    def to_vector(self) -> FloatArray:
+        """The parameters that a fit is free to choose, (4P - 1,); `from_vector` reads them.
+
+        In this order: the logarithm of every speed, every onset, every generalization, and every maximum but the last.
+        """
+        table = [(np.log(pattern.speed), pattern.onset, pattern.generalization, pattern.maximum) for pattern in self.patterns]
+        return np.array(table, dtype=float).T.ravel()[:-1]
+
+    @classmethod
+    def from_vector(cls, vector: FloatArray) -> "PatternModel":
+        """The model with the parameters of `to_vector`, (4P - 1,). The last pattern is preferred and its maximum is 1."""
+        log_speeds, onsets, generalizations, maxima = np.append(vector, 1.0).reshape(4, -1)
+        last = len(onsets) - 1
+        return cls(
+            tuple(
+                Pattern(
+                    speed=float(np.exp(log_speeds[i])),
+                    onset=float(onsets[i]),
+                    generalization=float(generalizations[i]),
+                    maximum=float(maxima[i]),
+                    preferred=i == last,
+                )
+                for i in range(last + 1)
+            )
+        )
+
+    def ordered(self) -> "PatternModel":
+        """The same model with its last pattern in place and the others sorted by onset."""
+        *others, last = self.patterns
+        return PatternModel((*sorted(others, key=lambda pattern: pattern.onset), last))
+
+
+# The two examples of the paper, over 300 steps; t is the step. They differ in `maximum` alone.
+DOUBLE_DESCENT = PatternModel(
+    (
+        Pattern(speed=0.15, onset=30, generalization=1, maximum=0.7),
+        Pattern(speed=0.15, onset=50, generalization=0, maximum=1.0),
+        Pattern(speed=0.05, onset=200, generalization=1, maximum=0.2, preferred=True),
+    )
+)
+GROKKING = PatternModel(
+    (
+        Pattern(speed=0.15, onset=30, generalization=1, maximum=0.0),
+        Pattern(speed=0.15, onset=50, generalization=0, maximum=1.0),
+        Pattern(speed=0.05, onset=200, generalization=1, maximum=1.0, preferred=True),
+    )
+)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Patterns fitted to a run, for t = ln(step), and how well.
+    """A model fitted to a run, with t = ln(step).
 
     Attributes:
-        patterns: by onset, the preferred one last.
-        rmse: root mean square of what both curves differ by, in accuracy.
+        model: The patterns by onset, the preferred pattern last.
+        rmse: Root mean square of the differences between the run's accuracies and the model's.
     """
 
-    patterns: tuple[Pattern, ...]
+    model: PatternModel
     rmse: float
 
 
-def learned(patterns: Sequence[Pattern], t: Curve) -> Array:
-    """The share of examples that each pattern has learned at times t, (T,): (patterns, T)."""
-    time = np.asarray(t, dtype=float)
-    return np.array([p.maximum * expit(p.speed * (time - p.onset)) for p in patterns])
+def fit(steps: ArrayLike, *, train: ArrayLike, held_out: ArrayLike, count: int = 2) -> Fit:
+    """Fit `count` patterns to the accuracies of a run, by least squares over all exams.
 
+    The last pattern is preferred. Its maximum is fixed at 1, because the data can't tell it from its generalization once the
+    other patterns explain all training examples. The fit is deterministic and takes the best of many starts.
 
-def train_accuracy(patterns: Sequence[Pattern], t: Curve) -> Array:
-    """1 − ∏(1 − p): the share of training examples that any pattern has, (T,)."""
-    return np.asarray(1 - np.prod(1 - learned(patterns, t), axis=0))
+    Args:
+        steps: (T,) the steps of the exams, positive and rising.
+        train: (T,) train accuracy in [0, 1].
+        held_out: (T,) held-out accuracy in [0, 1].
+        count: The number of patterns, 1 to 6.
 
-
-def test_accuracy(patterns: Sequence[Pattern], t: Curve) -> Array:
-    """Σ_A P_A · G(A) over the sets A of patterns that have an example, (T,); P_A = ∏_A p · ∏_not A (1 − p).
-
-    G(A) is the preferred pattern's generalization if it is in A, else the mean over A, and 0 for the empty set.
-
-    Raises:
-        ValueError: more than one pattern is preferred.
-    """
-    if sum(p.preferred for p in patterns) > 1:
-        raise ValueError("at most one pattern is preferred: between two, the model doesn't say which is followed")
-    shares = learned(patterns, t)
-    accuracy = np.zeros(shares.shape[1:])
-    for subset in product((False, True), repeat=len(patterns)):
-        has = np.array(subset)[:, None]
-        chance = np.prod(np.where(has, shares, 1 - shares), axis=0)
-        accuracy += chance * _generalization([p for p, inside in zip(patterns, subset, strict=True) if inside])
-    return accuracy
-
-
-def _generalization(having: Sequence[Pattern]) -> float:
-    followed = [p for p in having if p.preferred] or having
-    return float(np.mean([p.generalization for p in followed])) if followed else 0.0
-
-
-def fit(steps: Curve, train: Curve, test: Curve, count: int = 2) -> Fit:
-    """The `count` patterns that explain accuracies (T,) at `steps` (T,) best by least squares, every exam weighing the same.
-
-    The last pattern is preferred and its maximum 1, for nothing tells that from its generalization once the rest has memorized.
-    Deterministic, from many starts.
+    Returns:
+        The best model and its error.
 
     Raises:
-        ValueError: the curves aren't finite, rising in steps and of one length, or hold fewer exams than 2 · count.
+        CurveError: A curve isn't finite or not rising in steps, the lengths differ, there are fewer than 2 · `count` exams, or
+            `count` is out of range.
+
+    Example:
+        >>> steps = np.geomspace(10, 10_000, 100)
+        >>> fitted = fit(steps, train=1 / (1 + (100 / steps) ** 8), held_out=1 / (1 + (2000 / steps) ** 4))
+        >>> [round(np.exp(pattern.onset)) for pattern in fitted.model.patterns]
+        [100, 2000]
     """
     if not 0 < count <= START_ONSETS:
-        raise ValueError(f"a fit is of 1 to {START_ONSETS} patterns, got {count}")
-    (at, seen), (_, held_out) = curve(steps, train, "train accuracy"), curve(steps, test, "test accuracy")
-    if len(at) < 2 * count:
-        raise ValueError(f"a fit of {count} patterns needs at least {2 * count} exams, got {len(at)}")
-    t, curves = np.log(at), np.array([seen, held_out])
+        raise CurveError(f"a fit takes 1 to {START_ONSETS} patterns, got {count}")
+    step_array, train_accuracy = checked_series(steps, train, "train accuracy")
+    _, held_out_accuracy = checked_series(steps, held_out, "held-out accuracy")
+    if len(step_array) < 2 * count:
+        raise CurveError(f"a fit of {count} patterns needs at least {2 * count} exams, got {len(step_array)}")
+    t, measured = np.log(step_array), np.array([train_accuracy, held_out_accuracy])
 
-    def residuals(numbers: Array) -> Array:
-        patterns = _patterns(numbers, count)
-        return np.ravel([train_accuracy(patterns, t), test_accuracy(patterns, t)] - curves)
+    def residuals(vector: FloatArray) -> FloatArray:
+        model = PatternModel.from_vector(vector)
+        return np.ravel([model.train_accuracy(t), model.held_out_accuracy(t)] - measured)
 
-    ends = zip(np.log(SPEEDS), (t.min(), t.max()), (0, 1), strict=True)
-    low, high = ([speed] * count + [onset] * count + [share] * (2 * count - 1) for speed, onset, share in ends)
-    found = [least_squares(residuals, start, bounds=(low, high)) for start in _starts(t, count)]
-    best = min(found, key=lambda result: float(result.cost))
-    *others, preferred = _patterns(best.x, count)
-    return Fit((*sorted(others, key=lambda p: p.onset), preferred), float(np.sqrt(np.mean(best.fun**2))))
-
-
-def _starts(t: Array, count: int) -> list[Array]:
-    onsets = combinations(np.linspace(t.min(), t.max(), START_ONSETS + 2)[1:-1], count)
-    shares = np.full(2 * count - 1, 0.5)
-    return [np.concatenate([np.full(count, np.log(v)), onset, shares]) for onset, v in product(onsets, START_SPEEDS)]
+    bounds = _bounds(t, count)
+    results = [least_squares(residuals, start.to_vector(), bounds=bounds) for start in _starts(t, count)]
+    best = min(results, key=lambda result: float(result.cost))
+    return Fit(PatternModel.from_vector(best.x).ordered(), rmse=float(np.sqrt(np.mean(best.fun**2))))
 
 
-def _patterns(numbers: Array, count: int) -> list[Pattern]:
-    """ln(speed), onset, generalization, maximum: one row of `count` each, the preferred one's maximum left out as 1."""
-    rows = np.append(numbers, 1.0).reshape(4, count).T
-    return [Pattern(float(np.exp(a)), float(b), float(g), float(m), i == count - 1) for i, (a, b, g, m) in enumerate(rows)]
+def _mean_generalization(patterns: Sequence[Pattern]) -> float:
+    """The probability of a right answer on a held-out example to which exactly these patterns apply."""
+    followed = [pattern for pattern in patterns if pattern.preferred] or patterns
+    return float(np.mean([pattern.generalization for pattern in followed])) if followed else 0.0
+
+
+def _bounds(t: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """The least and the greatest parameters of a fit, each in the order of `PatternModel.to_vector`."""
+    lowest = Pattern(speed=SLOWEST, onset=t.min(), generalization=0, maximum=0)
+    highest = Pattern(speed=FASTEST, onset=t.max(), generalization=1, maximum=1)
+    return PatternModel((lowest,) * count).to_vector(), PatternModel((highest,) * count).to_vector()
+
+
+def _starts(t: FloatArray, count: int) -> list[PatternModel]:
+    """The models from which a fit starts: every choice of onsets with every start speed, all shares at one half."""
+    choices = combinations(np.linspace(t.min(), t.max(), START_ONSETS + 2)[1:-1], count)
+    return [
+        PatternModel(tuple(Pattern(speed, onset, generalization=0.5, maximum=0.5) for onset in onsets))
+        for onsets, speed in product(choices, START_SPEEDS)
+    ]

@@ -1,1 +1,1 @@
-"""Papers reproduced: one module a paper, with its settings, its statements and their verdicts."""
+"""Published statements about grokking, tested on runs: a module for each paper, with its settings and its statements."""

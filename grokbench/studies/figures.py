@@ -1,6 +1,7 @@
-"""Figures like the papers': a column for each setting, accuracy, ranks and norms over log-steps, seeds as bands."""
+"""What the figures of several studies share: curves over log-steps, with seeds as a band."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,59 +10,82 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokbench.analysis.curves import NUMERICAL, Array, Curves
+from grokbench.analysis.curves import NUMERICAL_RANK, Curves
+from grokbench.analysis.series import FloatArray
 from grokbench.results.plots import tidy
 
 BLUE, ORANGE, GRAY = "#1f77b4", "#d95f02", "#444444"
-Panel = tuple[str, Sequence[Curves]]  # a title and one setting's seeds
+ROWS = ("accuracy", "numerical rank", "effective rank", "weight norm")
 
 
-def draw_panels(panels: Sequence[Panel], path: Path) -> None:
-    """Rows: accuracy, numerical rank per layer, effective rank per layer, weight norm per layer; a column for each panel."""
+@dataclass(frozen=True)
+class Panel:
+    """A column of a figure: a title, and the runs of a setting that differ by seed."""
+
+    title: str
+    seeds: Sequence[Curves]
+
+
+def panels_figure(panels: Sequence[Panel]) -> Figure:
+    """A figure like those of "Deep Grokking", with a column for each panel.
+
+    The rows are accuracy, numerical rank, effective rank and weight norm; all but the first have a curve for each layer.
+    """
     figure = Figure(figsize=(max(6.0, 3.4 * len(panels)), 10.5), layout="constrained")
-    axes = figure.subplots(4, len(panels), sharex="col", sharey="row", squeeze=False)
-    for column, (title, seeds) in enumerate(panels):
-        steps = common_steps(seeds)
-        band(axes[0][column], steps, [one.train[: len(steps)] for one in seeds], ORANGE, "train")
-        band(axes[0][column], steps, [one.held_out[: len(steps)] for one in seeds], BLUE, "held out")
-        layers(axes[1][column], steps, [one.rank(NUMERICAL)[: len(steps)] for one in seeds])
-        layers(axes[2][column], steps, [one.rank()[: len(steps)] for one in seeds])
-        norms = [one.metrics("weight_norm") for one in seeds]
-        layers(axes[3][column], norms[0][0], [norm for _, norm in norms])
-        axes[0][column].set_title(title, fontsize=9)
-        axes[3][column].set_xlabel("step")
-    for row, name in zip(axes, ("accuracy", "numerical rank", "effective rank", "weight norm"), strict=True):
+    axes = figure.subplots(len(ROWS), len(panels), sharex="col", sharey="row", squeeze=False)
+    for column, panel in enumerate(panels):
+        _draw_column(list(axes[:, column]), panel)
+    for row, name in zip(axes, ROWS, strict=True):
         row[0].set_ylabel(name)
-    axes[3][0].set_yscale("log")
+    axes[-1][0].set_yscale("log")
     axes[0][0].legend(frameon=False, fontsize=8)
-    for row in (axes[1], axes[3]):  # the norms have the output's layer too
+    for row in (axes[1], axes[3]):  # both need a legend: the norms have a curve for the output layer too
         row[-1].legend(frameon=False, fontsize=7, title="layer", title_fontsize=7)
-    for one in axes.flat:
-        tidy(one)
-    save(figure, path)
+    for panel_axes in axes.flat:
+        tidy(panel_axes)
+    return figure
 
 
-def common_steps(seeds: Sequence[Curves]) -> Array:
-    """The steps that all these runs got to."""
-    return min((one.steps for one in seeds), key=len)
+def draw_accuracies(axes: Axes, seeds: Sequence[Curves]) -> None:
+    """Train and held-out accuracy over the steps that all runs have."""
+    steps = common_steps(seeds)
+    draw_band(axes, steps, [run.train[: len(steps)] for run in seeds], color=ORANGE, label="train")
+    draw_band(axes, steps, [run.held_out[: len(steps)] for run in seeds], color=BLUE, label="held out")
 
 
-def band(axes: Axes, steps: Array, values: Sequence[Array], color: Any, label: str) -> None:
-    """The mean over seeds as a line, lowest to highest as a band; `values` are S rows of (T,)."""
-    stacked = np.stack(list(values))
+def draw_layers(axes: Axes, steps: FloatArray, values: Sequence[FloatArray]) -> None:
+    """A band for each layer, the first layer lightest; `values` holds an array (T, L) for each seed."""
+    num_layers = values[0].shape[1]
+    for layer in range(num_layers):
+        color = colormaps["viridis_r"](0.15 + 0.8 * layer / max(num_layers - 1, 1))
+        draw_band(axes, steps, [seed[:, layer] for seed in values], color=color, label=str(layer + 1))
+
+
+def draw_band(axes: Axes, steps: FloatArray, values: Sequence[FloatArray], *, color: Any, label: str) -> None:
+    """The mean over seeds as a line, lowest to highest as a band; `values` holds an array (T,) for each seed."""
+    stacked = np.stack(list(values))  # (S, T)
     axes.plot(steps, stacked.mean(0), color=color, linewidth=1.3, label=label)
     axes.fill_between(steps, stacked.min(0), stacked.max(0), color=color, alpha=0.2, linewidth=0)
 
 
-def layers(axes: Axes, steps: Array, values: Sequence[Array]) -> None:
-    """One band per layer, the first one lightest; `values` are S arrays (T, L)."""
-    count = values[0].shape[1]
-    for layer in range(count):
-        color = colormaps["viridis_r"](0.15 + 0.8 * layer / max(count - 1, 1))
-        band(axes, steps, [one[:, layer] for one in values], color, str(layer + 1))
+def common_steps(seeds: Sequence[Curves]) -> FloatArray:
+    """The steps that all these runs reached, (T,)."""
+    return min((run.steps for run in seeds), key=len)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture."""
+    """Write a figure to a file; its folder is made if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def _draw_column(axes: Sequence[Axes], panel: Panel) -> None:
+    steps = common_steps(panel.seeds)
+    norms = [run.metric("weight_norm") for run in panel.seeds]
+    draw_accuracies(axes[0], panel.seeds)
+    draw_layers(axes[1], steps, [run.rank(NUMERICAL_RANK)[: len(steps)] for run in panel.seeds])
+    draw_layers(axes[2], steps, [run.rank()[: len(steps)] for run in panel.seeds])
+    norm_steps = min((norm.steps for norm in norms), key=len)
+    draw_layers(axes[3], norm_steps, [norm.values[: len(norm_steps)] for norm in norms])
+    axes[0].set_title(panel.title, fontsize=9)
+    axes[3].set_xlabel("step")

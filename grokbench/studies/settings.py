@@ -1,8 +1,8 @@
-"""The settings whose runs the studies are made of, as data."""
+"""The settings of the studies: what a paper varies, as data from which a task and a recipe follow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.analysis.curves import Curves
@@ -13,19 +13,30 @@ Scale = Literal["small", "paper"]
 
 
 class Setting(Protocol):
-    """One cell of a study's grid."""
+    """A point of a study's grid; its runs differ by seed."""
 
     @property
     def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
 
 
-Measured = Mapping[Setting, list[Curves]]  # every setting's seeds
+CurvesBySetting = Mapping[Setting, list[Curves]]  # the runs of every setting, a run for each seed
+SettingType = TypeVar("SettingType", bound=Setting)
 
 
 @dataclass(frozen=True)
 class Deep(Setting):
-    """A deep MLP on digits, followed to `steps`: what "Deep Grokking" and Omnigrok vary."""
+    """A deep MLP on digits, as in "Deep Grokking" and Omnigrok.
+
+    Attributes:
+        task: The task's id without its budget.
+        depth: The number of linear layers.
+        alpha: α, the factor on the usual initialization.
+        decay: γ, the weight decay.
+        width: The units of a hidden layer.
+        steps: The budget; a run doesn't end earlier.
+        dtype: The precision of training, float32 or float64.
+    """
 
     task: str
     depth: int
@@ -51,13 +62,20 @@ class Deep(Setting):
             "dtype": self.dtype,
             "seeds_together": 12,
         }
-        recipe = Recipe(name, "baselines.agents:deep_mlp", {"network": network, "training": training})
-        return Experiment(parse_id(f"{self.task}-to{self.steps}"), recipe)
+        return _experiment(self.task, self.steps, Recipe(name, "baselines.agents:deep_mlp", _tables(network, training)))
 
 
 @dataclass(frozen=True)
 class Wide(Setting):
-    """A transformer with one head on a table, followed to `steps`: Davies et al. 2023 vary the width of one with two layers."""
+    """A transformer with one head on a table, as in Davies et al. 2023, who vary the width of two layers.
+
+    Attributes:
+        task: The task's id without its budget.
+        width: The width of the residual stream.
+        layers: The number of layers. A single layer trains on the full batch, more layers on minibatches of 512.
+        decay: The weight decay.
+        steps: The budget; a run doesn't end earlier.
+    """
 
     task: str
     width: int
@@ -68,41 +86,45 @@ class Wide(Setting):
     @property
     def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
-        network = {"width": self.width, "heads": 1}
-        network |= {"mlp_width": 4 * self.width} if self.layers == 1 else {"layers": self.layers}
+        single = self.layers == 1
+        size = {"mlp_width": 4 * self.width} if single else {"layers": self.layers}
         training = {
             "learning_rate": 1e-3,
             "weight_decay": self.decay,
             "betas": [0.9, 0.98],
             "warmup": 10,
-            "batch_size": 0 if self.layers == 1 else 512,
+            "batch_size": 0 if single else 512,
             "loss": "cross_entropy",
             "dtype": "float32",
             "seeds_together": 10,
         }
         name = f"transformer-layers{self.layers}-width{self.width}-decay{self.decay:g}"
-        target = "baselines.agents:transformer" if self.layers == 1 else "baselines.agents:decoder"
-        return Experiment(
-            parse_id(f"{self.task}-to{self.steps}"), Recipe(name, target, {"network": network, "training": training})
-        )
+        target = "baselines.agents:transformer" if single else "baselines.agents:decoder"
+        tables = _tables({"width": self.width, "heads": 1, **size}, training)
+        return _experiment(self.task, self.steps, Recipe(name, target, tables))
 
 
 @dataclass(frozen=True)
 class Baseline(Setting):
-    """A baseline's recipe on a standard task."""
+    """A baseline's recipe on a task of the benchmark.
+
+    Attributes:
+        task: The task's id.
+        recipe: The recipe's name.
+    """
 
     task: str
-    agent: str
+    recipe: str
 
     @property
     def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
-        return Experiment(parse_id(self.task), find_recipe(self.agent))
+        return Experiment(parse_id(self.task), find_recipe(self.recipe))
 
 
 @dataclass(frozen=True)
-class JointSettings:
-    """Settings that train as one batch, and their seeds."""
+class StudyCohort:
+    """Settings that train together, each with all `seeds`."""
 
     settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
@@ -110,4 +132,33 @@ class JointSettings:
     @property
     def plan(self) -> Plan:
         """The runs to make."""
-        return Plan(tuple(one.experiment for one in self.settings), self.seeds)
+        return Plan(tuple(setting.experiment for setting in self.settings), self.seeds)
+
+
+def where(settings: Iterable[Setting], kind: type[SettingType], **fields: Any) -> tuple[SettingType, ...]:
+    """Select settings by the values of their fields, in their order.
+
+    Args:
+        settings: The settings to choose from, or a mapping whose keys they are.
+        kind: The class of the settings to select.
+        **fields: The value that each field must have; a tuple lists several allowed values.
+
+    Example:
+        >>> grid = [Deep("mnist5k-n1000", depth, alpha=8.0, decay=0.2) for depth in (3, 6, 9)]
+        >>> [setting.depth for setting in where(grid, Deep, depth=(6, 9), alpha=8)]
+        [6, 9]
+    """
+    allowed = {name: value if isinstance(value, tuple) else (value,) for name, value in fields.items()}
+    return tuple(
+        setting
+        for setting in settings
+        if isinstance(setting, kind) and all(getattr(setting, name) in values for name, values in allowed.items())
+    )
+
+
+def _tables(network: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
+    return {"network": network, "training": training}
+
+
+def _experiment(task: str, steps: int, recipe: Recipe) -> Experiment:
+    return Experiment(parse_id(f"{task}-to{steps}"), recipe)
