@@ -1,1 +1,1 @@
-"""Scripts that measure speed; each says its command."""
+"""Speed of the baselines. `make bench` measures everything."""

@@ -1,88 +1,130 @@
 """The measured speeds as Markdown tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tabulate import tabulate
+
 from benchmarks.timing import ROUNDS, Spread
-from grokbench.studies.study import table
 
 Row = dict[str, Any]
-Cells = list[str]
+Format = Callable[[Any], str]
+
+
+def count(value: int) -> str:
+    """A whole number, thousands apart."""
+    return f"{value:,}"
+
+
+def rate(value: float) -> str:
+    """A number with one digit after the point."""
+    return f"{value:,.1f}"
+
+
+def factor(value: float) -> str:
+    """How many times as fast."""
+    return f"×{value:,.2f}"
+
+
+def share(value: float) -> str:
+    """A percentage."""
+    return f"{value:.1%}"
+
+
+def spread_of(number: Format) -> Format:
+    """A median with least and most in brackets, which drop the sign ×."""
+
+    def shown(values: Sequence[float]) -> str:
+        median, least, most = map(number, Spread(*values))
+        return f"{median} [{least}–{most}]".replace("[×", "[").replace("–×", "–")
+
+    return shown
+
+
+def median_share(values: Sequence[float] | None) -> str:
+    """The median as a percentage; nothing where it wasn't measured."""
+    return f"{Spread(*values).median:.0%}" if values else ""
+
+
+def seconds(value: float | None) -> str:
+    """Whole seconds; nothing where they weren't measured."""
+    return f"{value:.0f} s" if value else ""
+
+
+def mebibytes(value: int) -> str:
+    """Bytes as MiB."""
+    return f"{value / 2**20:,.0f} MiB"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its header, the key of its values in the results, and how they are written."""
+
+    header: str
+    key: str
+    write: Format = str
+
+
+RECIPE = Column("recipe", "recipe")
+MEMORY = Column("memory", "peak_memory", mebibytes)
+TABLES: dict[str, tuple[Column, ...]] = {
+    "variants": (
+        RECIPE,
+        Column("one seed", "variant"),
+        Column("steps/s", "steps_per_second", spread_of(rate)),
+        Column("over plain", "over_plain", spread_of(factor)),
+        Column("of torch's products", "share_of_torch_products", median_share),
+        Column("of ours", "share_of_products", median_share),
+        Column("compiling", "compile_seconds", seconds),
+        MEMORY,
+    ),
+    "seeds": (
+        RECIPE,
+        Column("seeds together", "seeds"),
+        Column("seed-steps/s", "seed_steps_per_second", spread_of(rate)),
+        Column("over one after another", "over_one_after_another", spread_of(factor)),
+        Column("over plain", "over_plain", spread_of(factor)),
+        MEMORY,
+    ),
+    "runs": (
+        Column("whole run of", "recipe"),
+        Column("steps", "steps", count),
+        Column("exams", "exams"),
+        Column("steps/s", "steps_per_second", rate),
+        Column("over plain training", "over_plain", factor),
+        Column("exams take", "exams_share", share),
+        Column("outside learn and act", "harness_share", share),
+    ),
+    "moduli": (
+        Column("transformer at p", "p"),
+        Column("training questions", "num_train", count),
+        Column("steps/s", "steps_per_second", spread_of(rate)),
+        MEMORY,
+    ),
+    "deep": (
+        Column("deep MLPs together", "members"),
+        Column("member-steps/s", "member_steps_per_second", spread_of(rate)),
+        Column("over plain PyTorch one after another", "over_plain", spread_of(factor)),
+        MEMORY,
+    ),
+}
 
 
 def tables(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    where = results["machine"]
-    device = where["gpu"] or "no GPU"
-    about = (
-        f"{where['processor']}, {where['threads']} threads, {device}; Python {where['python']}, torch {where['torch']}. "
-        f"Medians of {ROUNDS} rounds, least to most in brackets; `{results['task']}`, float32. Of products: the "
-        "step's GFLOP/s over those of a large matrix product in the same round, torch's own and the engine's. "
-        "Memory: the most that the process needed beyond its libraries."
+    """The results, as `speed.json` holds them, in Markdown: a paragraph about the machine and a table for each part."""
+    return "\n\n".join([_about(results), *(_table(columns, results.get(part, [])) for part, columns in TABLES.items())])
+
+
+def _about(results: dict[str, Any]) -> str:
+    machine = results["machine"]
+    return (
+        f"{machine['processor']}, {machine['threads']} threads, {machine['gpu'] or 'no GPU'}; "
+        f"Python {machine['python']}, torch {machine['torch']}. "
+        f"`{results['task']}`, float32. Medians of {ROUNDS} rounds, with least and most in brackets."
     )
-    return "\n\n".join([about, *(table(headers, map(cells, results.get(part, []))) for part, headers, cells in TABLES)])
 
 
-def _variant(row: Row) -> Cells:
-    return [
-        row["recipe"],
-        row["variant"],
-        _shown(row["steps_per_second"]),
-        _shown(row["over_plain"], "×", 2),
-        *(f"{row[name][0]:.0%}" if row[name] else "" for name in ("share_of_torch_products", "share_of_products")),
-        f"{row['compile_seconds']:.0f} s" if row["compile_seconds"] else "",
-        _memory(row),
-    ]
-
-
-def _seeds(row: Row) -> Cells:
-    return [
-        row["recipe"],
-        str(row["seeds"]),
-        _shown(row["seed_steps_per_second"]),
-        _shown(row["over_one_after_another"], "×", 2),
-        _shown(row["over_plain"], "×", 2),
-        _memory(row),
-    ]
-
-
-def _run(row: Row) -> Cells:
-    return [
-        row["recipe"],
-        f"{row['steps']:,}",
-        str(row["exams"]),
-        f"{row['steps_per_second']:.1f}",
-        f"×{row['over_plain']:.2f}",
-        f"{row['exams_share']:.1%}",
-        f"{row['harness_share']:.1%}",
-    ]
-
-
-def _modulus(row: Row) -> Cells:
-    return [str(row["p"]), f"{row['cells']:,}", _shown(row["steps_per_second"]), _memory(row)]
-
-
-def _deep(row: Row) -> Cells:
-    return [str(row["members"]), _shown(row["member_steps_per_second"]), _shown(row["over_plain"], "×", 2), _memory(row)]
-
-
-def _memory(row: dict[str, Any]) -> str:
-    return f"{row['peak_memory'] / 2**20:,.0f} MiB"
-
-
-def _shown(values: Spread, sign: str = "", digits: int = 1) -> str:
-    median, least, most = (f"{value:,.{digits}f}" for value in values)
-    return f"{sign}{median} [{least}–{most}]"
-
-
-TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Row], Cells]], ...] = (
-    (
-        "variants",
-        ("recipe", "one seed", "steps/s", "over plain", "of torch's products", "of ours", "compiling", "memory"),
-        _variant,
-    ),
-    ("seeds", ("recipe", "seeds together", "seed-steps/s", "over one after another", "over plain", "memory"), _seeds),
-    ("runs", ("whole run of", "steps", "exams", "steps/s", "over plain training", "exams take", "outside learn and act"), _run),
-    ("moduli", ("transformer at p", "training cells", "steps/s", "memory"), _modulus),
-    ("deep", ("deep MLPs together", "member-steps/s", "over plain PyTorch one after another", "memory"), _deep),
-)
+def _table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    cells = [[column.write(row[column.key]) for column in columns] for row in rows]
+    return tabulate(cells, [column.header for column in columns], tablefmt="github", disable_numparse=True)

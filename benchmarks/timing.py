@@ -1,46 +1,61 @@
-"""Timing side by side: every variant in a process of its own, each taking its turn in every round."""
+"""Timing side by side: every variant runs in its own process, and all of them take turns in every round."""
 
 import multiprocessing
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from grokbench.runs.provenance import processor
 
-ROUNDS, SECONDS = 5, 1.0  # per variant
+ROUNDS = 5
+SECONDS_PER_TURN = 1.0
+STEPS_TO_CALIBRATE = 5
+FEWEST_STEPS_PER_TURN = 3
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 
-Trainer = Callable[[int], Any]  # takes so many steps
-Spread = tuple[float, float, float]  # median, least, most
+Trainer = Callable[[int], Any]  # takes the given number of steps
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Spread(NamedTuple):
+    """Median, least and most of some measurements."""
+
+    median: float
+    least: float
+    most: float
 
 
 class Runner:
-    """A trainer in a process of its own, as its user would run it: no variant's memory or threads touch another's."""
+    """A trainer in its own process, as a user would run it. No variant touches another's memory or threads.
+
+    Attributes:
+        first_step: seconds of the first step, with everything that is compiled then.
+    """
 
     def __init__(self, make: Callable[..., Trainer], *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
-        self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, make, arguments), daemon=True)
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end, make, arguments), daemon=True)
         self._process.start()
-        there.close()  # so that the end of a process that fails is heard here
+        far_end.close()  # or a process that fails would leave us waiting for its answer
         self.first_step = self.seconds(1)
 
     def seconds(self, steps: int) -> float:
-        """The wall-clock seconds that so many steps take."""
-        self._here.send(steps)
-        return float(self._here.recv())
+        """Wall-clock seconds that `steps` steps take."""
+        self._pipe.send(steps)
+        return float(self._pipe.recv())
 
     def stop(self) -> int:
-        """End the process; the most bytes that it needed beyond those at its start."""
-        self._here.send(0)
-        peak = int(self._here.recv())
+        """End the process. Returns the most bytes that it held beyond those at its start."""
+        self._pipe.send(0)
+        peak = int(self._pipe.recv())
         self._process.join()
         return peak
 
@@ -58,33 +73,49 @@ def _serve(pipe: Connection, make: Callable[..., Trainer], arguments: tuple[Any,
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has held; 0 where the system doesn't tell (getrusage would give its parent's)."""
-    lines = [line.split() for line in _lines("/proc/self/status") if line.startswith("VmHWM:")]
-    return 1024 * int(lines[0][1]) if lines else 0
+    """The most memory that this process has held; 0 where the system doesn't tell.
+
+    `getrusage` is no help: a new process starts with its parent's peak.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return 1024 * int(peaks[0]) if peaks else 0
 
 
-def rates(runners: dict[Any, Runner]) -> dict[Any, list[float]]:
-    """Steps per second of each, round by round, each taking its turn."""
-    steps = {name: max(3, round(SECONDS * 5 / one.seconds(5))) for name, one in runners.items()}
-    measured: dict[Any, list[float]] = {name: [] for name in runners}
+def measure_rates(runners: Mapping[Key, Runner]) -> dict[Key, list[float]]:
+    """Steps per second of each runner, a number for each round. Within a round the runners take turns."""
+    steps = {key: _steps_per_turn(runner) for key, runner in runners.items()}
+    rates: dict[Key, list[float]] = {key: [] for key in runners}
     for _ in range(ROUNDS):
-        for name, one in runners.items():
-            measured[name].append(steps[name] / one.seconds(steps[name]))
-    return measured
+        for key, runner in runners.items():
+            rates[key].append(steps[key] / runner.seconds(steps[key]))
+    return rates
 
 
-def spread(values: list[float]) -> Spread:
+def _steps_per_turn(runner: Runner) -> int:
+    seconds_per_step = runner.seconds(STEPS_TO_CALIBRATE) / STEPS_TO_CALIBRATE
+    return max(FEWEST_STEPS_PER_TURN, round(SECONDS_PER_TURN / seconds_per_step))
+
+
+def measure_and_stop(runners: Mapping[Key, Runner]) -> tuple[dict[Key, list[float]], dict[Key, int]]:
+    """Steps per second of each runner round by round, and its peak memory in bytes. Ends their processes."""
+    rates = measure_rates(runners)
+    return rates, {key: runner.stop() for key, runner in runners.items()}
+
+
+def spread(values: Sequence[float]) -> Spread:
     """Median, least and most."""
-    return statistics.median(values), min(values), max(values)
+    return Spread(statistics.median(values), min(values), max(values))
 
 
-def ratio(values: list[float], over: list[float]) -> Spread:
-    """The spread of the ratios, round by round."""
-    return spread([a / b for a, b in zip(values, over, strict=True)])
+def ratio(values: Sequence[float], over: Sequence[float]) -> Spread:
+    """The spread of the ratios, each taken within its round."""
+    return spread([value / base for value, base in zip(values, over, strict=True)])
 
 
 def machine() -> dict[str, Any]:
-    """What all of this ran on."""
+    """The machine and the versions that measure, as the results name them."""
     return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -93,7 +124,3 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__.split("+")[0],
         "system": platform.system(),
     }
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []

@@ -14,11 +14,11 @@ from baselines.networks.mlp import ACTIVATIONS, MLP
 from baselines.networks.network import Network, Parameters
 from baselines.networks.products import multiply
 from baselines.training.agent import NetworkAgent
-from baselines.training.shards import Shard
 from benchmarks.timing import DEVICE, Trainer
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
+from grokbench.runs.memory import keep_freed_memory
 from grokbench.studies.settings import Deep
-from grokbench.tasks import Instance, make_instance, parse_id
+from grokbench.tasks import make_instance, parse_id
 
 TASK = "add_mod97-0.3"
 DIGITS = "mnist5k-n1000"
@@ -40,7 +40,7 @@ def fast_compiled(recipe_name: str) -> Trainer:
     torch._inductor.config.force_disable_caches = True  # so that the first step takes as long as compiling does
     for shard in agent.shards:
         shard.network = cast(Network[Any], Compiled(shard.network))
-        shard._settle()
+        shard.prepare()
     return agent.learn
 
 
@@ -60,7 +60,8 @@ def agent_on(recipe: Recipe, task_id: str, seeds: int) -> NetworkAgent:
 
 
 def started(agent: NetworkAgent, task_id: str, seeds: int) -> NetworkAgent:
-    """The agent, reset on the task's first instances."""
+    """The agent, reset on the task's first instances, in a process that keeps freed memory as the runner's does."""
+    keep_freed_memory()
     env = grokbench.make_vec(task_id, num_envs=seeds, feature_dims=agent.feature_dims)
     env.reset(seed=0)
     agent.start(env, device=DEVICE)
@@ -75,19 +76,22 @@ def plain(recipe_name: str, last_only: bool = False) -> Trainer:
         last_only: compute the last layer at the last position alone. Otherwise every position of every question is computed.
     """
     agent = agent_on(find_recipe(recipe_name), TASK, 1)
-    shard, training = agent.shards[0], agent.method.training
-    parameters = {name: parameter[0].detach().clone().requires_grad_() for name, parameter in shard.parameters.items()}
+    training, start = agent.method.training, agent.shards[0].parameters
+    parameters = {name: parameter[0].detach().clone().requires_grad_() for name, parameter in start.items()}
     optimizer = torch.optim.AdamW(
         parameters.values(), training.learning_rate, training.betas, weight_decay=training.weight_decay
     )
-    forward = plain_forward(agent, parameters, last_only)
-    answers = shard.answers[0]
+    inputs, answers = train_questions(TASK)
+    forward = plain_forward(agent.method.network, parameters, inputs, last_only)
     targets = F.one_hot(answers, agent.spec.num_symbols).float() if training.loss == "mse" else answers
     loss_of = F.mse_loss if training.loss == "mse" else F.cross_entropy
+    minibatch_size = training.minibatch_size(len(answers))
 
     def learn(steps: int) -> None:
         for _ in range(steps):
-            index = minibatch(shard)
+            index: slice | Tensor = slice(None)
+            if minibatch_size < len(answers):
+                index = torch.randperm(len(answers), device=DEVICE)[:minibatch_size]
             optimizer.zero_grad()
             loss_of(forward(index), targets[index]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -95,12 +99,13 @@ def plain(recipe_name: str, last_only: bool = False) -> Trainer:
     return learn
 
 
-def plain_forward(agent: NetworkAgent, parameters: Parameters, last_only: bool) -> Callable[[slice | Tensor], Tensor]:
-    """The logits of some training questions. An MLP multiplies one-hot rows with weights."""
-    network, inputs = agent.method.network, agent.shards[0].questions.operands[0]
+def plain_forward(
+    network: Network[Any], parameters: Parameters, inputs: Tensor, last_only: bool
+) -> Callable[[slice | Tensor], Tensor]:
+    """The logits of some of the questions `inputs` (n, 2). An MLP multiplies one-hot rows with weights."""
     if not isinstance(network, MLP):
         return lambda index: network.reference_forward(parameters, inputs[index], last_only)[0]
-    one_hot = F.one_hot(inputs, agent.spec.num_symbols).float().flatten(1)
+    one_hot = F.one_hot(inputs, len(parameters["first"])).float().flatten(1)  # (n, 2q)
 
     def forward(index: slice | Tensor) -> Tensor:
         hidden = one_hot[index] @ torch.cat([parameters["first"], parameters["second"]])
@@ -109,12 +114,11 @@ def plain_forward(agent: NetworkAgent, parameters: Parameters, last_only: bool) 
     return forward
 
 
-def minibatch(shard: Shard) -> slice | Tensor:
-    """The training questions of a step."""
-    questions = shard.answers.shape[1]
-    if shard.minibatch_size >= questions:
-        return slice(None)
-    return torch.randperm(questions, device=DEVICE)[: shard.minibatch_size]
+def train_questions(task_id: str) -> tuple[Tensor, Tensor]:
+    """The training questions of seed 0, (n, L), and their answers, (n,)."""
+    instance = make_instance(parse_id(task_id), 0)
+    inputs = torch.tensor(instance.shown_inputs[instance.train], device=DEVICE)
+    return inputs, torch.tensor(instance.shown_answers[instance.train], device=DEVICE)
 
 
 def product(name: str) -> Trainer:
@@ -146,7 +150,8 @@ def plain_deep() -> Trainer:
     """One deep MLP in plain PyTorch, as anyone would write it."""
     network = relu_network(DIGIT_WIDTHS)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
-    inputs, targets = training_digits(make_instance(parse_id(DIGITS), 0))
+    inputs, answers = train_questions(DIGITS)
+    targets = F.one_hot(answers, DIGIT_WIDTHS[-1]).float()
 
     def learn(steps: int) -> None:
         order = torch.empty(0, dtype=torch.int64, device=DEVICE)
@@ -165,10 +170,3 @@ def relu_network(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers of these widths with ReLU between them."""
     layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b, device=DEVICE), nn.ReLU())]
     return nn.Sequential(*layers[:-1])
-
-
-def training_digits(instance: Instance) -> tuple[Tensor, Tensor]:
-    """Training images (n, 784) and their one-hot labels (n, 10)."""
-    inputs = torch.tensor(instance.shown_inputs[instance.train], device=DEVICE)
-    answers = torch.tensor(instance.shown_answers[instance.train], device=DEVICE)
-    return inputs, F.one_hot(answers, 10).float()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import trainers
-from benchmarks.trainers import PRODUCT_SHAPE, PRODUCTS, agent_on, deep_recipes, plain_forward
+from benchmarks.trainers import PRODUCT_SHAPE, PRODUCTS, agent_on, deep_recipes, plain_forward, train_questions
 from grokbench.agents.recipes import find_recipe
 
 SMALL = "add_mod11-0.6"
@@ -14,11 +14,13 @@ SMALL = "add_mod11-0.6"
 def test_plain_and_fast_compute_the_same_logits(recipe: str) -> None:
     """On the training questions, to rounding, so that the factors compare the same computation."""
     agent = agent_on(find_recipe(recipe), SMALL, 1)
-    shard = agent.shards[0]
-    parameters = {name: parameter[0] for name, parameter in shard.parameters.items()}
-    expected = shard.network.logits(shard.parameters, shard.questions)[0]
+    network, start = agent.method.network, agent.shards[0].parameters
+    inputs, _ = train_questions(SMALL)
+    questions = network.encode(inputs.unsqueeze(0), agent.spec.num_symbols, torch.float32)
+    expected = network.logits(start, questions)[0]
+    parameters = {name: parameter[0] for name, parameter in start.items()}
     for last_only in (False, True):
-        logits = plain_forward(agent, parameters, last_only)(slice(None))
+        logits = plain_forward(network, parameters, inputs, last_only)(slice(None))
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -35,6 +37,7 @@ def test_plain_trains_its_own_weights(recipe: str, monkeypatch: pytest.MonkeyPat
         return optimizers[-1]
 
     monkeypatch.setattr(trainers, "agent_on", lambda *_: agent)
+    monkeypatch.setattr(trainers, "TASK", SMALL)
     monkeypatch.setattr(torch.optim, "AdamW", watched)
     trainers.plain(recipe)(2)
     trained = optimizers[0].param_groups[0]["params"]
