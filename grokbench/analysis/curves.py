@@ -46,8 +46,8 @@ class Curves:
     A method that takes `measure` and `layer` reads that rank measure of that layer, by default the last layer's effective rank.
 
     Example:
-        >>> curves = Curves(read_record(Path("runs/add_mod47-0.7-v1/transformer-1a2b3c4d/seed-0.json")))  # doctest: +SKIP
-        >>> plt.plot(curves.steps, curves.held_out)  # doctest: +SKIP
+        >>> curves = Curves(grokbench.run("transformer", "add_mod47-0.7").record)  # doctest: +SKIP
+        >>> curves.delay, curves.num_rank_falls()  # doctest: +SKIP
     """
 
     record: RunRecord
