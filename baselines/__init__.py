@@ -1,5 +1,7 @@
-"""Baseline agents, written to be read: MLPs and two transformers, batched over seeds, on CPU or GPU.
+"""Baseline agents: MLPs and two transformers that train several seeds at once, on CPU or GPU.
 
-`networks/` holds the networks, and in `questions.py` the one idea behind their speed on tables. `optimizers/` turns gradients
-into updates. `training/` takes the steps and is the agent. `recipes/` has the hyperparameters.
+* `networks/`: each network with a plain reference forward and a fast forward. `questions.py` explains why it is fast.
+* `optimizers/`: AdamW, Muon and gradient filters.
+* `training/`: the agent and its training loop.
+* `recipes/`: the hyperparameters of each agent, as TOML.
 """

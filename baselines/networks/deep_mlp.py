@@ -1,45 +1,44 @@
 """Deep ReLU MLP on images, after Omnigrok (Liu et al. 2022, 2210.01117) and "Deep Grokking" (Fan et al. 2024, 2405.19454).
 
-PyTorch's default initialization of nn.Linear, every weight and bias times α: with α > 1 the network memorizes long before
-it generalizes.
+Initial weights and biases are those of PyTorch's nn.Linear times α. With α > 1 the network memorizes long before it
+generalizes.
 
 Shapes: S members, n images, k pixels, w the width, q classes.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
 from typing_extensions import override
 
+from baselines.hyperparameters import Positive, PositiveCount, hyperparameters
 from baselines.networks.network import Loss, Network, Parameters, uniform
 from baselines.networks.products import multiply, product, relu_gradient, weight_gradient
 from baselines.networks.questions import Images
+from grokbench.errors import AgentError
+
+DEPTHS = (2, 24)  # fewest and most linear layers
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DeepMLP(Network[Images]):
     """Hyperparameters of the network.
 
     Attributes:
-        inputs: pixels of an image, k.
-        depth: linear layers, the output counted.
-        width: of every hidden layer.
-        init_scale: α, which multiplies every initial weight and bias.
+        inputs: k, the pixels of an image.
+        depth: the linear layers, the output layer included.
+        width: w, of every hidden layer.
+        init_scale: α, the factor on every initial weight and bias.
     """
 
-    inputs: int
-    depth: int
-    width: int
-    init_scale: float
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.depth <= 24:
-            raise ValueError(f"depth counts the linear layers, from 2 to 24, got {self.depth!r}")
-        if min(self.inputs, self.width) < 1:
-            raise ValueError(f"inputs and width must be at least 1, got {self.inputs!r} and {self.width!r}")
+    inputs: PositiveCount
+    depth: Annotated[int, Field(ge=DEPTHS[0], le=DEPTHS[1], description=f"a whole number from {DEPTHS[0]} to {DEPTHS[1]}")]
+    width: PositiveCount
+    init_scale: Positive
 
     @property
     @override
@@ -56,7 +55,7 @@ class DeepMLP(Network[Images]):
         parameters = {}
         for layer, (fan_in, width) in enumerate(pairwise([self.inputs, *self.feature_dims, num_symbols])):
             bound = self.init_scale / sqrt(fan_in)
-            # As nn.Linear's, (width, fan-in): that way its gradient needs no transposed copy of the pixels.
+            # (width, fan-in), as in nn.Linear, so that the gradient needs no transposed copy of the pixels.
             parameters[f"weight{layer}"] = uniform(generator, fan_in, width, bound=bound).T
             parameters[f"bias{layer}"] = uniform(generator, width, bound=bound)
         return parameters
@@ -65,63 +64,67 @@ class DeepMLP(Network[Images]):
     def encode(self, inputs: Tensor, num_symbols: int, dtype: torch.dtype) -> Images:
         if not inputs.is_floating_point() or inputs.shape[-1] != self.inputs:
             kind = f"images of {inputs.shape[-1]} pixels" if inputs.is_floating_point() else "pairs of symbols"
-            raise ValueError(f"this deep MLP reads images of {self.inputs} pixels, got {kind}")
+            raise AgentError(f"this deep MLP reads images of {self.inputs} pixels, got {kind}")
         return Images(inputs.to(dtype))
-
-    @override
-    def forward(self, parameters: Parameters, questions: Images) -> tuple[Tensor, Tensor]:
-        """Logits, and as features every hidden layer's output before its ReLU, as the code of "Deep Grokking" measures it."""
-        outputs, x = [], questions.pixels
-        for layer in range(self.depth):
-            outputs.append(product(x, parameters[f"weight{layer}"].mT, parameters[f"bias{layer}"]))  # (S, n, w)
-            x = outputs[-1].relu()
-        return outputs[-1], torch.cat(outputs[:-1], dim=-1)
-
-    @override
-    def gradients(self, parameters: Parameters, questions: Images, answers: Tensor, loss_of: Loss, into: Parameters) -> Tensor:
-        # On CPU one member after another: its layers stay in the cache, and nothing is stacked.
-        turns = [slice(None)] if answers.is_cuda else range(len(answers))
-        losses = [self._gradients(turn, parameters, questions.pixels, answers, loss_of, into) for turn in turns]
-        return torch.stack(losses).flatten()
-
-    @torch.no_grad()
-    def _gradients(
-        self, of: int | slice, parameters: Parameters, pixels: Tensor, answers: Tensor, loss_of: Loss, into: Parameters
-    ) -> Tensor:
-        """`gradients` for one member, or for all of them in one; autograd would take a sixth longer."""
-        weights, biases, to_weights, to_biases = (
-            [tensors[f"{kind}{layer}"][of] for layer in range(self.depth)]
-            for tensors in (parameters, into)
-            for kind in ("weight", "bias")
-        )
-        inputs = [pixels[of]]  # of every layer
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            inputs.append(multiply(inputs[-1], weight.mT, bias, relu=True))
-        loss, gradient = loss_of(multiply(inputs[-1], weights[-1].mT, biases[-1]), answers[of])
-        for layer in reversed(range(self.depth)):
-            to_weights[layer].copy_(weight_gradient(gradient, inputs[layer]))
-            torch.sum(gradient, -2, out=to_biases[layer])
-            if layer:
-                gradient = relu_gradient(multiply(gradient, weights[layer]), inputs[layer])
-        return loss
 
     @override
     def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         x, outputs = inputs, []
         for layer in range(self.depth):
-            outputs.append(x @ parameters[f"weight{layer}"].mT + parameters[f"bias{layer}"])
-            x = torch.relu(outputs[-1])
-        return outputs[-1], torch.cat(outputs[:-1], dim=-1)
+            outputs.append(x @ parameters[f"weight{layer}"].mT + parameters[f"bias{layer}"])  # (n, w or q)
+            x = torch.relu(outputs[-1])  # (n, w or q)
+        return outputs[-1], torch.cat(outputs[:-1], dim=-1)  # (n, q), (n, Σw)
+
+    @override
+    def forward(self, parameters: Parameters, questions: Images) -> tuple[Tensor, Tensor]:
+        """Logits (S, n, q), and features (S, n, Σw): every hidden layer before its ReLU, as in the code of "Deep Grokking"."""
+        outputs, x = [], questions.pixels
+        for layer in range(self.depth):
+            outputs.append(product(x, parameters[f"weight{layer}"].mT, parameters[f"bias{layer}"]))  # (S, n, w or q)
+            x = outputs[-1].relu()  # (S, n, w or q)
+        return outputs[-1], torch.cat(outputs[:-1], dim=-1)  # (S, n, q), (S, n, Σw)
+
+    @override
+    @torch.no_grad()
+    def gradients(self, parameters: Parameters, questions: Images, answers: Tensor, loss_of: Loss, into: Parameters) -> Tensor:
+        if answers.is_cuda:
+            return self._gradients(parameters, questions.pixels, answers, loss_of, into)
+        losses = [  # member by member, so that a CPU's cache holds the layers of one and no results are stacked
+            self._gradients(_member(parameters, s), questions.pixels[s], answers[s], loss_of, _member(into, s))
+            for s in range(len(answers))
+        ]
+        return torch.stack(losses)  # (S,)
+
+    def _gradients(self, parameters: Parameters, pixels: Tensor, answers: Tensor, loss_of: Loss, into: Parameters) -> Tensor:
+        """`gradients` of all members, or of a single member without the axis S. Autograd would take a sixth longer."""
+        last = self.depth - 1
+        inputs = [pixels]  # (S, n, k), then (S, n, w) for each hidden layer
+        for layer in range(last):
+            inputs.append(multiply(inputs[-1], parameters[f"weight{layer}"].mT, parameters[f"bias{layer}"], relu=True))
+        logits = multiply(inputs[-1], parameters[f"weight{last}"].mT, parameters[f"bias{last}"])  # (S, n, q)
+        loss, gradient = loss_of(logits, answers)  # (S,), (S, n, q)
+        for layer in reversed(range(self.depth)):
+            into[f"weight{layer}"].copy_(weight_gradient(gradient, inputs[layer]))  # (S, width, fan-in)
+            torch.sum(gradient, -2, out=into[f"bias{layer}"])  # (S, width)
+            if layer:
+                gradient = relu_gradient(multiply(gradient, parameters[f"weight{layer}"]), inputs[layer])  # (S, n, w)
+        return loss  # (S,)
 
     @override
     def metrics(self, parameters: Parameters) -> dict[str, Tensor]:
-        """Every layer's norm, weights and biases together."""
-        squares = [
-            sum(parameters[f"{kind}{layer}"].flatten(1).square().sum(1) for kind in ("weight", "bias"))
-            for layer in range(self.depth)
-        ]
-        return {"weight_norm": torch.stack([torch.as_tensor(square).sqrt() for square in squares], dim=1)}
+        """`weight_norm` (S, depth): the norm of each layer's weights and biases together."""
+        norms = [self._norm(parameters, layer) for layer in range(self.depth)]  # (S,) each
+        return {"weight_norm": torch.stack(norms, dim=1)}
+
+    def _norm(self, parameters: Parameters, layer: int) -> Tensor:
+        weight, bias = (parameters[f"{kind}{layer}"].flatten(1) for kind in ("weight", "bias"))  # (S, numbers) each
+        return (weight.square().sum(1) + bias.square().sum(1)).sqrt()  # (S,)
 
     @override
     def flops(self, num_symbols: int, questions: int) -> int:
         return 2 * questions * sum(a * b for a, b in pairwise([self.inputs, *self.feature_dims, num_symbols]))
+
+
+def _member(parameters: Parameters, member: int) -> Parameters:
+    """Views of a single member's parameters."""
+    return {name: tensor[member] for name, tensor in parameters.items()}

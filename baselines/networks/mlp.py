@@ -1,20 +1,22 @@
 """MLP on one-hot pairs, after Gromov 2023 (arXiv 2301.02679) and Doshi et al. 2024 (arXiv 2406.03495).
 
-Two one-hot operands → hidden layers without biases, quadratic or ReLU → logits. The first layer's product with a one-hot
-vector is one row of its weights, so it costs one look-up per operand.
+Two one-hot operands → hidden layers without biases, quadratic or ReLU → logits. The product of a one-hot vector with the first
+layer's weights is a row of these weights. So the first layer costs one look-up for each operand.
 
 Shapes: S seeds, n questions, q symbols, w the width of a hidden layer.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
 from typing_extensions import override
 
+from baselines.hyperparameters import Positive, PositiveCount, hyperparameters, one_of
 from baselines.networks.network import Parameters, TableNetwork, normal
 from baselines.networks.products import product, relu_product, square_product
 from baselines.networks.questions import Questions
@@ -22,30 +24,24 @@ from baselines.networks.questions import Questions
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "quadratic": torch.square}
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class MLP(TableNetwork):
     """Hyperparameters of the network.
 
     Attributes:
-        hidden: width of each hidden layer.
+        hidden: the width of each hidden layer.
         activation: `relu` or `quadratic`.
-        init_scale: multiplies every initial weight, which is otherwise Gaussian with variance 1/fan-in.
+        init_scale: factor on every initial weight. Without it, weights are Gaussian with variance 1/fan-in.
     """
 
-    hidden: tuple[int, ...]
-    activation: str
-    init_scale: float
-
-    def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden needs at least one layer of at least one unit, got {self.hidden!r}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+    hidden: Annotated[tuple[PositiveCount, ...], Field(min_length=1, description="a list of whole numbers from 1 up")]
+    activation: Annotated[str, one_of(ACTIVATIONS)]
+    init_scale: Positive
 
     @property
     @override
     def feature_dims(self) -> tuple[int, ...]:
-        return tuple(self.hidden)
+        return self.hidden
 
     @property
     @override
@@ -55,41 +51,43 @@ class MLP(TableNetwork):
     @override
     def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         widths = [*self.hidden, num_symbols]
-        parameters = {
-            name: normal(generator, num_symbols, widths[0], scale=self.init_scale / sqrt(2)) for name in ("first", "second")
-        }
+        parameters = {}
+        for name in ("first", "second"):  # fan-in 2, since two of the 2q one-hot inputs are on
+            parameters[name] = normal(generator, num_symbols, widths[0], scale=self.init_scale / sqrt(2))
         for layer, (fan_in, width) in enumerate(pairwise(widths), start=1):
             parameters[f"layer{layer}"] = normal(generator, fan_in, width, scale=self.init_scale / sqrt(fan_in))
         return parameters
 
     @override
-    def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
-        features, x = [], self._first(parameters, questions)
-        for layer in range(1, len(self.hidden) + 1):
-            features.append(ACTIVATIONS[self.activation](x))  # (S, n, w)
-            x = product(features[-1], parameters[f"layer{layer}"])
-        return x, torch.cat(features, dim=-1) if len(features) > 1 else features[0]
-
-    @override
-    def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
-        x, onward = self._first(parameters, questions), relu_product if self.activation == "relu" else square_product
-        for layer in range(1, len(self.hidden) + 1):
-            x = onward(x, parameters[f"layer{layer}"])
-        return x
-
-    def _first(self, parameters: Parameters, questions: Questions) -> Tensor:
-        """The first layer's preactivation, (S, n, w)."""
-        return questions.sum(torch.cat([parameters["first"], parameters["second"]], dim=1).unsqueeze(1))
-
-    @override
     def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         weights = torch.cat([parameters["first"], parameters["second"]])  # (2q, w)
         one_hot = torch.nn.functional.one_hot(inputs, len(weights) // 2).flatten(1)  # (n, 2q)
-        features, x = [], one_hot.to(weights.dtype) @ weights
+        features, x = [], one_hot.to(weights.dtype) @ weights  # (n, w)
         for layer in range(1, len(self.hidden) + 1):
             features.append(ACTIVATIONS[self.activation](x))  # (n, w)
-            x = features[-1] @ parameters[f"layer{layer}"]
-        return x, torch.cat(features, dim=-1)
+            x = features[-1] @ parameters[f"layer{layer}"]  # (n, w or q)
+        return x, torch.cat(features, dim=-1)  # (n, q), (n, Σw)
+
+    @override
+    def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
+        features, x = [], self._first(parameters, questions)  # (S, n, w)
+        for layer in range(1, len(self.hidden) + 1):
+            features.append(ACTIVATIONS[self.activation](x))  # (S, n, w)
+            x = product(features[-1], parameters[f"layer{layer}"])  # (S, n, w or q)
+        return x, torch.cat(features, dim=-1) if len(features) > 1 else features[0]  # (S, n, q), (S, n, Σw)
+
+    @override
+    def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
+        activated_product = relu_product if self.activation == "relu" else square_product
+        x = self._first(parameters, questions)  # (S, n, w)
+        for layer in range(1, len(self.hidden) + 1):
+            x = activated_product(x, parameters[f"layer{layer}"])  # (S, n, w or q)
+        return x
+
+    def _first(self, parameters: Parameters, questions: Questions) -> Tensor:
+        """The first layer before its activation, (S, n, w)."""
+        weights = torch.cat([parameters["first"], parameters["second"]], dim=1)  # (S, 2q, w)
+        return questions.sum(weights.unsqueeze(1))  # (S, n, w)
 
     @override
     def flops(self, num_symbols: int, questions: int) -> int:

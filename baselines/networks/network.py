@@ -1,4 +1,4 @@
-"""What the training loop asks of a network."""
+"""The interface of a network: what training, exams and tests call."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -8,59 +8,72 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from baselines.networks.questions import Questions, Rows
+from grokbench.errors import AgentError
 
-Parameters = dict[str, Tensor]  # name → (S, …); a single seed's, while they are drawn, have no S
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # logits and answers → loss and its gradient, see losses.py
+Parameters = dict[str, Tensor]  # name → (S, …); `init_params` and `reference_forward` have a single member, without S
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # logits, answers → loss, its gradient by the logits; see losses.py
 Encoded = TypeVar("Encoded", bound=Rows)
 
 
 class Network(Protocol[Encoded]):
-    """A network for q possible answers; S members at once, member s in row s of every parameter."""
+    """A network with q possible answers, for S members at once. Row s of every parameter is member s's.
+
+    Shapes: S members, n questions, q answers, d width of a shown layer, L numbers in a question.
+    """
 
     @property
     def feature_dims(self) -> tuple[int, ...]:
-        """The widths of the layers whose features it shows, the one that feeds the output last."""
+        """The widths of the layers whose features are shown; the layer that feeds the output is last."""
 
     @property
     def hidden_weights(self) -> tuple[str, ...]:
-        """The parameters that are hidden layers' matrices, neither embedding nor output."""
+        """The names of the matrices between hidden layers. Embeddings and output matrices aren't among them."""
         return ()
 
     def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         """One member's initial parameters, in float32 on the CPU, without the leading axis."""
 
     def encode(self, inputs: Tensor, num_symbols: int, dtype: torch.dtype) -> Encoded:
-        """The questions `inputs` (S, n, L) as `forward` takes them. Raises ValueError for inputs of another kind."""
+        """The questions `inputs` (S, n, L), in the form that `forward` takes.
+
+        Raises:
+            AgentError: the network reads another kind of inputs.
+        """
 
     def forward(self, parameters: Parameters, questions: Encoded) -> tuple[Tensor, Tensor]:
-        """Logits (S, n, q) and features (S, n, Σd), each distinct prefix computed once."""
+        """Logits (S, n, q) and features (S, n, Σd)."""
 
     def logits(self, parameters: Parameters, questions: Encoded) -> Tensor:
-        """The logits of `forward`, to rounding, for training, which needs no features."""
-        return self.forward(parameters, questions)[0]
+        """Logits (S, n, q) alone, for training: those of `forward` up to rounding."""
+        return self.forward(parameters, questions)[0]  # (S, n, q)
 
     def gradients(self, parameters: Parameters, questions: Encoded, answers: Tensor, loss_of: Loss, into: Parameters) -> Tensor:
-        """Every member's loss, (S,), whose gradient by every parameter is written `into` a tensor of the same name."""
-        logits = self.logits(parameters, questions)
-        loss, gradient = loss_of(logits.detach(), answers)
-        found = torch.autograd.grad(logits, list(parameters.values()), gradient)
-        for name, one in zip(parameters, found, strict=True):
-            into[name].copy_(one)
+        """The loss (S,) of every member. Its gradients are written to the tensors in `into`, by the parameters' names."""
+        logits = self.logits(parameters, questions)  # (S, n, q)
+        loss, to_logits = loss_of(logits.detach(), answers)  # (S,), (S, n, q)
+        to_parameters = torch.autograd.grad(logits, list(parameters.values()), to_logits)  # (S, …) each
+        for name, gradient in zip(parameters, to_parameters, strict=True):
+            into[name].copy_(gradient)
         return loss
 
     def metrics(self, parameters: Parameters) -> dict[str, Tensor]:
-        """What is worth watching of the parameters beside the features: name → a number per layer, (S, layers)."""
+        """Numbers about the parameters that the record keeps: name → (S, layers)."""
         return {}
 
     def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
-        """The reference for `forward`: one seed, without the leading axis, as anyone would write it.
+        """The reference for `forward`, in plain PyTorch: a single member, every position of every question.
 
-        Logits (n, q) and features (n, Σd) from `inputs` (n, L), every position of every question computed; with `last_only`
-        the last layer's hidden units and the output at the last position alone.
+        Args:
+            parameters: without the leading axis S.
+            inputs: (n, L).
+            last_only: compute the last layer at the last position alone.
+
+        Returns:
+            Logits (n, q) and features (n, Σd).
         """
 
     def flops(self, num_symbols: int, questions: int) -> int:
-        """Multiply-adds times two in the products and weighted sums of `logits` over n questions, for one seed."""
+        """FLOPs of `logits` on so many questions, for a single member: two for each multiply-add of products and sums."""
 
 
 class TableNetwork(Network[Questions], Protocol):
@@ -69,7 +82,7 @@ class TableNetwork(Network[Questions], Protocol):
     @override
     def encode(self, inputs: Tensor, num_symbols: int, dtype: torch.dtype) -> Questions:
         if inputs.is_floating_point():
-            raise ValueError(f"{type(self).__name__} reads pairs of symbols, not images: choose a deep_mlp recipe")
+            raise AgentError(f"{type(self).__name__} reads pairs of symbols, not images: choose a deep_mlp recipe")
         return Questions(inputs, num_symbols)
 
 
@@ -84,5 +97,5 @@ def uniform(generator: Generator, *shape: int, bound: float) -> Tensor:
 
 
 def heads(x: Tensor, count: int) -> Tensor:
-    """The features of `x` split among attention heads: (…, d) → (…, H, d/H)."""
+    """`x` split among attention heads: (…, d) → (…, H, d/H)."""
     return x.view(*x.shape[:-1], count, -1)

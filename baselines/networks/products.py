@@ -1,8 +1,8 @@
-"""Layers of networks as matrix products, on CPU at the speed of the processor's widest instructions.
+"""Matrix products of layers, computed by oneDNN where it is faster on a CPU.
 
-torch multiplies float32 matrices with MKL, which keeps to AVX2 on AMD processors even where they have AVX-512. oneDNN, which
-torch brings too, uses what is there: twice as fast, the same to rounding. torch has it multiply in convolutions and inference
-alone, so the gradients are written down here.
+torch multiplies float32 matrices with MKL, which uses AVX2 on AMD processors even if they have AVX-512. oneDNN comes with torch
+and uses AVX-512: twice as fast, with the same results up to rounding. torch calls oneDNN for inference alone, without
+gradients, so the gradients are written here.
 
 Shapes: S members, n rows, k and m columns.
 """
@@ -13,23 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SMALL = 1 << 18  # multiply-adds; the call takes ten microseconds longer, which fewer of them don't give back
+SMALL = 1 << 18  # multiply-adds; a smaller product doesn't win back the ten microseconds that a call of oneDNN takes longer
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
-    """Rows times weights, x @ weight + bias, or relu of it: (S, n, k), (S, k, m) and (S, m) → (S, n, m)."""
+    """The layer `x @ weight + bias`, or its ReLU: (S, n, k), (S, k, m) and (S, m) → (S, n, m)."""
     result: Tensor = _Product.apply(x, weight, bias, relu)  # type: ignore[no-untyped-call]
     return result
 
 
 def relu_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-    """The product of relu(x + shift), shift (S, k), with one array less on the way back."""
+    """The layer `relu(x + shift) @ weight + bias`, with `shift` (S, k). Its backward pass saves an array."""
     result: Tensor = _ReluProduct.apply(x, weight, bias, shift)  # type: ignore[no-untyped-call]
     return result
 
 
 def square_product(x: Tensor, weight: Tensor) -> Tensor:
-    """The product of x², with two arrays less on the way back."""
+    """The layer `x² @ weight`. Its backward pass saves two arrays."""
     result: Tensor = _SquareProduct.apply(x, weight)  # type: ignore[no-untyped-call]
     return result
 
@@ -89,49 +89,52 @@ class _SquareProduct(torch.autograd.Function):
 
 
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    """The weight's gradient in a product, from its x and its own gradient: (S, n, k), (S, n, m) → (S, k, m)."""
+    """The gradient of a product's weight, from x and the gradient of the product: (S, n, k), (S, n, m) → (S, k, m)."""
     rows, k, m = *x.shape[-2:], gradient.shape[-1]
-    if m < k < rows:  # oneDNN sums over many rows faster where the result has fewer rows than columns
+    if m < k < rows:  # oneDNN sums over many rows faster if the result has fewer rows than columns
         return multiply(gradient.mT, x).mT
     return multiply(x.mT, gradient)
 
 
 def relu_gradient(gradient: Tensor, hidden: Tensor) -> Tensor:
-    """What of the gradient by hidden = relu(x) reaches x, in the same memory."""
+    """The gradient of x from that of hidden = relu(x), written into the memory of `gradient`."""
     torch.ops.aten.threshold_backward.grad_input(gradient, hidden, 0, grad_input=gradient)
     return gradient
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
-    """`product` without a gradient, or relu of it; of a single member's matrices too."""
-    if not _onednn(x, weight):
-        if bias is None:
-            result = x @ weight
-        else:
-            result = torch.addmm(bias, x, weight) if x.ndim == 2 else torch.baddbmm(bias.unsqueeze(1), x, weight)
+    """`product` without autograd. It also takes the matrices of a single member, without the axis S."""
+    if not _faster_by_onednn(x, weight):
+        result = _by_torch(x, weight, bias)
         return result.relu_() if relu else result
     if x.ndim == 2:
-        return _linear(x, weight, bias, relu)
+        return _by_onednn(x, weight, bias, relu)
     biases = bias if bias is not None else [None] * len(x)
-    products = [_linear(one, w, b, relu) for one, w, b in zip(x, weight, biases, strict=True)]
-    return torch.stack(products) if len(products) > 1 else products[0].unsqueeze(0)
+    products = [_by_onednn(*member, relu) for member in zip(x, weight, biases, strict=True)]  # (n, m) each
+    return torch.stack(products) if len(products) > 1 else products[0].unsqueeze(0)  # (S, n, m)
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """One member's product by the one call that hands plain matrices to oneDNN, x @ wᵀ + b."""
+def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return x @ weight
+    return torch.addmm(bias, x, weight) if x.ndim == 2 else torch.baddbmm(bias.unsqueeze(1), x, weight)
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """The product of a single member's matrices, by torch's only operator that passes plain matrices to oneDNN."""
     result: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight.T, bias, "relu" if relu else "none", [], "")
     return result
 
 
-def _onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN multiplies these faster; `torch.compile` doesn't know its call."""
+def _faster_by_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN multiplies these matrices faster. `torch.compile` doesn't know its operator."""
     rows, k = x.shape[-2:]
     if x.is_cuda or x.dtype != torch.float32 or rows * k * weight.shape[-1] < SMALL:
         return False
-    return _wide() and not torch.compiler.is_compiling()
+    return _has_avx512() and not torch.compiler.is_compiling()
 
 
 @lru_cache(maxsize=1)
-def _wide() -> bool:
+def _has_avx512() -> bool:
     """Whether the processor has AVX-512 and torch has oneDNN."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

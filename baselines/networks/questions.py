@@ -1,13 +1,12 @@
-"""Questions (a, b) about a table of q symbols, and the one idea that makes the baselines fast, exactly.
+"""Questions (a, b) about a table of q symbols, and the idea that makes the baselines fast without approximation.
 
-A table has q² questions but only q first operands and q second ones. Whatever a network computes from one operand alone is
-computed once per symbol and is a row of a table; a question sums rows of it: each distinct prefix once. The gradient sums the
-other way round, over the questions that took a row, in an order that never changes.
+A table has q² questions, but only q first operands and q second operands. So a network computes everything that depends on a
+single operand once for each symbol, as rows of a table. A question then sums the rows of its operands. The gradient of a row
+sums over the questions that took it, always in the same order.
 
-Shapes: S seeds, n questions, q symbols, k operands, H heads, f any number of features.
+Shapes: S seeds, n questions, q symbols, k operands, H heads, f features, m picked questions.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -17,13 +16,13 @@ from torch.nn.functional import embedding_bag
 
 
 class Rows(Protocol):
-    """Something with n rows for each of S members."""
+    """n questions for each of S members, of any kind."""
 
     def pick(self, index: Tensor) -> Self:
-        """The rows at `index` (S, m) of each member."""
+        """The m questions at `index` (S, m) of each member."""
 
-    def take_members(self, take: Callable[[Tensor], Tensor]) -> Self:
-        """The same with `select` applied to every tensor, whose first axis is S."""
+    def take_members(self, indices: Tensor) -> Self:
+        """The questions of these members, `indices` (s,)."""
 
 
 @dataclass(frozen=True)
@@ -35,65 +34,67 @@ class Questions:
     _sums: dict[tuple[tuple[int, ...], int], "_Sums"] = field(default_factory=dict, compare=False, repr=False)
 
     def look_up(self, operand: int, per_symbol: Tensor) -> Tensor:
-        """The row of each question's operand 0 or 1: (S, q, f) → (S, n, f)."""
+        """The row of each question's first operand (0) or second operand (1): (S, q, f) → (S, n, f)."""
         return self.sum(per_symbol.unsqueeze(1), (operand,))
 
     def sum(self, table: Tensor, operands: tuple[int, ...] = (0, 1), weights: Tensor | None = None) -> Tensor:
-        """The sum of each question's rows over operands and heads: (S, H, k·q, f) → (S, n, f).
+        """For each question, the weighted sum of its operands' rows over operands and heads: (S, H, k·q, f) → (S, n, f).
 
-        A head's table has q rows for each operand; `weights` (S, n, k, H) multiply the rows, 1 where left out.
+        Args:
+            table: q rows for each operand and head.
+            operands: the operands whose rows are summed, k of them; neighbors in ascending order.
+            weights: (S, n, k, H), multiplied with the rows. By default every weight is 1.
         """
         seeds, heads, _, features = table.shape
         if (operands, heads) not in self._sums:
-            chosen = self.operands[
-                ..., operands[0] : operands[-1] + 1
-            ]  # a list would be copied from the host, which no graph holds
+            # A slice and not a list: a list is copied from the host to the device, which a CUDA graph can't capture.
+            chosen = self.operands[..., operands[0] : operands[-1] + 1]  # (S, n, k)
             self._sums[operands, heads] = _Sums.of(chosen, heads, self.num_symbols)
-        flat = None if weights is None else weights.reshape(-1, len(operands) * heads)
-        return self._sums[operands, heads](table.reshape(-1, features), flat).view(seeds, -1, features)
+        flat = None if weights is None else weights.reshape(-1, len(operands) * heads)  # (S·n, k·H)
+        return self._sums[operands, heads](table.reshape(-1, features), flat).view(seeds, -1, features)  # (S, n, f)
 
     def pick(self, index: Tensor) -> "Questions":
-        """The questions at `index` (S, m) of each seed."""
+        """The m questions at `index` (S, m) of each seed."""
         return Questions(self.operands.gather(1, index.unsqueeze(-1).expand(-1, -1, 2)), self.num_symbols)
 
-    def take_members(self, take: Callable[[Tensor], Tensor]) -> "Questions":
-        """The questions with `select` applied to every tensor, whose first axis is S."""
-        return Questions(take(self.operands), self.num_symbols)
+    def take_members(self, indices: Tensor) -> "Questions":
+        """The questions of these seeds, `indices` (s,)."""
+        return Questions(self.operands.index_select(0, indices), self.num_symbols)
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """Which of r rows are summed, K at a time, and the transpose: which sums took each row."""
+    """Sums of K table rows each, N of them, and the transpose for the gradient. The table has R rows."""
 
-    rows: Tensor  # (n, K)
-    order: Tensor  # (n·K,), the entries of `rows` row by row
-    takers: Tensor  # (n·K,), the sum that each of them belongs to
-    starts: Tensor  # (r,), where each row's begin
+    rows: Tensor  # (N, K), the table rows that each sum takes
+    order: Tensor  # (N·K,), the entries of `rows` sorted by table row
+    takers: Tensor  # (N·K,), the sum to which each sorted entry belongs
+    starts: Tensor  # (R,), where the entries of each table row start
 
     @staticmethod
     def of(operands: Tensor, heads: int, num_symbols: int) -> "_Sums":
-        """Those of operands (S, n, k), in tables (S, H, k·q, f)."""
+        """The sums of the questions `operands` (S, n, k) in tables (S, H, k·q, f): N = S·n, K = k·H, R = S·H·k·q."""
         seeds, _, count = operands.shape
-        everything = torch.arange(seeds * heads * count * num_symbols, device=operands.device)
-        first = everything[::num_symbols].view(seeds, 1, heads, count).mT  # (S, 1, k, H), where each operand's rows begin
-        rows = (first + operands.unsqueeze(-1)).reshape(-1, count * heads)
-        in_order, order = rows.flatten().sort(stable=True)
-        starts = torch.searchsorted(in_order, everything)
+        every_row = torch.arange(seeds * heads * count * num_symbols, device=operands.device)  # (R,)
+        first_row = every_row[::num_symbols].view(seeds, 1, heads, count).mT  # (S, 1, k, H)
+        rows = (first_row + operands.unsqueeze(-1)).reshape(-1, count * heads)  # (N, K)
+        sorted_rows, order = rows.flatten().sort(stable=True)  # (N·K,) each
+        starts = torch.searchsorted(sorted_rows, every_row)  # (R,)
         return _Sums(rows, order, order // rows.shape[1], starts)
 
     def __call__(self, table: Tensor, weights: Tensor | None) -> Tensor:
-        """(r, f), (n, K) → (n, f)."""
-        # embedding_bag makes the weights' gradient; its own for the table takes several times as long as `_TableGradient`.
-        sums = embedding_bag(self.rows, table.detach(), mode="sum", per_sample_weights=weights)
+        """A table (R, f) and weights (N, K) → (N, f)."""
+        # embedding_bag differentiates the weights. Its gradient of the table is several times slower than `_TableGradient`.
+        sums = embedding_bag(self.rows, table.detach(), mode="sum", per_sample_weights=weights)  # (N, f)
         if not table.requires_grad:
             return sums
-        in_order = None if weights is None else weights.detach().flatten()[self.order]
-        with_table: Tensor = _TableGradient.apply(sums, table, self.takers, self.starts, in_order)  # type: ignore[no-untyped-call]
-        return with_table
+        sorted_weights = None if weights is None else weights.detach().flatten()[self.order]  # (N·K,)
+        linked: Tensor = _TableGradient.apply(sums, table, self.takers, self.starts, sorted_weights)  # type: ignore[no-untyped-call]
+        return linked
 
 
 class _TableGradient(torch.autograd.Function):
-    """Sums of rows of `table`, linked to it by the transposed sum."""
+    """Identity on `sums` whose backward pass also gives the gradient of `table`, by the transposed sum."""
 
     @staticmethod
     def forward(ctx: Any, sums: Tensor, table: Tensor, takers: Tensor, starts: Tensor, weights: Tensor | None) -> Tensor:
@@ -103,8 +104,8 @@ class _TableGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         takers, starts, weights = ctx.saved_tensors
-        table = embedding_bag(takers, gradient.contiguous(), starts, mode="sum", per_sample_weights=weights)
-        return gradient, table, None, None, None
+        to_table = embedding_bag(takers, gradient.contiguous(), starts, mode="sum", per_sample_weights=weights)  # (R, f)
+        return gradient, to_table, None, None, None
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,13 @@ class Images:
     pixels: Tensor  # (S, n, k)
 
     def pick(self, index: Tensor) -> "Images":
-        """The images at `index` (S, m) of each member."""
-        return Images(_rows_at(self.pixels, index))
+        """The m images at `index` (S, m) of each member."""
+        members, count, features = self.pixels.shape
+        if members > 1:
+            index = index + torch.arange(0, members * count, count, device=index.device)[:, None]  # (S, m)
+        rows = self.pixels.reshape(members * count, features).index_select(0, index.reshape(-1))  # (S·m, k)
+        return Images(rows.view(members, -1, features))
 
-    def take_members(self, take: Callable[[Tensor], Tensor]) -> "Images":
-        """The images of the members that `select` leaves."""
-        return Images(take(self.pixels))
-
-
-def _rows_at(table: Tensor, index: Tensor) -> Tensor:
-    """`table[s, index[s]]` for every seed s: (S, r, f), (S, n) → (S, n, f)."""
-    seeds, rows, features = table.shape
-    if seeds > 1:
-        index = index + torch.arange(0, seeds * rows, rows, device=index.device)[:, None]
-    return table.reshape(seeds * rows, features).index_select(0, index.reshape(-1)).view(seeds, -1, features)
+    def take_members(self, indices: Tensor) -> "Images":
+        """The images of these members, `indices` (s,)."""
+        return Images(self.pixels.index_select(0, indices))

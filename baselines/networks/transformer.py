@@ -1,38 +1,72 @@
-"""One-layer transformer of Nanda et al. 2023 (arXiv 2301.05217): tokens `a b =`, read at the last position.
+"""One-layer transformer of Nanda et al. 2023 (arXiv 2301.05217): tokens `a b =`, answer read at `=`.
 
-ReLU, learned positions, no layer norm, nothing tied; weights drawn as in the authors' notebook, 1/√d (1/√q for the output).
-Only the last position is read, and in one layer it attends to what each symbol alone decides: keys, values and scores belong
-to symbols, not to questions.
+ReLU, learned positions, no layer norm, no tied weights. Weights are drawn as in the authors' notebook: Gaussian with standard
+deviation 1/√d, and 1/√q for the unembedding.
+
+`reference_forward` computes every position of every question. `forward` gives the same numbers faster, by this algebra:
+
+    Attention at `=` has weights w_a + w_b + w_end = 1 for each head. (W_O is that head's slice of the output matrix.)
+    The residual stream after attention is therefore
+
+        x = x_end + Σ_heads (w_a·v_a + w_b·v_b + w_end·v_end)·W_O
+          = c + Σ_heads Σ_i w_i·(v_i − v_end)·W_O,   i = a, b
+        c = x_end + Σ_heads v_end·W_O
+
+    v_a, v_b and all attention scores depend on single symbols, so they are rows of tables with 2q rows (`questions.py`).
+    Only the weights w_i belong to a question.
+
+`logits`, which training differentiates, goes further. Without layer norm, the residual stream only meets matrices:
+
+    h      = relu(x·W_in + b_in)
+    logits = (x + h·W_out + b_out)·W_U
+           = x·W_U + relu(x·W_in + b_in)·(W_out·W_U) + b_out·W_U
+
+    x·W_U and x·W_in are sums of rows again, of the tables (v_i − v_end)·(W_O·W_U) and (v_i − v_end)·(W_O·W_in).
+    So the stream x of a question is never computed, only its two products.
 
 Shapes: S seeds, n questions, q symbols, d residual width, H heads of width d/H, m hidden width of the MLP.
 """
 
-from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import embedding, pad
 from typing_extensions import override
 
+from baselines.hyperparameters import PositiveCount, check, hyperparameters
 from baselines.networks.network import Parameters, TableNetwork, heads, normal
 from baselines.networks.products import product, relu_product
 from baselines.networks.questions import Questions
 
-ALIGNMENT = 16  # numbers; sums of rows whose width isn't a multiple of it take several times as long
+ALIGNMENT = 16  # sums of rows are several times slower if the rows' width isn't a multiple of 16 numbers
 
 
-@dataclass(frozen=True)
+class Attention(NamedTuple):
+    """Attention at `=`: the stream after it is `constant` plus the weighted `values` times W_O."""
+
+    weights: Tensor  # (S, n, 2, H): w_a and w_b
+    values: Tensor  # (S, H, 2q, d/H): v_i − v_end, the first q rows for operand a
+    constant: Tensor  # (S, 1, d): c
+
+
+@hyperparameters
 class Transformer(TableNetwork):
-    """Hyperparameters of the network: residual width d, heads H, hidden width m of the MLP."""
+    """Hyperparameters of the network.
 
-    width: int
-    heads: int
-    mlp_width: int
+    Attributes:
+        width: d, of the residual stream; a multiple of `heads`.
+        heads: H, attention heads.
+        mlp_width: m, hidden units of the MLP.
+    """
+
+    width: PositiveCount
+    heads: PositiveCount
+    mlp_width: PositiveCount
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
+        check(self.width % self.heads == 0, f"width must be a multiple of heads, got {self.width} and {self.heads}")
 
     @property
     @override
@@ -62,68 +96,71 @@ class Transformer(TableNetwork):
         }
 
     @override
+    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
+        p = parameters
+        equals = torch.full_like(inputs[:, :1], len(p["embed"]) - 1)  # (n, 1)
+        tokens = torch.cat([inputs, equals], dim=1)  # (n, 3)
+        x = embedding(tokens, p["embed"]) + p["position"]  # (n, 3, d)
+        query, key, value = (heads(x @ p[name], self.heads).transpose(1, 2) for name in ("query", "key", "value"))
+        scores = query @ key.mT / sqrt(key.shape[-1])  # (n, H, 3, 3)
+        future = torch.ones(3, 3, dtype=torch.bool, device=x.device).triu(1)  # (3, 3)
+        mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (n, H, 3, d/H)
+        x = x + mixed.transpose(1, 2).flatten(2) @ p["output"]  # (n, 3, d)
+        x = x[:, -1:] if last_only else x  # (n, 1 or 3, d)
+        hidden = torch.relu(x @ p["mlp_in"] + p["mlp_in_bias"])  # (n, 1 or 3, m)
+        x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"]  # (n, 1 or 3, d)
+        return (x @ p["unembed"])[:, -1], x[:, -1]  # (n, q), (n, d)
+
+    @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
         p = parameters
-        weights, values, constant = self._attend(p, questions)
-        x = constant + questions.sum(self._rows(values, p["output"]), weights=weights)
-        hidden = product(x, p["mlp_in"], p["mlp_in_bias"], relu=True)  # (S, n, m)
-        x = x + product(hidden, p["mlp_out"], p["mlp_out_bias"])  # (S, n, d)
-        return product(x, p["unembed"]), x
+        attention = self._attend(p, questions)
+        x = attention.constant + self._weighted_sum(attention, p["output"], questions)  # (S, n, d)
+        h = product(x, p["mlp_in"], p["mlp_in_bias"], relu=True)  # (S, n, m)
+        x = x + product(h, p["mlp_out"], p["mlp_out_bias"])  # (S, n, d)
+        return product(x, p["unembed"]), x  # (S, n, q), (S, n, d)
 
     @override
     def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
         p, m, q = parameters, self.mlp_width, parameters["unembed"].shape[-1]
-        if not self._folds(q):
+        if not self._folding_saves(q):
             return self.forward(parameters, questions)[0]
-        # Without layer norm the stream meets only matrices, so those in a row are multiplied with each other first.
-        weights, values, constant = self._attend(p, questions)
-        to_hidden, to_logits = (product(p["output"], _aligned(p[name])) for name in ("mlp_in", "unembed"))
-        before = questions.sum(self._rows(values, to_hidden), weights=weights)[..., :m]
-        direct = questions.sum(self._rows(values, to_logits), weights=weights)[..., :q]
-        shift = (constant @ p["mlp_in"]).squeeze(-2) + p["mlp_in_bias"]  # (S, m)
-        same = (constant + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
-        return direct + relu_product(before, product(p["mlp_out"], p["unembed"]), same.squeeze(-2), shift)
+        attention = self._attend(p, questions)
+        c = attention.constant  # (S, 1, d)
+        output_in = product(p["output"], _aligned(p["mlp_in"]))  # (S, d, m padded): W_O·W_in
+        output_unembed = product(p["output"], _aligned(p["unembed"]))  # (S, d, q padded): W_O·W_U
+        out_unembed = product(p["mlp_out"], p["unembed"])  # (S, m, q): W_out·W_U
+        # x·W_in + b_in = x_in + bias_in, and x·W_U + b_out·W_U = x_unembed + bias_unembed; the biases hold the terms of c.
+        x_in = self._weighted_sum(attention, output_in, questions)[..., :m]  # (S, n, m)
+        x_unembed = self._weighted_sum(attention, output_unembed, questions)[..., :q]  # (S, n, q)
+        bias_in = (c @ p["mlp_in"]).squeeze(-2) + p["mlp_in_bias"]  # (S, m)
+        bias_unembed = (c + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
+        return x_unembed + relu_product(x_in, out_unembed, bias_unembed.squeeze(-2), bias_in)  # (S, n, q)
 
-    def _attend(self, p: Parameters, questions: Questions) -> tuple[Tensor, Tensor, Tensor]:
-        """Attention of the last position: each question's weights (S, n, 2, H) of the values (S, H, 2q, d/H), one per operand.
+    def _attend(self, p: Parameters, questions: Questions) -> Attention:
+        q = questions.num_symbols
+        x_a = p["embed"][:, :-1] + p["position"][:, :1]  # (S, q, d)
+        x_b = p["embed"][:, :-1] + p["position"][:, 1:2]  # (S, q, d)
+        x_end = p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
+        x = torch.cat([x_a, x_b, x_end], dim=1)  # (S, 2q + 1, d), every vector that `=` can attend to
+        # The only query is that of `=`. So W_K is multiplied with it first: one column for each head.
+        keys_query = heads(p["key"] * (x_end @ p["query"]), self.heads).sum(-1) / sqrt(self.width // self.heads)  # (S, d, H)
+        score_a, score_b, score_end = (x @ keys_query).split([q, q, 1], dim=1)  # type: ignore[no-untyped-call]  # (S, q or 1, H)
+        scores_a, scores_b = questions.look_up(0, score_a), questions.look_up(1, score_b)  # (S, n, H)
+        scores = torch.stack([scores_a, scores_b, score_end.expand_as(scores_a)], dim=2)  # (S, n, 3, H)
+        w = scores.softmax(dim=2)[:, :, :2]  # (S, n, 2, H)
+        all_values = product(x, p["value"])  # (S, 2q + 1, d)
+        v = heads(all_values, self.heads)  # (S, 2q + 1, H, d/H)
+        v_minus_end = (v[:, :-1] - v[:, -1:]).transpose(1, 2)  # (S, H, 2q, d/H)
+        return Attention(w, v_minus_end, x_end + all_values[:, -1:] @ p["output"])
 
-        With them what every question's stream has besides, (S, 1, d).
-        """
-        q, end = questions.num_symbols, p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
-        operands = [p["embed"][:, :-1] + p["position"][:, i : i + 1] for i in (0, 1)]
-        x = torch.cat([*operands, end], dim=1)  # (S, 2q + 1, d), all that is ever attended to
-        # There is one query, so the matrix of the keys is multiplied with it first: (S, d, H).
-        scoring = heads(p["key"] * (end @ p["query"]), self.heads).sum(-1) / sqrt(self.width // self.heads)
-        to_a, to_b, to_end = (x @ scoring).split([q, q, 1], dim=1)  # type: ignore[no-untyped-call]
-        score_a, score_b = questions.look_up(0, to_a), questions.look_up(1, to_b)  # (S, n, H)
-        weights = torch.stack([score_a, score_b, to_end.expand_as(score_a)], dim=2).softmax(dim=2)[:, :, :2]
-        values = product(x, p["value"])
-        value = heads(values, self.heads)
-        # The three weights add up to one, so the last one needs no row: the others' values count from its.
-        beyond = (value[:, :-1] - value[:, -1:]).transpose(1, 2)
-        return weights, beyond, end + values[:, -1:] @ p["output"]
+    def _weighted_sum(self, attention: Attention, matrix: Tensor, questions: Questions) -> Tensor:
+        """Σ_heads Σ_i w_i·(v_i − v_end)·matrix for a `matrix` (S, d, f) whose rows are split among heads: (S, n, f)."""
+        per_head = matrix.view(-1, self.heads, self.width // self.heads, matrix.shape[-1])  # (S, H, d/H, f)
+        return questions.sum(attention.values @ per_head, weights=attention.weights)  # (S, n, f)
 
-    def _rows(self, values: Tensor, output: Tensor) -> Tensor:
-        """What the values bring to the stream, or beyond it: (S, H, 2q, d/H), (S, d, f) → (S, H, 2q, f)."""
-        return values @ output.view(-1, self.heads, self.width // self.heads, output.shape[-1])
-
-    @override
-    def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
-        p = parameters
-        equals = torch.full_like(inputs[:, :1], len(p["embed"]) - 1)
-        x = embedding(torch.cat([inputs, equals], dim=1), p["embed"]) + p["position"]  # (n, 3, d)
-        query, key, value = (heads(x @ p[name], self.heads).transpose(1, 2) for name in ("query", "key", "value"))
-        scores = query @ key.mT / sqrt(key.shape[-1])  # (n, H, 3, 3)
-        future = torch.ones(3, 3, dtype=torch.bool, device=x.device).triu(1)
-        mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ value  # (n, H, 3, d/H)
-        x = x + mixed.transpose(1, 2).flatten(2) @ p["output"]  # (n, 3, d)
-        x = x[:, -1:] if last_only else x
-        hidden = torch.relu(x @ p["mlp_in"] + p["mlp_in_bias"])  # (n, 3, m)
-        x = x + hidden @ p["mlp_out"] + p["mlp_out_bias"]
-        return (x @ p["unembed"])[:, -1], x[:, -1]
-
-    def _folds(self, num_symbols: int) -> bool:
-        """Whether folding saves products; with very many symbols, wide logits make it cost some."""
+    def _folding_saves(self, num_symbols: int) -> bool:
+        """Whether `logits` needs fewer products without x; with very many symbols, q columns cost more than d."""
         d, m = self.width, self.mlp_width
         return m * num_symbols < d * (2 * m + num_symbols)
 
@@ -131,12 +168,12 @@ class Transformer(TableNetwork):
     def flops(self, num_symbols: int, questions: int) -> int:
         d, m, q, rows = self.width, self.mlp_width, num_symbols, 2 * num_symbols + 1
         attention = d * d + rows * d * (d + self.heads)
-        if not self._folds(q):
+        if not self._folding_saves(q):
             return 2 * (attention + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))
-        folded = d * d * (m + q) + m * d * q + rows * d * (m + q)
-        return 2 * (attention + folded + questions * (2 * self.heads * (m + q) + m * q))
+        matrices = d * d * (m + q) + m * d * q + rows * d * (m + q)
+        return 2 * (attention + matrices + questions * (2 * self.heads * (m + q) + m * q))
 
 
-def _aligned(x: Tensor) -> Tensor:
-    """`x` (…, f) with zeros up to the next width whose rows are summed fast."""
-    return pad(x, (0, -x.shape[-1] % ALIGNMENT))
+def _aligned(matrix: Tensor) -> Tensor:
+    """`matrix` (…, f) padded with zero columns to a multiple of `ALIGNMENT`."""
+    return pad(matrix, (0, -matrix.shape[-1] % ALIGNMENT))

@@ -1,1 +1,1 @@
-"""What turns gradients into updates: AdamW, Muon, and filters that change gradients first."""
+"""Optimizers of many members at once: AdamW, Muon, and filters that change gradients first."""

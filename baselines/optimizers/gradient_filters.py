@@ -1,38 +1,43 @@
-"""What may be done to a gradient before the optimizer takes it: Grokfast and the orthogonal gradient.
+"""Filters that change gradients before the optimizer takes them: Grokfast and the orthogonal gradient.
 
-Shapes: S members, P numbers in a member's row, as in `cohort.Cohort`.
+Shapes: S members, P numbers in a member's row of the buffer (`training/shards.py`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-TINY = 1e-30
+from baselines.hyperparameters import Fraction, NonNegative, hyperparameters
+
+SMALLEST = 1e-30  # keeps the quotients of zero gradients and zero parameters finite
 
 
 class Filter(Protocol):
-    """A change of the gradients in place; what it remembers is a dict of tensors, with S first where that makes sense."""
+    """Changes gradients in place. Its memory is a dict of tensors: (S, …), or () for a number that all members share."""
 
     def start(self, values: Tensor) -> dict[str, Tensor]:
-        """What it remembers before the first update of parameters `values` (S, P)."""
+        """The memory before the first step of parameters `values` (S, P)."""
 
     def apply(self, gradients: Tensor, pairs: Sequence[tuple[Tensor, Tensor]], memory: dict[str, Tensor]) -> None:
-        """Change `gradients` (S, P); `pairs` are its views with the parameters they belong to, (S, …) each."""
+        """Change `gradients` (S, P). `pairs` are the gradient, a view, and the value of each parameter, (S, …) each."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class GrokfastEMA(Filter):
-    """Slow gradients amplified: g + λ·EMA(g). Lee et al. 2024 (arXiv 2405.20233), Algorithm 2.
+    """Amplifies slow gradients: g + λ·EMA(g). Lee et al. 2024 (arXiv 2405.20233), Algorithm 2.
 
-    As in the authors' code the average starts from the first gradient (the paper's listing starts from the parameters).
+    The average starts from the first gradient, as in the authors' code. The paper's listing starts it from the parameters.
+
+    Attributes:
+        decay: α, the share of the average that each step keeps.
+        amplification: λ.
     """
 
-    decay: float
-    amplification: float
+    decay: Fraction
+    amplification: NonNegative
 
     @override
     def start(self, values: Tensor) -> dict[str, Tensor]:
@@ -45,11 +50,11 @@ class GrokfastEMA(Filter):
         gradients.add_(memory["average"], alpha=self.amplification)
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class OrthogonalGradient(Filter):
-    """⊥Grad: the part orthogonal to the parameter, as long as the whole. Prieto et al. 2025 (arXiv 2501.04697).
+    """⊥Grad: the component orthogonal to the parameter, rescaled to the gradient's norm. Prieto et al. 2025 (arXiv 2501.04697).
 
-    Tensor by tensor, as in the authors' code.
+    Each tensor by itself, as in the authors' code.
     """
 
     @override
@@ -59,10 +64,10 @@ class OrthogonalGradient(Filter):
     @override
     def apply(self, gradients: Tensor, pairs: Sequence[tuple[Tensor, Tensor]], memory: dict[str, Tensor]) -> None:
         for gradient, parameter in pairs:
-            g, w = gradient.flatten(1), parameter.detach().flatten(1)  # (S, numbers)
-            along = (g * w).sum(1, keepdim=True) / ((w * w).sum(1, keepdim=True) + TINY)
-            across = g - along * w
-            scale = g.norm(dim=1, keepdim=True) / (across.norm(dim=1, keepdim=True) + TINY)
+            g, w = gradient.flatten(1), parameter.detach().flatten(1)  # (S, numbers) each
+            along = (g * w).sum(1, keepdim=True) / ((w * w).sum(1, keepdim=True) + SMALLEST)  # (S, 1)
+            across = g - along * w  # (S, numbers)
+            scale = g.norm(dim=1, keepdim=True) / (across.norm(dim=1, keepdim=True) + SMALLEST)  # (S, 1)
             gradient.copy_((across * scale).view_as(gradient))
 
 

@@ -1,1 +1,1 @@
-"""How a network is trained: the agent, its hyperparameters, losses, threads and memory."""
+"""Training of a network: the agent, its hyperparameters, shards of its cohort, losses and threads."""

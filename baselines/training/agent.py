@@ -1,7 +1,9 @@
-"""The agent of the baselines: S members at once, seeds of one task, each trained as it would be alone, to rounding."""
+"""The baselines' agent. It trains a cohort of S members; each member learns what it would learn alone, up to rounding."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate, pairwise
+from math import ceil
 from typing import Any
 
 import torch
@@ -11,30 +13,34 @@ from typing_extensions import override
 from baselines.networks.network import Network
 from baselines.optimizers.gradient_filters import Filter
 from baselines.optimizers.muon import MuonSettings
-from baselines.training.method import PER_MEMBER, Method, Training
-from baselines.training.shards import Shard
+from baselines.training.method import DTYPES, PER_MEMBER, Method, Training
+from baselines.training.shards import Data, Shard
 from baselines.training.threads import side_by_side
 from grokbench.agents.agent import Agent, Spec
+from grokbench.errors import AgentError
 
-CPU_CELLS = 1_024  # about as many training cells at once keep a CPU busy from its cache; more members would only spill it
-INTERRUPTIBLE = 50  # steps that threads take before Ctrl-C is heard
+QUESTIONS_PER_SHARD = 1_024  # on CPU; about as many questions at once keep the processor busy and fit its cache
+INTERRUPTIBLE = 50  # steps after which threads return, so that Ctrl-C is handled
 
 
 class NetworkAgent(Agent):
-    """An agent that trains a network on the seen cells; batched over seeds, and over `PER_MEMBER` hyperparameters.
+    """An agent that trains a network on the train questions. Members may differ in seed and in `PER_MEMBER` hyperparameters.
 
     Attributes:
-        method: what it does, where members don't follow methods of their own.
-        feature_dims: the layers that it shows.
-        dtype: what it computes in.
-        seeds_together: most seeds that it takes as one batch.
-        shards: the members of the batch, in order, by those that take their steps together.
+        method: the method of every member, unless `methods` gives each its own.
+        methods: the members' methods, for an agent made by `join`.
+        shards: the members of the cohort, in order; those of a shard take their steps together.
     """
 
     batched = True
 
     def __init__(
-        self, network: Network[Any], training: Training, gradient_filter: Filter | None = None, muon: MuonSettings | None = None
+        self,
+        network: Network[Any],
+        training: Training,
+        *,
+        gradient_filter: Filter | None = None,
+        muon: MuonSettings | None = None,
     ) -> None:
         self.method = Method(network, training, gradient_filter, muon)
         self.feature_dims = network.feature_dims
@@ -45,16 +51,19 @@ class NetworkAgent(Agent):
     @classmethod
     @override
     def join(cls, agents: Sequence[Agent]) -> "NetworkAgent":
-        """One agent for a batch whose members follow `agents`, each its own.
+        """An agent for a cohort in which every member has the method of its own agent.
 
         Raises:
-            ValueError: they differ in more than `PER_MEMBER`.
+            AgentError: the agents differ in more than `PER_MEMBER`, or they differ and use Muon.
         """
         methods = [agent.method for agent in agents if isinstance(agent, NetworkAgent)]
         first = methods[0]
         if any(method.shared != first.shared for method in methods) or (first.muon and len(set(methods)) > 1):
-            raise ValueError(f"agents that train together differ in nothing but {', '.join(PER_MEMBER)}, and use no Muon")
-        joint = NetworkAgent(first.network, first.training, first.gradient_filter, first.muon)
+            raise AgentError(
+                f"agents that train together may differ in nothing but {', '.join(PER_MEMBER)}, and in nothing with Muon: "
+                "run each recipe by itself"
+            )
+        joint = NetworkAgent(first.network, first.training, gradient_filter=first.gradient_filter, muon=first.muon)
         joint.methods = methods
         return joint
 
@@ -63,32 +72,38 @@ class NetworkAgent(Agent):
         self.spec = spec
         on_cpu = spec.device == "cpu"
         self.dtype = "float32" if self.method.training.dtype == "tf32" and on_cpu else self.method.training.dtype
-        inputs, targets = (torch.as_tensor(observation[name]).to(spec.device) for name in ("inputs", "targets"))
+        inputs = torch.as_tensor(observation["inputs"]).to(spec.device)
+        targets = torch.as_tensor(observation["targets"]).to(spec.device)
         self.inputs = inputs if spec.batched else inputs.unsqueeze(0)  # (S, N, L)
         self.targets = targets if spec.batched else targets.unsqueeze(0)  # (S, N)
         num_train = int((self.targets[0] != spec.num_symbols).sum())
-        self._gather(_even(len(spec.seeds), self._shards(num_train) if on_cpu else 1))
+        self._start_shards(_even_sizes(len(spec.seeds), self._shard_count(num_train) if on_cpu else 1))
 
-    def _shards(self, cells: int) -> int:
-        """How many shards keep a CPU's threads equally busy, none of them more than its cache can hold."""
+    def _shard_count(self, num_train: int) -> int:
+        """The number of shards on CPU: each fits the cache, and all threads have the same number of shards."""
         members, threads = len(self.spec.seeds), torch.get_num_threads()
-        size = max(1, CPU_CELLS // self.method.training.minibatch_size(cells))
-        return min(members, -(-members // (size * threads)) * threads) if members > size else 1
+        largest = max(1, QUESTIONS_PER_SHARD // self.method.training.minibatch_size(num_train))  # members that fit the cache
+        if members <= largest:
+            return 1
+        shards_per_thread = ceil(members / (largest * threads))
+        return min(members, shards_per_thread * threads)
 
-    def _gather(self, sizes: list[int]) -> None:
-        """Start anew with shards of these sizes."""
-        methods, symbols = self.methods or [self.method] * len(self.spec.seeds), self.spec.num_symbols
-        edges = pairwise(accumulate(sizes, initial=0))
-        rows = [slice(start, stop) for start, stop in edges]
-        self.shards = [Shard(methods[r], symbols, self.inputs[r], self.targets[r], self.spec.seeds[r]) for r in rows]
+    def _start_shards(self, sizes: Sequence[int]) -> None:
+        """Make shards of these sizes, with newly drawn parameters."""
+        self.shards = [self._shard(slice(start, stop)) for start, stop in pairwise(accumulate(sizes, initial=0))]
+
+    def _shard(self, members: slice) -> Shard:
+        methods = self.methods or [self.method] * len(self.spec.seeds)
+        network, dtype, num_symbols = self.method.network, DTYPES[self.method.training.dtype], self.spec.num_symbols
+        data = Data.of(self.inputs[members], self.targets[members], num_symbols=num_symbols, network=network, dtype=dtype)
+        return Shard(methods[members], data, num_symbols=num_symbols, seeds=self.spec.seeds[members])
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
         for start in range(0, steps, INTERRUPTIBLE):
-            block = min(INTERRUPTIBLE, steps - start)
-            losses = side_by_side(lambda shard: shard.learn(block), self.shards)  # noqa: B023
+            losses = side_by_side(partial(Shard.learn, steps=min(INTERRUPTIBLE, steps - start)), self.shards)
         metrics = [shard.network.metrics(shard.parameters) for shard in self.shards]
-        report = {name: torch.cat([of_shard[name].detach() for of_shard in metrics]) for name in metrics[0]}
+        report = {name: torch.cat([values[name].detach() for values in metrics]) for name in metrics[0]}  # (S, layers) each
         report["loss"] = torch.cat(losses)  # (S,)
         return {name: self._unbatched(values.cpu().numpy()) for name, values in report.items()}
 
@@ -98,24 +113,23 @@ class NetworkAgent(Agent):
         return {"answers": self._unbatched(torch.cat(answers)), "features": self._unbatched(torch.cat(features))}
 
     def _unbatched(self, values: Any) -> Any:
-        """`values` (S, …) without the leading axis where the spec asks for none."""
+        """`values` (S, …), without the leading axis S if the spec isn't batched."""
         return values if self.spec.batched else values[0]
 
     @override
     def keep(self, indices: Sequence[int]) -> None:
-        """Go on with these members of the batch alone."""
-        staying, start = [], 0
-        for shard in self.shards:
-            mine = [i - start for i in indices if start <= i < start + shard.size]
-            start += shard.size
-            if mine:
-                shard.keep(mine)
-                staying.append(shard)
-        self.shards = staying
+        """Continue with these members of the cohort alone."""
+        edges = pairwise(accumulate((shard.size for shard in self.shards), initial=0))
+        remaining = []
+        for shard, (start, stop) in zip(self.shards, list(edges), strict=True):
+            if kept := [i - start for i in indices if start <= i < stop]:
+                shard.keep(kept)
+                remaining.append(shard)
+        self.shards = remaining
 
     @override
     def cost(self) -> dict[str, int]:
-        """Per seed: parameters, and the FLOPs (backward counted as two forwards) and examples of one step."""
+        """Each member's parameters, and the FLOPs and examples of a step. A backward pass counts as two forward passes."""
         shard = self.shards[0]
         parameters = sum(parameter[0].numel() for parameter in shard.parameters.values())
         flops = 3 * self.method.network.flops(self.spec.num_symbols, shard.minibatch_size)
@@ -127,11 +141,11 @@ class NetworkAgent(Agent):
 
     @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._gather([one["size"] for one in state["shards"]])
-        for shard, one in zip(self.shards, state["shards"], strict=True):
-            shard.load_state_dict(one)
+        self._start_shards([saved["size"] for saved in state["shards"]])
+        for shard, saved in zip(self.shards, state["shards"], strict=True):
+            shard.load_state_dict(saved)
 
 
-def _even(members: int, parts: int) -> list[int]:
-    """So many members in so many parts, as even as can be."""
+def _even_sizes(members: int, parts: int) -> list[int]:
+    """The sizes of so many parts of the cohort. They differ by at most 1."""
     return [members // parts + (part < members % parts) for part in range(parts)]

@@ -1,4 +1,4 @@
-"""Independent work on CPU: side by side with few threads each is faster than in turn with all of them."""
+"""Independent work on CPU in parallel, which is faster than one item after another with all threads."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """`work` on every item, as many at once as torch has threads, which they share evenly."""
+    """The results of `work` on every item. As many items run at once as torch has threads, which they share evenly."""
     threads, results = torch.get_num_threads(), list[Result]()
     for start in range(0, len(items), threads):
         group = items[start : start + threads]

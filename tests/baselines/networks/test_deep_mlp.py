@@ -1,4 +1,4 @@
-"""The deep MLP: its plain forward, PyTorch's own layers and training, members with hyperparameters of their own, errors."""
+"""The deep MLP against PyTorch's layers and training; members with different hyperparameters; errors."""
 
 from itertools import pairwise
 
@@ -13,11 +13,13 @@ from baselines.networks.questions import Images
 from baselines.training.agent import NetworkAgent
 from baselines.training.losses import LOSSES
 from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.errors import AgentError, RecipeError
 from grokbench.evaluation.marking import Examiner
 from grokbench.tasks import make_instance, parse_id
 from tests.support.agents import spec_of
+from tests.support.baselines import started_agent
 
-TASK = parse_id("mnist5k-n60")
+TASK_ID = "mnist5k-n60"
 NETWORK = {"inputs": 784, "depth": 4, "width": 12, "init_scale": 2.0}
 TRAINING = {
     "learning_rate": 1e-3,
@@ -39,18 +41,15 @@ def agent(**changes: float | str) -> NetworkAgent:
     )
 
 
-def started(one: NetworkAgent, seeds: list[int]) -> NetworkAgent:
-    """The agent on instances of these seeds."""
-    instances = [make_instance(TASK, seed) for seed in seeds]
-    observation = Examiner(instances, one.feature_dims).observations(range(len(seeds)))
-    one.reset(observation, spec_of(instances, one.feature_dims))
-    return one
+def started(agent: NetworkAgent, seeds: list[int]) -> NetworkAgent:
+    """The agent, reset on images of these seeds."""
+    return started_agent(agent, seeds, task=TASK_ID)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 7])
 def test_the_forward_is_pytorchs_layers(depth: int) -> None:
-    """Logits, and as features every hidden layer's output before its ReLU; the plain forward too."""
-    network = DeepMLP(30, depth, 8, 3.0)
+    """Logits and features, every hidden layer before its ReLU, of both forwards are those of nn.Linear layers."""
+    network = DeepMLP(inputs=30, depth=depth, width=8, init_scale=3.0)
     drawn = network.init_params(5, Generator().manual_seed(0))
     layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([30, *network.feature_dims, 5]))
     for number, layer in enumerate(layers):
@@ -61,35 +60,36 @@ def test_the_forward_is_pytorchs_layers(depth: int) -> None:
     for layer in layers[1:]:
         outputs.append(layer(outputs[-1].relu()))
     logits, features = network.forward({name: p.unsqueeze(0) for name, p in drawn.items()}, Images(x.unsqueeze(0)))
-    for found, wanted in ((logits[0], outputs[-1]), (features[0], torch.cat(outputs[:-1], -1))):
-        torch.testing.assert_close(found, wanted)
-    for found, wanted in zip(network.reference_forward(drawn, x), (logits[0], features[0]), strict=True):
-        torch.testing.assert_close(found, wanted)
+    expected = (outputs[-1], torch.cat(outputs[:-1], -1))
+    torch.testing.assert_close((logits[0], features[0]), expected)
+    torch.testing.assert_close(network.reference_forward(drawn, x), expected)
 
 
-@pytest.mark.parametrize("of", [0, 2, slice(None)], ids=["first", "last", "all at once"])
+@pytest.mark.parametrize("together", [True, False], ids=["all members at once", "member by member"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_gradients_are_autograds(of: int | slice, loss: str) -> None:
-    """Those written down, of one member by itself and of all in one."""
-    network, generator = DeepMLP(30, 4, 8, 3.0), Generator().manual_seed(0)
+def test_gradients_are_autograds(together: bool, loss: str) -> None:
+    """The written gradients are autograd's, as CUDA computes them and as a CPU does."""
+    network, generator = DeepMLP(inputs=30, depth=4, width=8, init_scale=3.0), Generator().manual_seed(0)
     drawn = [network.init_params(5, generator) for _ in range(3)]
-    parameters = {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
+    parameters = {name: torch.stack([member[name] for member in drawn]).double().requires_grad_() for name in drawn[0]}
     pixels = torch.rand(3, 9, 30, generator=generator, dtype=torch.float64)
     answers = torch.randint(5, (3, 9), generator=generator)
     into = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    found = network._gradients(of, parameters, pixels, answers, LOSSES[loss], into)
+    if together:
+        with torch.no_grad():
+            losses = network._gradients(parameters, pixels, answers, LOSSES[loss], into)
+    else:
+        losses = network.gradients(parameters, Images(pixels), answers, LOSSES[loss], into)
     logits, _ = network.forward(parameters, Images(pixels))
-    wanted, gradient = LOSSES[loss](logits.detach(), answers)
-    torch.testing.assert_close(found, wanted[of])
-    for one, (name, written) in zip(
-        torch.autograd.grad(logits, list(parameters.values()), gradient), into.items(), strict=True
-    ):
-        torch.testing.assert_close(written[of], one[of], msg=name)
+    expected, gradient = LOSSES[loss](logits.detach(), answers)
+    torch.testing.assert_close(losses, expected)
+    gradients = torch.autograd.grad(logits, list(parameters.values()), gradient)
+    torch.testing.assert_close(list(into.values()), list(gradients))
 
 
-def test_initialisation_is_pytorchs_times_alpha() -> None:
+def test_initialization_is_pytorchs_times_alpha() -> None:
     """Uniform within α/√fan-in, weights and biases alike."""
-    drawn = DeepMLP(784, 3, 200, 8.0).init_params(10, Generator().manual_seed(0))
+    drawn = DeepMLP(inputs=784, depth=3, width=200, init_scale=8.0).init_params(10, Generator().manual_seed(0))
     for layer, fan_in in enumerate([784, 200, 200]):
         for kind in ("weight", "bias"):
             largest = drawn[f"{kind}{layer}"].abs().max().item()
@@ -98,13 +98,13 @@ def test_initialisation_is_pytorchs_times_alpha() -> None:
 
 
 def test_members_of_several_configurations_learn_as_alone() -> None:
-    """α, learning rate and weight decay may differ within a batch, and each member ends where it ends alone."""
+    """α, learning rate and weight decay may differ within a cohort; each member learns what it learns alone."""
     settings = [{"init_scale": 1.0}, {"init_scale": 4.0, "weight_decay": 0.0}, {"learning_rate": 1e-2}]
-    joint = started(NetworkAgent.join([agent(**one) for one in settings for _ in (0, 1)]), [0, 1] * 3)
+    joint = started(NetworkAgent.join([agent(**changes) for changes in settings for _ in (0, 1)]), [0, 1] * 3)
     report = joint.learn(12)
     shown = joint.act()
-    for number, one in enumerate(settings):
-        alone = started(agent(**one), [0, 1])
+    for number, changes in enumerate(settings):
+        alone = started(agent(**changes), [0, 1])
         rows = slice(2 * number, 2 * number + 2)
         expected = alone.learn(12)
         np.testing.assert_allclose(report["loss"][rows], expected["loss"], rtol=1e-9)
@@ -113,9 +113,9 @@ def test_members_of_several_configurations_learn_as_alone() -> None:
 
 
 def test_members_leave_with_their_own_hyperparameters() -> None:
-    """After `keep` those that stay go on with their own learning rate and decay."""
+    """After `keep` the remaining members continue with their own learning rate and weight decay."""
     settings = [{"learning_rate": 1e-3}, {"learning_rate": 1e-2, "weight_decay": 0.0}, {"learning_rate": 1e-4}]
-    joint = started(NetworkAgent.join([agent(**one) for one in settings]), [0, 1, 2])
+    joint = started(NetworkAgent.join([agent(**changes) for changes in settings]), [0, 1, 2])
     joint.learn(4)
     joint.keep([1])
     alone = started(agent(**settings[1]), [1])
@@ -125,44 +125,50 @@ def test_members_leave_with_their_own_hyperparameters() -> None:
 
 def test_training_is_pytorchs() -> None:
     """Twelve full-batch steps of mean squared error and AdamW end where nn.Linear and torch.optim.AdamW end."""
-    ours = started(agent(batch_size=0), [3])
-    shard = ours.shards[0]
+    trained = started(agent(batch_size=0), [3])
+    shard = trained.shards[0]
     parameters = {name: p[0].detach().clone().requires_grad_() for name, p in shard.parameters.items()}
-    x, wanted = shard.questions.pixels[0], nn.functional.one_hot(shard.answers[0], 10).double()
+    images = shard.data.questions
+    assert isinstance(images, Images)
+    x, targets = images.pixels[0], nn.functional.one_hot(shard.data.answers[0], 10).double()
     optimizer = torch.optim.AdamW(list(parameters.values()), lr=1e-3, weight_decay=0.1)
     for _ in range(12):
         optimizer.zero_grad()
-        torch.autograd.backward(nn.functional.mse_loss(ours.method.network.reference_forward(parameters, x)[0], wanted))
+        torch.autograd.backward(nn.functional.mse_loss(trained.method.network.reference_forward(parameters, x)[0], targets))
         optimizer.step()
-    ours.learn(12)
+    trained.learn(12)
     for name, p in parameters.items():
         torch.testing.assert_close(shard.parameters[name][0], p, rtol=1e-9, atol=1e-12)
 
 
 def test_the_weight_norm_is_reported() -> None:
-    """One number per layer, weights and biases together."""
-    one = started(agent(), [0, 1])
-    norms = one.learn(1)["weight_norm"]
+    """A number per layer, of weights and biases together."""
+    trained = started(agent(), [0, 1])
+    norms = trained.learn(1)["weight_norm"]
     assert norms.shape == (2, 4)
-    parameters = one.shards[0].parameters
+    parameters = trained.shards[0].parameters
     expected = torch.cat([parameters[f"{kind}2"][1].flatten() for kind in ("weight", "bias")]).norm().item()
     assert norms[1, 2] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"depth": 1}, "from 2 to 24"), ({"depth": 25}, "from 2 to 24"), ({"width": 0}, "at least 1")],
+    [
+        ({"depth": 1}, "depth must be a whole number from 2 to 24, got 1"),
+        ({"depth": 25}, "from 2 to 24"),
+        ({"width": 0}, "width must be a whole number from 1 up, got 0"),
+    ],
 )
 def test_bad_networks(changes: dict[str, int], message: str) -> None:
     """Depth and width have bounds, and the error says which."""
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(RecipeError, match=message):
         agent(**changes)
 
 
 def test_what_cannot_train_together() -> None:
-    """Another width, batch or loss is another computation."""
+    """Members with another width, minibatch or loss can't share a computation."""
     for other in (agent(width=13), agent(batch_size=10), agent(loss="cross_entropy")):
-        with pytest.raises(ValueError, match="differ in nothing but init_scale, learning_rate, weight_decay"):
+        with pytest.raises(AgentError, match="differ in nothing but init_scale, learning_rate, weight_decay"):
             NetworkAgent.join([agent(), other])
 
 
@@ -175,18 +181,17 @@ def test_what_cannot_train_together() -> None:
     ],
 )
 def test_the_wrong_kind_of_task(recipe: str, task: str, message: str) -> None:
-    """A network for images on a table, and the other way round, is a clear error."""
-    made, instance = find_recipe(recipe).make(), make_instance(parse_id(task), 0)
-    assert isinstance(made, NetworkAgent)
-    observation = Examiner([instance], made.feature_dims).observations([0])
-    spec = spec_of([instance], made.feature_dims)
-    with pytest.raises(ValueError, match=message):
-        made.reset(observation, spec)
+    """A network for images refuses a table of pairs, and the other way round."""
+    agent, instance = find_recipe(recipe).make(), make_instance(parse_id(task), 0)
+    observation = Examiner([instance], agent.feature_dims).observations([0])
+    spec = spec_of([instance], agent.feature_dims)
+    with pytest.raises(AgentError, match=message):
+        agent.reset(observation, spec)
 
 
 def test_the_recipe_names_every_hyperparameter() -> None:
     """A recipe that leaves one out is refused by name."""
-    with pytest.raises(ValueError, match="lacks width"):
+    with pytest.raises(RecipeError, match="lacks width"):
         Recipe(
             "x", "baselines.agents:deep_mlp", {"network": {"inputs": 1, "depth": 2, "init_scale": 1}, "training": TRAINING}
         ).make()

@@ -1,4 +1,6 @@
-"""Every network's fast forward against its plain one, gradients too, over random shapes, seeds and subsets of cells."""
+"""Every network's fast forward and its gradients against the reference forward, over random shapes, seeds and questions."""
+
+from typing import Any
 
 import pytest
 import torch
@@ -13,85 +15,108 @@ from baselines.networks.questions import Questions
 from baselines.networks.transformer import Transformer
 
 NETWORKS: list[TableNetwork] = [
-    MLP((32,), "quadratic", 1.0),
-    MLP((24, 16), "relu", 0.5),
-    MLP((8, 8, 8), "quadratic", 1.0),
-    Transformer(16, 4, 32),
-    Decoder(16, 2, 1),
-    Decoder(16, 2, 2),
-    Decoder(8, 1, 3),
+    MLP(hidden=(32,), activation="quadratic", init_scale=1.0),
+    MLP(hidden=(24, 16), activation="relu", init_scale=0.5),
+    MLP(hidden=(8, 8, 8), activation="quadratic", init_scale=1.0),
+    Transformer(width=16, heads=4, mlp_width=32),
+    Decoder(width=16, heads=2, layers=1),
+    Decoder(width=16, heads=2, layers=2),
+    Decoder(width=8, heads=1, layers=3),
 ]
+WIDE_MLP = Transformer(width=4, heads=2, mlp_width=64)  # with many symbols, its logits are those of `forward`
 
 
-def draw(network: TableNetwork, symbols: int, seeds: range) -> Parameters:
-    """Float64 parameters of several seeds, with a leading axis."""
-    drawn = [network.init_params(symbols, Generator().manual_seed(seed)) for seed in seeds]
-    return {name: torch.stack([one[name] for one in drawn]).double().requires_grad_() for name in drawn[0]}
+def random_parameters(network: TableNetwork, num_symbols: int, seeds: range) -> Parameters:
+    """Float64 parameters of several seeds, (S, …) each."""
+    members = [network.init_params(num_symbols, Generator().manual_seed(seed)) for seed in seeds]
+    return {name: torch.stack([member[name] for member in members]).double().requires_grad_() for name in members[0]}
 
 
-def case(network: TableNetwork, symbols: int, seeds: int, cells: int, seed: int) -> tuple[Parameters, Tensor, Tensor]:
-    """Parameters, inputs (S, n, 2), and a weight for every logit, (S, n, q)."""
+def random_case(
+    network: TableNetwork, *, num_symbols: int, seeds: int, num_questions: int, seed: int
+) -> tuple[Parameters, Tensor, Tensor]:
+    """Parameters, operands (S, n, 2), and a weight for every logit, (S, n, q)."""
     generator = Generator().manual_seed(seed)
-    inputs = torch.randint(0, symbols, (seeds, cells, 2), generator=generator)
-    weight = torch.randn(seeds, cells, symbols, generator=generator, dtype=torch.float64)
-    return draw(network, symbols, range(seeds)), inputs, weight
+    operands = torch.randint(0, num_symbols, (seeds, num_questions, 2), generator=generator)
+    weight = torch.randn(seeds, num_questions, num_symbols, generator=generator, dtype=torch.float64)
+    return random_parameters(network, num_symbols, range(seeds)), operands, weight
 
 
-def plain(network: TableNetwork, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> list[Tensor]:
-    """Logits and features of the plain forward, seed by seed, put together."""
-    each = [network.reference_forward({k: v[s] for k, v in parameters.items()}, one, last_only) for s, one in enumerate(inputs)]
-    return [torch.stack(part) for part in zip(*each, strict=True)]
+def reference(network: TableNetwork, parameters: Parameters, operands: Tensor, *, last_only: bool = False) -> list[Tensor]:
+    """Logits (S, n, q) and features (S, n, Σd) of the reference forward, seed by seed."""
+    members = [
+        network.reference_forward({name: tensor[seed] for name, tensor in parameters.items()}, questions, last_only)
+        for seed, questions in enumerate(operands)
+    ]
+    return [torch.stack(parts) for parts in zip(*members, strict=True)]
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 @settings(max_examples=8, deadline=None)
-@given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
-def test_fast_forward_equals_plain(network: TableNetwork, symbols: int, seeds: int, cells: int, seed: int) -> None:
-    """Logits, features and all gradients agree to rounding."""
-    parameters, inputs, weight = case(network, symbols, seeds, cells, seed)
+@given(num_symbols=st.integers(2, 13), seeds=st.integers(1, 4), num_questions=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_fast_forward_equals_the_reference(network: TableNetwork, num_symbols: int, **sizes: int) -> None:
+    """Logits, features and all gradients agree up to rounding; so they do if the last position alone is computed."""
+    parameters, operands, weight = random_case(network, num_symbols=num_symbols, **sizes)
 
     def results(logits: Tensor, features: Tensor) -> list[Tensor]:
         loss = (logits * weight).sum() + features.square().sum()
         return [logits, features, *torch.autograd.grad(loss, list(parameters.values()))]
 
-    expected = results(*plain(network, parameters, inputs))
-    for fast, right in zip(results(*network.forward(parameters, Questions(inputs, symbols))), expected, strict=True):
-        torch.testing.assert_close(fast, right, rtol=1e-9, atol=1e-9)
-    for last, right in zip(results(*plain(network, parameters, inputs, last_only=True)), expected, strict=True):
-        torch.testing.assert_close(last, right, rtol=1e-9, atol=1e-9)
+    expected = results(*reference(network, parameters, operands))
+    fast = results(*network.forward(parameters, Questions(operands, num_symbols)))
+    last_only = results(*reference(network, parameters, operands, last_only=True))
+    torch.testing.assert_close(fast, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(last_only, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("network", [*NETWORKS, Transformer(4, 2, 64)], ids=str)
+@pytest.mark.parametrize("network", [*NETWORKS, WIDE_MLP], ids=str)
 @settings(max_examples=8, deadline=None)
-@given(symbols=st.integers(2, 13), seeds=st.integers(1, 4), cells=st.integers(1, 40), seed=st.integers(0, 1000))
-def test_logits_for_training_equal_plain(network: TableNetwork, symbols: int, seeds: int, cells: int, seed: int) -> None:
-    """What training differentiates has the plain forward's values and gradients."""
-    parameters, inputs, weight = case(network, symbols, seeds, cells, seed)
-    results = [
-        [logits, *torch.autograd.grad((logits * weight).sum(), list(parameters.values()))]
-        for logits in (network.logits(parameters, Questions(inputs, symbols)), plain(network, parameters, inputs)[0])
-    ]
-    for fast, right in zip(*results, strict=True):
-        torch.testing.assert_close(fast, right, rtol=1e-9, atol=1e-9)
+@given(num_symbols=st.integers(2, 13), seeds=st.integers(1, 4), num_questions=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_logits_for_training_equal_the_reference(network: TableNetwork, num_symbols: int, **sizes: int) -> None:
+    """The logits that training differentiates have the values and gradients of the reference."""
+    parameters, operands, weight = random_case(network, num_symbols=num_symbols, **sizes)
+
+    def results(logits: Tensor) -> list[Tensor]:
+        return [logits, *torch.autograd.grad((logits * weight).sum(), list(parameters.values()))]
+
+    fast = results(network.logits(parameters, Questions(operands, num_symbols)))
+    torch.testing.assert_close(fast, results(reference(network, parameters, operands)[0]), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_shapes_and_feature_dims(network: TableNetwork) -> None:
-    """Features are as wide as the network says, logits have a column for every symbol."""
-    logits, features = network.forward(draw(network, 7, range(2)), Questions(torch.zeros(2, 5, 2, dtype=torch.int64), 7))
+    """Features are as wide as `feature_dims` says, and logits have a column for every symbol."""
+    questions = Questions(torch.zeros(2, 5, 2, dtype=torch.int64), 7)
+    logits, features = network.forward(random_parameters(network, 7, range(2)), questions)
     assert logits.shape == (2, 5, 7)
     assert features.shape == (2, 5, sum(network.feature_dims))
 
 
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_members_are_taken_by_their_indices(network: TableNetwork) -> None:
+    """The taken questions are those of members 2 and 0, in this order."""
+    _, operands, _ = random_case(network, num_symbols=7, seeds=3, num_questions=5, seed=0)
+    taken = network.encode(operands, 7, torch.float64).take_members(torch.tensor([2, 0]))
+    assert torch.equal(taken.operands, operands[[2, 0]])
+
+
 def test_power_decoder_has_the_published_number_of_parameters() -> None:
     """Power et al.: about 4·10⁵ parameters without embeddings."""
-    parameters = Decoder(128, 4, 2).init_params(97, Generator().manual_seed(0))
+    parameters = Decoder(width=128, heads=4, layers=2).init_params(97, Generator().manual_seed(0))
     count = sum(p.numel() for name, p in parameters.items() if name not in ("embed", "unembed"))
     assert 3.9e5 < count < 4.0e5
 
 
-@pytest.mark.parametrize(("kind", "values"), [(MLP, ((), "relu", 1.0)), (MLP, ((4,), "gelu", 1.0)), (Transformer, (10, 3, 4))])
-def test_bad_hyperparameters_are_refused(kind: type, values: tuple[object, ...]) -> None:
-    """A network that can't be is refused with a message."""
-    with pytest.raises(ValueError, match=r"hidden|activation|width"):
-        kind(*values)
+@pytest.mark.parametrize(
+    ("kind", "values", "name"),
+    [
+        (MLP, {"hidden": (), "activation": "relu", "init_scale": 1.0}, "hidden"),
+        (MLP, {"hidden": (4,), "activation": "gelu", "init_scale": 1.0}, "activation"),
+        (Transformer, {"width": 10, "heads": 3, "mlp_width": 4}, "width must be a multiple of heads, got 10 and 3"),
+        (Decoder, {"width": 10, "heads": 3, "layers": 1}, "width must be a multiple of heads, got 10 and 3"),
+    ],
+)
+def test_bad_hyperparameters_are_refused(kind: type, values: dict[str, Any], name: str) -> None:
+    """The error names the hyperparameter."""
+    with pytest.raises(ValueError, match=name):
+        kind(**values)

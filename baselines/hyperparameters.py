@@ -1,0 +1,77 @@
+"""Hyperparameters as frozen pydantic dataclasses: every field is required, and an error says what was expected."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from grokbench.errors import RecipeError
+
+Hyperparameters = TypeVar("Hyperparameters")
+
+# A description completes the sentence "learning_rate must be …, got 'fast'".
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number above 0")]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0 up")]
+Fraction = Annotated[float, Field(ge=0, lt=1, description="a number in [0, 1)")]
+Count = Annotated[int, Field(ge=0, description="a whole number from 0 up")]
+PositiveCount = Annotated[int, Field(ge=1, description="a whole number from 1 up")]
+
+
+def one_of(names: Iterable[str]) -> FieldInfo:
+    """The field metadata of a string that is one of `names`."""
+    field: FieldInfo = Field(pattern=f"^({'|'.join(names)})$", description=f"one of {', '.join(names)}")
+    return field
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def hyperparameters(cls: type[Hyperparameters]) -> type[Hyperparameters]:
+    """Class decorator: a frozen dataclass with keyword arguments alone, whose types are checked and never converted."""
+    checked: Any = dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))(cls)
+    return checked  # type: ignore[no-any-return]
+
+
+def check(condition: bool, message: str) -> None:
+    """Raise RecipeError with `message` unless the condition holds."""
+    if not condition:
+        raise RecipeError(message)
+
+
+def from_table(kind: type[Hyperparameters], table: Mapping[str, Any]) -> Hyperparameters:
+    """The hyperparameters of class `kind` from a recipe's table, in which lists are tuples.
+
+    Raises:
+        RecipeError: the table lacks a hyperparameter, has an unknown name, or has a wrong value.
+    """
+    try:
+        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+    except ValidationError as error:
+        raise RecipeError(_message(kind, error)) from None
+
+
+def _message(kind: Any, error: ValidationError) -> str:
+    """The names that are missing or unknown; without such names, the first wrong value."""
+    names: dict[str, list[str]] = {"missing": [], "unexpected_keyword_argument": []}
+    for problem in error.errors():
+        names.get(problem["type"], []).append(str(problem["loc"][0]) if problem["loc"] else "")
+    words = {"lacks": names["missing"], "doesn't know": names["unexpected_keyword_argument"]}
+    problems = [f"{word} {', '.join(sorted(given))}" for word, given in words.items() if given]
+    if problems:
+        return (
+            f"{kind.__name__} {' and '.join(problems)}: its hyperparameters are {', '.join(sorted(kind.__pydantic_fields__))}"
+        )
+    return _wrong_value(kind, error.errors()[0])
+
+
+def _wrong_value(kind: Any, problem: Any) -> str:
+    if not problem["loc"]:  # raised by `check` in __post_init__
+        return str(problem["ctx"]["error"])
+    name, *place = problem["loc"]
+    item = f"item {place[0] + 1} of {name}" if place else name
+    return f"{item} must be {_expected(kind, name, problem)}, got {problem['input']!r}"
+
+
+def _expected(kind: Any, name: str, problem: Any) -> str:
+    description: str | None = kind.__pydantic_fields__[name].description
+    return description or str(problem["msg"]).removeprefix("Input should be ")

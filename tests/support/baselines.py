@@ -1,0 +1,30 @@
+"""Baseline agents that have started on instances of a task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from baselines.training.agent import NetworkAgent
+from grokbench.agents.agent import Agent
+from grokbench.agents.recipes import recipe
+from grokbench.evaluation.marking import Examiner
+from grokbench.tasks import make_instance, parse_id
+from tests.support.agents import spec_of
+
+TASK_ID = "add_mod11-0.5"
+
+
+def started_agent(agent: Agent, seeds: Sequence[int], *, task: str = TASK_ID) -> NetworkAgent:
+    """The agent, reset on the task's instances of these seeds."""
+    assert isinstance(agent, NetworkAgent)
+    instances = [make_instance(parse_id(task), seed) for seed in seeds]
+    observation = Examiner(instances, agent.feature_dims).observations(range(len(seeds)))
+    agent.reset(observation, spec_of(instances, agent.feature_dims))
+    return agent
+
+
+def started(
+    name: str, seeds: Sequence[int], *, task: str = TASK_ID, tables: dict[str, Any] | None = None, **training: Any
+) -> NetworkAgent:
+    """An agent of the recipe in float64, with these changes of [training] and these other tables, reset on these seeds."""
+    changed = recipe(name, training={"dtype": "float64", **training}, **(tables or {}))
+    return started_agent(changed.make(), seeds, task=task)
