@@ -47,31 +47,18 @@ def from_table(kind: type[Hyperparameters], table: Mapping[str, Any]) -> Hyperpa
     try:
         return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
     except ValidationError as error:
-        raise RecipeError(_message(kind, error)) from None
+        raise RecipeError(_message(kind, table, error)) from None
 
 
-def _message(kind: Any, error: ValidationError) -> str:
+def _message(kind: Any, table: Mapping[str, Any], error: ValidationError) -> str:
     """The names that are missing or unknown; without such names, the first wrong value."""
-    names: dict[str, list[str]] = {"missing": [], "unexpected_keyword_argument": []}
-    for problem in error.errors():
-        names.get(problem["type"], []).append(str(problem["loc"][0]) if problem["loc"] else "")
-    words = {"lacks": names["missing"], "doesn't know": names["unexpected_keyword_argument"]}
-    problems = [f"{word} {', '.join(sorted(given))}" for word, given in words.items() if given]
+    expected = kind.__pydantic_fields__
+    names = {"lacks": sorted(set(expected) - set(table)), "doesn't know": sorted(set(table) - set(expected))}
+    problems = [f"{words} {', '.join(given)}" for words, given in names.items() if given]
     if problems:
-        return (
-            f"{kind.__name__} {' and '.join(problems)}: its hyperparameters are {', '.join(sorted(kind.__pydantic_fields__))}"
-        )
-    return _wrong_value(kind, error.errors()[0])
-
-
-def _wrong_value(kind: Any, problem: Any) -> str:
+        return f"{kind.__name__} {' and '.join(problems)}: its hyperparameters are {', '.join(sorted(expected))}"
+    problem = error.errors()[0]
     if not problem["loc"]:  # raised by `check` in __post_init__
         return str(problem["ctx"]["error"])
-    name, *place = problem["loc"]
-    item = f"item {place[0] + 1} of {name}" if place else name
-    return f"{item} must be {_expected(kind, name, problem)}, got {problem['input']!r}"
-
-
-def _expected(kind: Any, name: str, problem: Any) -> str:
-    description: str | None = kind.__pydantic_fields__[name].description
-    return description or str(problem["msg"]).removeprefix("Input should be ")
+    name = str(problem["loc"][0])
+    return f"{name} must be {expected[name].description}, got {table[name]!r}"

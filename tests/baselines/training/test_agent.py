@@ -109,3 +109,19 @@ def test_bad_tables_are_refused() -> None:
         recipe("transformer", gradient={"filter": "fast"}).make()
     with pytest.raises(RecipeError, match="lacks amplification"):
         recipe("transformer", gradient={"filter": "grokfast_ema", "decay": 0.9}).make()
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"betas": [0.9]}, r"betas must be two numbers in \[0, 1\), got \[0.9\]"),
+        ({"betas": [0.9, 1.5]}, r"betas must be two numbers in \[0, 1\), got \[0.9, 1.5\]"),
+        ({"warmup": True}, "warmup must be a whole number of steps from 0 up, got True"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, got nan"),
+        ({"loss": "hinge"}, "loss must be one of cross_entropy, mse, stablemax, got 'hinge'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_expected_values(training: dict[str, Any], message: str) -> None:
+    """Values are checked, not converted: True isn't a number of steps."""
+    with pytest.raises(RecipeError, match=message):
+        recipe("mlp", training=training).make()

@@ -118,7 +118,11 @@ def test_trial_steps_are_taken() -> None:
 def test_a_captured_step_is_the_step() -> None:
     """Replays of a CUDA graph change a tensor as direct steps do, and the capture changes nothing."""
     values = torch.zeros(4, device="cuda")
-    replay = captured(lambda: values.mul_(2).add_(1), [values])
+
+    def step() -> None:
+        values.mul_(2).add_(1)
+
+    replay = captured(step, [values])
     assert values.tolist() == [0] * 4
     for _ in range(3):
         replay()
