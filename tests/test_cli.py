@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
+
+from grokbench.cli import COMMANDS, parse_seeds
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +38,8 @@ def test_list_shows_formula_size_budget_and_source() -> None:
         (("run", "--agents", "mlp"), "nothing to run"),
         (("score", "/nowhere/at/all"), "there is no folder"),
         (("plot", "tests"), "no runs to draw"),
+        (("run", "--agents", "mlp", "--suite", "mini", "--seeds", "9-0"), "whole numbers or ranges, such as 0-9"),
+        (("check", "transformr"), "did you mean"),
     ],
 )
 def test_mistakes_are_one_clear_line(arguments: tuple[str, ...], why: str) -> None:
@@ -86,6 +91,35 @@ def test_no_cuda_is_said(tmp_path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    """Neither torch nor scipy nor matplotlib is imported with grokbench."""
-    code = "import sys, grokbench; print([m for m in ('torch', 'scipy', 'matplotlib', 'pydantic') if m in sys.modules])"
+    """Importing grokbench imports no heavy package."""
+    code = (
+        "import sys, grokbench; print([m for m in ('torch', 'scipy', 'matplotlib', 'pydantic', 'pandas') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds"), [(("0-3",), (0, 1, 2, 3)), (("5", "0-1", "1"), (5, 0, 1)), (("7",), (7,)), (("3-3",), (3,))]
+)
+def test_seeds_are_numbers_or_ranges(words: tuple[str, ...], seeds: tuple[int, ...]) -> None:
+    """Each seed once, in the order in which they are named."""
+    assert parse_seeds(words) == seeds
+
+
+def test_a_run_that_pauses_where_it_was_told_succeeds(tmp_path: Path) -> None:
+    """`--max-steps` isn't a failure: status 0, and two paused records."""
+    arguments = ("--agents", "mlp", "--tasks", "add_mod5-0.5", "--seeds", "0-1", "--max-steps", "50", "--out", str(tmp_path))
+    result = grokbench("run", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.rglob("seed-*.json"))) == 2
+
+
+def test_version() -> None:
+    """The package's own."""
+    assert grokbench("--version").stdout.strip() == f"grokbench {version('grokbench')}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_text_has_an_example(command: str) -> None:
+    """An example of the command itself."""
+    assert f"Example: grokbench {command}" in (COMMANDS[command].__doc__ or "")

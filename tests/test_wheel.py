@@ -45,5 +45,5 @@ def test_the_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
     assert made.stdout.startswith(str(site))
     arguments = ("run", "--agents", "mlp", "--tasks", "add_mod5-0.5", "--seeds", "0", "--max-steps", "50")
     result = subprocess.run([python, "-m", "grokbench", *arguments], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 1, result.stderr
+    assert result.returncode == 0, result.stderr
     assert len(list(tmp_path.glob("runs/*/*/seed-0.json"))) == 1

@@ -43,7 +43,6 @@ def run(
         StoreError: the folder can't be written; what was finished before is safe.
     """
     options = RunOptions(resolve_device(device), max_steps, probes)
-    store.prepare()
     keep_freed_memory()
     return _Engine(list(plans), store, Callbacks(callbacks), options).run()
 
@@ -76,11 +75,12 @@ class _Engine:
 
     def run(self) -> bool:
         unfinished = [[run for run in plan.runs if not self.store.finished(run)] for plan in self.plans]
-        planned = sum(len(plan.runs) for plan in self.plans)
-        self.callback.on_start(planned, planned - sum(map(len, unfinished)))
         todo = [(plan, runs) for plan, runs in zip(self.plans, unfinished, strict=True) if runs]
         self.waiting = _first_agents(plan.experiments[0].recipe for plan, _ in todo)
         self.sizes = {recipe: agent.seeds_together if agent.batched else 1 for recipe, agent in self.waiting.items()}
+        self.store.prepare()
+        planned = sum(len(plan.runs) for plan in self.plans)
+        self.callback.on_start(planned, planned - sum(map(len, unfinished)))
         complete = [self._run_cohort(cohort) for plan, runs in todo for cohort in self._cohorts(plan, runs)]
         return all(complete)
 

@@ -1,0 +1,152 @@
+"""TorchAgent: trains any module, by hand or by the runner, with a random state of its own, and resumes to the bit."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+import grokbench
+from grokbench.agents import Spec
+from grokbench.agents.torch_agent import TorchAgent
+from grokbench.agents.trees import pack, unpack
+from grokbench.errors import AgentError
+from grokbench.tasks import make_instance, parse_id
+from tests.support.agents import spec_of
+
+TASK = parse_id("add_mod11-0.6")
+
+
+class Net(nn.Module):
+    """An embedding, a hidden layer with dropout, and an output."""
+
+    def __init__(self, num_symbols: int) -> None:
+        super().__init__()
+        self.embed, self.hidden, self.output = nn.Embedding(num_symbols, 8), nn.Linear(16, 32), nn.Linear(32, num_symbols)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and features."""
+        features = self.dropout(self.hidden(self.embed(inputs).flatten(1)).relu())
+        return self.output(features), features
+
+
+class Small(TorchAgent):
+    """AdamW on `Net`, in minibatches."""
+
+    feature_dims = (32,)
+    minibatch_size = 20
+
+    @override
+    def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+        net = Net(spec.num_symbols)
+        return net, torch.optim.AdamW(net.parameters(), lr=1e-2)
+
+
+class Wrong(Small):
+    """Its module returns logits alone."""
+
+    @override
+    def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+        net = nn.Sequential(nn.Flatten(), nn.Embedding(spec.num_symbols, 4))
+        return net, torch.optim.SGD(net.parameters(), lr=1.0)
+
+
+def started(seed: int = 0, agent: TorchAgent | None = None) -> TorchAgent:
+    """An agent on an instance of the task."""
+    instance = make_instance(TASK, seed)
+    agent = agent or Small()
+    observation: dict[str, Any] = {"inputs": instance.shown_inputs.copy(), "targets": instance.targets.copy()}
+    agent.reset(observation, spec_of([instance], (32,), batched=False))
+    return agent
+
+
+def test_it_learns_the_training_answers() -> None:
+    """The loss falls, and most training answers are right in the end."""
+    agent = started()
+    first = agent.learn(1)["loss"]
+    last = agent.learn(400)["loss"]
+    assert last < first / 3
+    instance = make_instance(TASK, 0)
+    right = agent.act()["answers"].numpy() == instance.shown_answers
+    assert right[instance.train].mean() > 0.9
+
+
+def test_it_resumes_to_the_bit() -> None:
+    """Minibatches and dropout go on where they were, through a checkpoint's bytes."""
+    agent, resumed = started(), started()
+    agent.learn(7)
+    state = unpack(pack(agent.state_dict()))
+    resumed.load_state_dict(state)
+    assert torch.equal(agent.learn(9)["loss"], resumed.learn(9)["loss"])
+    assert torch.equal(agent.act()["features"], resumed.act()["features"])
+
+
+def test_its_randomness_is_its_own() -> None:
+    """Neither does it change torch's random state, nor does that change it: two agents in turn are as each alone."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    alone = started(seed=1).learn(10)["loss"]
+    first, second = started(seed=0), started(seed=1)
+    for _ in range(10):
+        torch.rand(3)
+        first.learn(1)
+        loss = second.learn(1)["loss"]
+    assert torch.equal(loss, alone)
+    torch.manual_seed(5)
+    assert torch.equal(before, torch.get_rng_state())
+    started(seed=2).learn(3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_its_cost() -> None:
+    """Parameters, and the training questions of a step."""
+    assert started().cost() == {"parameters": sum(p.numel() for p in Net(11).parameters()), "examples_per_step": 20}
+
+
+def test_a_module_that_shows_no_features_is_explained() -> None:
+    """The error says what a module returns."""
+    with pytest.raises(AgentError, match="must return two tensors, logits"):
+        started(agent=Wrong()).learn(1)
+
+
+def test_by_hand_on_an_environment() -> None:
+    """`start` resets it; exams go by as in a run."""
+    env = grokbench.make(TASK.id, feature_dims=(32,))
+    observation, _ = env.reset(seed=3)
+    agent = Small()
+    agent.start(env)
+    for step in (10, 20, 30):
+        agent.learn(int(observation["steps_to_next_exam"]))
+        observation, _, _, _, info = env.step(agent.act())
+        assert info["step"] == step
+    vector = grokbench.make_vec(TASK.id, 2)
+    vector.reset(seed=0)
+    with pytest.raises(AgentError, match="isn't batched"):
+        agent.start(vector)
+
+
+def test_a_batched_baseline_by_hand() -> None:
+    """A single environment has no leading axis, a vector has one; both train the same member."""
+    env, vector = grokbench.make(TASK.id, feature_dims=(256,)), grokbench.make_vec(TASK.id, 2, feature_dims=(256,))
+    env.reset(seed=0)
+    vector.reset(seed=0)
+    single, several = (grokbench.recipe("mlp", training={"dtype": "float64"}).make() for _ in range(2))
+    single.start(env)
+    several.start(vector)
+    report, reports = single.learn(10), several.learn(10)
+    assert report is not None
+    assert reports is not None
+    assert report["loss"] == pytest.approx(reports["loss"][0], rel=1e-9)
+    info, infos = env.step(single.act())[4], vector.step(several.act())[4]
+    assert info["train_right"] == infos["train_right"][0]
+
+
+def test_the_spec_of_an_environment() -> None:
+    """Sizes from the task, the agent's seeds from the instances, and neither the task's name nor the instance's seed."""
+    env = grokbench.make("add_mod11-0.6", feature_dims=(4, 8))
+    env.reset(seed=7)
+    spec = grokbench.Spec.of(env)
+    assert (spec.num_symbols, spec.num_questions, spec.feature_dims, spec.batched) == (11, 121, (4, 8), False)
+    assert spec.seed == make_instance(parse_id("add_mod11-0.6"), 7).agent_seed
