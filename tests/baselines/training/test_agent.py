@@ -25,7 +25,7 @@ TABLES: dict[str, Any] = {
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_seeds_together_learn_what_each_learns_alone(recipe: str) -> None:
-    """Losses, answers and features of a batch are those of its members, to rounding; keep leaves the others as they are."""
+    """Losses and features of a cohort are those of its members alone, up to rounding, before and after `keep`."""
     together = started(recipe, [0, 1, 2], batch_size=16)
     alone = [started(recipe, [seed], batch_size=16) for seed in (0, 1, 2)]
     losses = together.learn(7)["loss"]
@@ -40,7 +40,7 @@ def test_seeds_together_learn_what_each_learns_alone(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_state_restores_bit_for_bit(recipe: str, tmp_path: Path) -> None:
-    """An agent restored from its state goes on exactly as the one that gave it, in the middle of a pass over the cells."""
+    """A restored agent continues exactly like the original, in the middle of a pass over the questions."""
     agent = started(recipe, [0, 3], batch_size=16)
     agent.learn(5)
     (tmp_path / "checkpoint").write_bytes(trees.pack(agent.state_dict()))
@@ -51,16 +51,16 @@ def test_state_restores_bit_for_bit(recipe: str, tmp_path: Path) -> None:
     assert torch.equal(agent.act()["features"], restored.act()["features"])
 
 
-def test_a_step_takes_each_training_cell_at_most_once() -> None:
-    """Minibatches of one pass don't overlap, and a batch is at most half of the training cells."""
+def test_a_pass_takes_each_training_question_at_most_once() -> None:
+    """Minibatches of a pass don't overlap, and a minibatch is at most half of the training questions."""
     agent = started("transformer2", [0], batch_size=16)
     batches = [agent.shards[0]._next_minibatch() for _ in range(3)]
     assert len(set(torch.cat(batches, dim=1).flatten().tolist())) == 48
     assert started("transformer2", [0], batch_size=512).shards[0].minibatch_size == parse_id(TASK_ID).num_train // 2
 
 
-def test_cohorts_are_batches_that_fit_a_cpu_cache(tmp_path: Path) -> None:
-    """Small tables share a computation, a large batch gets one member each; keep and state work across shards."""
+def test_shards_fit_a_cpu_cache(tmp_path: Path) -> None:
+    """Members with few questions share a shard, members with many have their own; keep and state work across shards."""
     assert [shard.size for shard in started("transformer", list(range(5))).shards] == [5]
     assert [shard.size for shard in started("transformer", list(range(5)), task="add_mod23-0.9").shards] == [2, 2, 1]
     agent = started("mlp", [0, 1, 2, 3, 4], task="add_mod23-0.9")
