@@ -1,0 +1,72 @@
+"""Settings give tasks and recipes; grids name each of them once."""
+
+import pytest
+
+from grokbench.errors import RecipeError
+from grokbench.runs.plan import Run
+from grokbench.studies import deep_grokking
+from grokbench.studies.settings import Baseline, Deep, Scale, Setting, StudyCohort, Wide, where
+from grokbench.studies.study import STUDIES, find_study
+
+
+def test_a_deep_mlp_is_followed_to_its_steps() -> None:
+    """The task's id has the budget, the recipe's tables have the setting."""
+    experiment = Deep("mnist5k-n60", 3, alpha=8.0, decay=0.05, width=12, steps=40, dtype="float64").experiment
+    assert (experiment.task.budget, experiment.task.followed) == (40, True)
+    tables = experiment.recipe.hyperparameters
+    assert (tables["network"]["depth"], tables["network"]["width"], tables["network"]["init_scale"]) == (3, 12, 8.0)
+    assert (tables["training"]["weight_decay"], tables["training"]["dtype"]) == (0.05, "float64")
+
+
+@pytest.mark.parametrize(("layers", "agent", "batch_size"), [(1, "transformer", 0), (2, "decoder", 512)])
+def test_a_single_layer_trains_on_the_full_batch(layers: int, agent: str, batch_size: int) -> None:
+    """Its network is the one-layer transformer; more layers make a decoder that trains on minibatches."""
+    recipe = Wide("div_mod47-0.7", 8, layers, decay=1.0, steps=100).experiment.recipe
+    assert recipe.target == f"baselines.agents:{agent}"
+    assert recipe.hyperparameters["training"]["batch_size"] == batch_size
+
+
+def test_a_baseline_needs_a_recipe() -> None:
+    """The error comes when the experiment is made."""
+    assert Baseline("add_mod47-0.7", "mlp").experiment.recipe.name == "mlp"
+    with pytest.raises(RecipeError):
+        _ = Baseline("add_mod47-0.7", "no-such-recipe").experiment
+
+
+def test_where_selects_by_fields_in_order() -> None:
+    """A value, several values, a class."""
+    grid: list[Setting] = [Deep("mnist5k-n60", depth, alpha, 0.1) for depth in (6, 3) for alpha in (1.0, 8.0)]
+    grid.append(Wide("div_mod47-0.7", 8, 1, decay=0.1, steps=100))
+    assert [(setting.depth, setting.alpha) for setting in where(grid, Deep, alpha=8)] == [(6, 8), (3, 8)]
+    assert where(grid, Deep, depth=(3, 6)) == tuple(grid[:4])
+    assert where(grid, Deep, depth=3, alpha=2) == ()
+    assert where(grid, Wide, decay=0.1) == tuple(grid[4:])
+
+
+def test_a_cohort_plans_every_setting_with_every_seed() -> None:
+    """Four runs for two settings and two seeds."""
+    settings = (Deep("mnist5k-n60", 3, 1.0, 0.1), Deep("mnist5k-n60", 3, 8.0, 0.1))
+    runs = StudyCohort(settings, seeds=(0, 2)).plan.runs
+    assert runs == [Run(setting.experiment, seed) for setting in settings for seed in (0, 2)]
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_grid_can_be_trained(name: str, scale: Scale) -> None:
+    """Every setting is there once, with an agent that can be made; settings of a cohort share a task and train together."""
+    cohorts = find_study(name).cohorts(scale)
+    experiments = [setting.experiment for cohort in cohorts for setting in cohort.settings]
+    assert len({(experiment.task.id, experiment.recipe.hash) for experiment in experiments}) == len(experiments)
+    for cohort in cohorts:
+        assert len({setting.experiment.task.id for setting in cohort.settings}) == 1
+        agents = [setting.experiment.recipe.make() for setting in cohort.settings]
+        assert len(agents) == 1 or type(agents[0]).join(agents).batched
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_statements_are_tested_on_three_seeds_or_more(name: str, scale: Scale) -> None:
+    """Only the run in double precision, which decides no statement, has a single seed."""
+    cohorts = find_study(name).cohorts(scale)
+    few = [cohort.settings for cohort in cohorts if len(cohort.seeds) < 3]
+    assert few == ([(deep_grokking.DOUBLE_PRECISION,)] if (name, scale) == ("deep-grokking", "small") else [])
