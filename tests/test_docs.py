@@ -97,13 +97,30 @@ def test_a_mentioned_command_has_these_options(line: str) -> None:
     """The command exists, and so do its options."""
     name, *others = arguments(line)
     assert name in COMMANDS
-    options = {word for word in others if word.startswith("--")}
-    known = {
-        f"--{prefix}{parameter.replace('_', '-')}"
-        for parameter in signature(COMMANDS[name]).parameters
-        for prefix in ("", "no-")
+    assert {word for word in others if word.startswith("--")} <= options_of(name)
+
+
+def test_the_makefile_s_commands_have_these_options() -> None:
+    """Commands and options that make passes to `grokbench` exist."""
+    commands = re.findall(r"\$\(BIN\)/grokbench ([a-z]+)(.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert commands
+    for name, rest in commands:
+        assert set(re.findall(r"--[a-z][a-z-]*", rest)) <= options_of(name)
+
+
+def test_make_targets_exist() -> None:
+    """Every `make …` of the documents is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        name for page in PAGES for name in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert options <= known | {"--help"}
+    assert {"run", "test", "bench"} <= named <= targets
+
+
+def options_of(name: str) -> set[str]:
+    """The options of a command, `--no-…` included."""
+    names = [parameter.replace("_", "-") for parameter in signature(COMMANDS[name]).parameters]
+    return {f"--{prefix}{name}" for name in names for prefix in ("", "no-")} | {"--help"}
 
 
 def arguments(line: str) -> list[str]:
