@@ -68,5 +68,5 @@ def test_every_grid_can_be_trained(name: str, scale: Scale) -> None:
 def test_statements_are_tested_on_three_seeds_or_more(name: str, scale: Scale) -> None:
     """Only the run in double precision, which decides no statement, has a single seed."""
     cohorts = find_study(name).cohorts(scale)
-    few = [cohort.settings for cohort in cohorts if len(cohort.seeds) < 3]
-    assert few == ([(deep_grokking.DOUBLE_PRECISION,)] if (name, scale) == ("deep-grokking", "small") else [])
+    fewer_seeds = [cohort.settings for cohort in cohorts if len(cohort.seeds) < 3]
+    assert fewer_seeds == ([(deep_grokking.DOUBLE_PRECISION,)] if (name, scale) == ("deep-grokking", "small") else [])
