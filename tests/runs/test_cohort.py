@@ -1,4 +1,4 @@
-"""Runs of several recipes as one batch: each as alone, resumed where they were, those that end early, what can't be joined."""
+"""Cohorts of several recipes: each run as alone, resuming, members that end early, recipes that don't train together."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ CELLS = tuple(Experiment(TASK, recipe(f"decay-{decay:g}", weight_decay=decay)) f
 
 
 def run(plan: Plan, out: Path, **options: Any) -> dict[tuple[str, int], RunRecord]:
-    """Make the runs; their records by recipe and seed."""
+    """Make the runs; returns their records by recipe and seed."""
     store = Store(out)
     engine.run([plan], store, callbacks=[Silent()], device="cpu", **options)
     return {(run.experiment.recipe.name, run.seed): read_record(store.record_path(run)) for run in plan.runs}
@@ -49,13 +49,13 @@ def test_every_run_is_as_it_is_alone(tmp_path: Path) -> None:
             assert joint[key].agent.hash == cell.recipe.hash
             assert joint[key].cohort == [0, 1] * 3
             assert counts(joint[key]) == counts(record)
-            losses = np.array([[exam.loss for exam in one.exams] for one in (joint[key], record)], dtype=float)
+            losses = np.array([[exam.loss for exam in run.exams] for run in (joint[key], record)], dtype=float)
             np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
     assert counts(joint["decay-0", 0]) != counts(joint["decay-3", 0])
 
 
 def test_a_stopped_batch_goes_on(tmp_path: Path) -> None:
-    """Stopped half-way and run again, a joint batch ends to the bit where it ends in one go."""
+    """A joint cohort that was paused half-way ends with the exams of an uninterrupted one, to the bit."""
     plan = Plan(CELLS, (0, 1))
     whole = run(plan, tmp_path / "whole")
     stopped = run(plan, tmp_path / "parts", max_steps=150)

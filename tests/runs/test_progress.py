@@ -1,4 +1,4 @@
-"""What a person sees while runs go on."""
+"""Progress: finished runs count, and the time left ends where the run pauses."""
 
 import io
 import re
@@ -15,7 +15,7 @@ from grokbench.runs.store import Store
 
 
 def lines(out: Path, seeds: tuple[int, ...], max_steps: int) -> list[str]:
-    """What runs of the MLP print where there is no terminal."""
+    """The lines that runs of the MLP print without a terminal."""
     plans, store, printed = plan(["add_mod5-0.5"], [find_recipe("mlp")], seeds=seeds), Store(out), io.StringIO()
     with Progress(max_steps=max_steps, console=Console(file=printed, width=200)) as shown:
         engine.run(plans, store, callbacks=[shown], device="cpu", max_steps=max_steps)
@@ -32,7 +32,7 @@ def test_counts_what_is_finished(tmp_path: Path) -> None:
 
 
 def test_time_left_ends_where_the_run_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not at the task's budget."""
+    """With `max_steps` the time left is the time to that step, not to the budget."""
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setattr(progress, "_clock", lambda seconds: f"{seconds:.3f}")
     left = [float(match[1]) for line in lines(tmp_path, (0,), 100) if (match := re.search(r"at most ([\d.]+)$", line))]
