@@ -6,7 +6,7 @@ updates the matrices of the hidden layers by Muon.
 
 from typing import Any
 
-from baselines.hyperparameters import check, from_table
+from baselines.fields import check, from_table
 from baselines.networks.decoder import Decoder
 from baselines.networks.deep_mlp import DeepMLP
 from baselines.networks.mlp import MLP
@@ -15,7 +15,7 @@ from baselines.networks.transformer import Transformer
 from baselines.optimizers.gradient_filters import FILTERS, Filter
 from baselines.optimizers.muon import MuonSettings
 from baselines.training.agent import NetworkAgent
-from baselines.training.method import Training
+from baselines.training.hyperparameters import Training
 
 Table = dict[str, Any]
 

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import embedding
 from typing_extensions import override
 
-from baselines.hyperparameters import PositiveCount, check, hyperparameters
+from baselines.fields import PositiveCount, check, hyperparameters
 from baselines.networks.network import Parameters, TableNetwork, heads, normal, uniform
 from baselines.networks.products import product
 from baselines.networks.questions import Questions

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from baselines.hyperparameters import Positive, PositiveCount, hyperparameters
+from baselines.fields import Positive, PositiveCount, hyperparameters
 from baselines.networks.network import Loss, Network, Parameters, uniform
 from baselines.networks.products import multiply, product, relu_gradient, weight_gradient
 from baselines.networks.questions import Images

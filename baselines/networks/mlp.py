@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from baselines.hyperparameters import Positive, PositiveCount, hyperparameters, one_of
+from baselines.fields import Positive, PositiveCount, hyperparameters, one_of
 from baselines.networks.network import Parameters, TableNetwork, normal
 from baselines.networks.products import product, relu_product, square_product
 from baselines.networks.questions import Questions

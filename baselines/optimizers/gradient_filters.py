@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from baselines.hyperparameters import Fraction, NonNegative, hyperparameters
+from baselines.fields import Fraction, NonNegative, hyperparameters
 
 SMALLEST = 1e-30  # keeps the quotients of zero gradients and zero parameters finite
 

@@ -11,7 +11,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from baselines.hyperparameters import Fraction, NonNegative, Positive, hyperparameters
+from baselines.fields import Fraction, NonNegative, Positive, hyperparameters
 from baselines.networks.products import multiply
 from baselines.optimizers.adamw import AdamW
 

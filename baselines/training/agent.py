@@ -13,7 +13,8 @@ from typing_extensions import override
 from baselines.networks.network import Network
 from baselines.optimizers.gradient_filters import Filter
 from baselines.optimizers.muon import MuonSettings
-from baselines.training.method import DTYPES, PER_MEMBER, Method, Training
+from baselines.training.hyperparameters import DTYPES, PER_MEMBER, Training
+from baselines.training.method import Method
 from baselines.training.shards import Data, Shard
 from baselines.training.threads import side_by_side
 from grokbench.agents.agent import Agent, Spec

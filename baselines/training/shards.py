@@ -18,8 +18,9 @@ from baselines.networks.network import Network, Parameters
 from baselines.networks.questions import Rows
 from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.muon import Muon
+from baselines.training.hyperparameters import DTYPES
 from baselines.training.losses import LOSSES
-from baselines.training.method import DTYPES, Method
+from baselines.training.method import Method
 
 ALIGNMENT = 16  # numbers; every parameter starts at a multiple of it in its row
 TRIAL_STEPS = 3  # before a capture, as PyTorch's documentation of CUDA graphs advises

@@ -7,7 +7,7 @@ from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import AgentError, CheckpointError
 from grokbench.runs.callbacks import Callback, Callbacks
-from grokbench.runs.cohort import CohortLoop, RunOptions
+from grokbench.runs.loop import CohortLoop, RunOptions
 from grokbench.runs.memory import keep_freed_memory
 from grokbench.runs.plan import Cohort, Experiment, Plan, Run
 from grokbench.runs.provenance import code_hash

