@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from grokbench.cli import COMMANDS, parse_seeds
+from grokbench.cli import COMMANDS
+from grokbench.cli.runs import parse_seeds
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -40,7 +40,7 @@ from baselines.networks.network import Parameters, TableNetwork, heads, normal
 from baselines.networks.products import product, relu_product
 from baselines.networks.questions import Questions
 
-ALIGNMENT = 16  # sums of rows are several times slower if the rows' width isn't a multiple of 16 numbers
+ROW_ALIGNMENT = 16  # sums of rows are several times slower if the rows' width isn't a multiple of 16 numbers
 
 
 class Attention(NamedTuple):
@@ -175,5 +175,5 @@ class Transformer(TableNetwork):
 
 
 def _aligned(matrix: Tensor) -> Tensor:
-    """`matrix` (…, f) padded with zero columns to a multiple of `ALIGNMENT`."""
-    return pad(matrix, (0, -matrix.shape[-1] % ALIGNMENT))
+    """`matrix` (…, f) padded with zero columns to a multiple of `ROW_ALIGNMENT`."""
+    return pad(matrix, (0, -matrix.shape[-1] % ROW_ALIGNMENT))

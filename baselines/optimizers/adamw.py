@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-EPSILON = 1e-8
+ADAM_EPSILON = 1e-8
 
 
 class AdamW:
@@ -59,7 +59,7 @@ class AdamW:
                 beta2=self.betas[1],
                 lr=rate * warm,
                 weight_decay=decay,
-                eps=EPSILON,
+                eps=ADAM_EPSILON,
                 maximize=False,
             )
 

@@ -23,7 +23,7 @@ from grokbench.errors import RankError
 AnyArray = Any  # a numpy array, a torch tensor, or another array that follows the array API standard
 SpectralRank = Callable[[ModuleType, AnyArray, int | None], AnyArray]  # array library, eigenvalues (…, d), n → (…)
 
-EPSILON = float(np.finfo(np.float64).eps)
+FLOAT64_EPSILON = float(np.finfo(np.float64).eps)
 SRANK_DELTA = 0.01
 
 MEASURES: dict[str, SpectralRank] = {}  # every measure by its name, as a function of the eigenvalues
@@ -133,13 +133,13 @@ def deep_grokking_rank_paper(xp: ModuleType, lambdas: AnyArray, n: int | None) -
     """
     if n is None:
         raise RankError("deep_grokking_rank_paper needs n=, the number of questions, beside covariance=")
-    return _count(xp, lambdas > max(n, lambdas.shape[-1]) * EPSILON)
+    return _count(xp, lambdas > max(n, lambdas.shape[-1]) * FLOAT64_EPSILON)
 
 
 @measure
 def deep_grokking_rank_code(xp: ModuleType, lambdas: AnyArray, n: int | None) -> AnyArray:
     """The number of λ above λ₁·d·ε: `torch.linalg.matrix_rank(torch.cov(X.T))`, as the code of "Deep Grokking" does."""
-    return _count(xp, lambdas > lambdas[..., :1] * lambdas.shape[-1] * EPSILON)
+    return _count(xp, lambdas > lambdas[..., :1] * lambdas.shape[-1] * FLOAT64_EPSILON)
 
 
 def all_ranks(covariance: AnyArray, n: int) -> dict[str, AnyArray]:

@@ -1,0 +1,49 @@
+"""The command line: each command parses its arguments, calls one library function, and prints what it returns."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import tyro
+from rich.console import Console
+
+import grokbench
+from grokbench.cli import board, runs
+from grokbench.errors import GrokbenchError
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "list": runs.list_,
+    "run": runs.run,
+    "score": runs.score,
+    "plot": runs.plot,
+    "calibrate": runs.calibrate,
+    "reproduce": runs.reproduce,
+    "submit": board.submit,
+    "check": board.check,
+    "verify": board.verify,
+    "pull": board.pull,
+    "board": board.board,
+}
+
+
+def main() -> None:
+    """Run the command that the command line names. An error is one line on stderr, with status 2."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"grokbench {grokbench.__version__}")
+        sys.exit(0)
+    try:
+        status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
+    except KeyboardInterrupt:
+        _print_error("stopped; finished runs are safe, and the same command goes on where the others were some 20 seconds ago")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of the output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (GrokbenchError, OSError) as error:
+        _print_error(f"grokbench: {error}")
+        sys.exit(2)
+    sys.exit(status)
+
+
+def _print_error(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(message, highlight=False, markup=False)

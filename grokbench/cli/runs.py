@@ -1,0 +1,203 @@
+"""Commands that make runs and show them: list, run, score, plot, calibrate, reproduce."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional
+
+import grokbench
+from grokbench.errors import RecordError, TaskError
+
+if TYPE_CHECKING:
+    from grokbench.runs.records import RunRecord
+
+Names = tuple[str, ...]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def list_(suite: str | None = None) -> int:
+    """Show the standard tasks, or the tasks of one suite, and the suites.
+
+    Example: grokbench list --suite mini
+
+    Args:
+        suite: show the tasks of this suite alone.
+    """
+    from tabulate import tabulate
+
+    headers = ["task", "formula", "training questions", "budget (steps)", "generalizes at", "source"]
+    rows = [
+        (t.id, t.formula, f"{t.num_train} of {t.num_questions}", t.budget, f"{t.threshold:.1%}", t.source)
+        for t in grokbench.list_tasks(suite, controls=True)
+    ]
+    print(tabulate(rows, headers, intfmt=","))
+    if suite is None:
+        suites = [(s.name, len(s.tasks), s.control, s.about) for s in grokbench.list_suites()]
+        print("\n" + tabulate(suites, ["suite", "tasks", "control", "about"]))
+    return 0
+
+
+def run(
+    agents: Names,
+    *,
+    suite: str | None = None,
+    tasks: Names = (),
+    seeds: Names = ("0-9",),
+    out: Path = Path("runs"),
+    salt: str = "",
+    max_steps: int | None = None,
+    device: Device = "auto",
+    probes: bool = False,
+) -> int:
+    """Run agents on tasks with seeds. Finished runs aren't repeated, and a killed run continues where it was.
+
+    Example: grokbench run --agents mlp transformer --suite mini --seeds 0-2
+
+    Args:
+        agents: recipes by name, recipe files (….toml), or classes as module:Class.
+        suite: all tasks of this suite, and its control.
+        tasks: tasks by id.
+        seeds: seeds of instances, such as 0-9 (the official ones) or 0 3 5.
+        out: the folder of runs.
+        salt: any text draws fresh instances, which nobody can have tuned to; empty for the published ones.
+        max_steps: pause every run at its last exam within so many steps. The same command without it continues.
+        device: where agents compute.
+        probes: train linear probes on every layer at every doubling of the steps, and record their accuracy.
+    """
+    from grokbench.agents import find_recipe
+    from grokbench.runs import engine
+    from grokbench.runs.plan import plan
+    from grokbench.runs.progress import Progress
+    from grokbench.runs.store import Store
+
+    recipes = [find_recipe(name) for name in agents]
+    plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt)
+    with Progress(max_steps=max_steps) as progress:
+        done = engine.run(plans, Store(out), callbacks=[progress], device=device, max_steps=max_steps, probes=probes)
+    return 0 if done else 1
+
+
+def parse_seeds(words: Names) -> tuple[int, ...]:
+    """Whole numbers and ranges, `("0-2", "7")` → (0, 1, 2, 7).
+
+    Raises:
+        TaskError: a word is neither.
+    """
+    seeds: list[int] = []
+    for word in words:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise TaskError(f"seeds are whole numbers or ranges, such as 0-9 or 0 3 5, got {word!r}")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(dict.fromkeys(seeds))
+
+
+def score(folders: Positional[tuple[Path, ...]] = (Path("runs"),)) -> int:
+    """Print the outcomes of runs per task and agent, and the agents' scores against the reference.
+
+    Example: grokbench score runs
+
+    Args:
+        folders: folders of runs.
+    """
+    from grokbench.results.tables import report
+
+    records, errors = read_runs(folders)
+    if not records:
+        print(f"no runs below {', '.join(map(str, folders))}: make some with `grokbench run`", file=sys.stderr)
+        return 1
+    print(report(records))
+    return 1 if errors else 0
+
+
+def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), *, out: Path | None = None) -> int:
+    """Draw accuracies and effective rank over steps, a thin line per seed, as PNG and SVG.
+
+    Example: grokbench plot runs --out figures/grokking
+
+    Args:
+        folders: folders of runs.
+        out: the picture's path without its ending; default: grokking in the first folder.
+    """
+    from grokbench.results.plots import draw_curves
+
+    records, _ = read_runs(folders)
+    for path in draw_curves(records, out or folders[0] / "grokking"):
+        print(path)
+    return 0
+
+
+def calibrate(
+    *,
+    agents: Names = ("transformer",),
+    operations: Names = ("add",),
+    structures: Names = ("mod47", "mod53", "mod59", "mod67"),
+    ratios: Names = ("0.4", "0.5", "0.6"),
+    seeds: Names = ("0-2",),
+    max_steps: int = 20_000,
+    out: Path = Path("runs/calibration"),
+    device: Device = "auto",
+) -> int:
+    """Run agents over operations × structures × ratios and print steps-to-generalize. Suites are chosen from it.
+
+    Example: grokbench calibrate --operations add sub --structures mod31 --ratios 0.5 0.6
+    """
+    from grokbench.agents import find_recipe
+    from grokbench.results.tables import task_table
+    from grokbench.runs import engine
+    from grokbench.runs.plan import plan
+    from grokbench.runs.progress import Progress
+    from grokbench.runs.store import Store, find_records
+
+    tasks = [f"{operation}_{structure}-{ratio}" for operation in operations for structure in structures for ratio in ratios]
+    plans = plan(tasks, [find_recipe(name) for name in agents], seeds=parse_seeds(seeds))
+    with Progress(max_steps=max_steps) as progress:
+        engine.run(plans, Store(out), callbacks=[progress], device=device, max_steps=max_steps)
+    print(task_table(find_records([out])[0]))
+    return 0
+
+
+def reproduce(
+    study: Positional[str],
+    *,
+    scale: Literal["small", "paper"] = "small",
+    runs: Path = Path("runs/reproduce"),
+    out: Path | None = None,
+    device: Device = "auto",
+) -> int:
+    """Run a paper's grid and compare each of its statements with what is measured: a report with figures.
+
+    Example: grokbench reproduce deep-grokking
+
+    Args:
+        study: deep-grokking, omnigrok, pattern-learning or model-wise.
+        scale: small takes minutes on two CPU cores; paper has the paper's own settings and is sized for a GPU.
+        runs: the folder of runs, which studies share. Finished runs in it aren't repeated.
+        out: the report's folder; default: docs/studies/<study>.
+        device: where agents compute.
+    """
+    from grokbench.studies.report import statements_table
+    from grokbench.studies.study import reproduce as reproduce_study
+
+    folder = out or Path("docs/studies") / study
+    statements = reproduce_study(study, scale=scale, runs=runs, out=folder, device=device)
+    if statements is None:
+        print("some runs are incomplete: the same command goes on where they are", file=sys.stderr)
+        return 1
+    print(f"{statements_table(statements)}\n\n{folder / 'README.md'}")
+    return 0
+
+
+def read_runs(folders: tuple[Path, ...]) -> "tuple[list[RunRecord], list[RecordError]]":
+    """The runs below `folders`, and the errors of damaged records, which are printed too."""
+    from grokbench.runs.store import find_records
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise RecordError(f"there is no folder {folder}: name one that `grokbench run --out` has written")
+    records, errors = find_records(folders)
+    for error in errors:
+        print(f"left out: {error}", file=sys.stderr)
+    return records, errors
