@@ -21,7 +21,7 @@ class Trust(StrEnum):
 
 
 TRUST_LEGEND = {
-    Trust.CONSISTENT: "Every number was recomputed from the exams and checked.",
+    Trust.CONSISTENT: "Outcomes and scores were recomputed from the exams that the entry brought, and checked.",
     Trust.WITHOUT_SANDBOX: "Runs were repeated, but the agent ran without a sandbox.",
     Trust.REEXECUTED: (
         "Runs that a salt chose, and fresh instances of their tasks, were run again with the agent in a sandbox. "
