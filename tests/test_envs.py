@@ -1,4 +1,4 @@
-"""The environments as Gymnasium sees them, driven by an oracle."""
+"""The single environment: Gymnasium's checker, rewards, ends, info, wrong actions. An oracle plays the agent."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from tests.support.oracle import DIMS, NAME, SMALL, Step, action_of, assert_same
 
 
 def python(code: str) -> str:
-    """What a new interpreter prints."""
+    """The output of some code in a new interpreter."""
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -48,7 +48,7 @@ def test_made_by_gymnasium_without_an_import() -> None:
 
 
 def test_made_as_a_vector() -> None:
-    """Both doors lead to the native vector environment."""
+    """`gymnasium.make_vec` and `grokbench.make_vec` both give the native vector environment."""
     for envs in (gymnasium.make_vec("grokbench/add_mod97-0.3-v1", num_envs=2), grokbench.make_vec("add_mod97-0.3", 2)):
         assert isinstance(envs.unwrapped, GrokVectorEnv)
         assert envs.num_envs == 2
@@ -57,7 +57,7 @@ def test_made_as_a_vector() -> None:
 
 
 def test_free_form_ids_and_options() -> None:
-    """A task of no suite is made on demand, with a salt and feature widths of one's own."""
+    """A task outside the suites is made on demand, with any salt and feature widths."""
     env = grokbench.make("sub_mod5-.6", feature_dims=DIMS, salt="mine")
     env.reset(seed=0)
     salted = env.unwrapped.instance.fingerprint  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def test_free_form_ids_and_options() -> None:
 
 
 def test_importing_grokbench_imports_no_torch() -> None:
-    """Nor does making an environment and sitting an exam."""
+    """Importing grokbench, making an environment and taking an exam all do without torch."""
     code = (
         "import sys, grokbench; env = grokbench.make('add_mod5-0.5'); env.reset(seed=0);"
         "env.step(env.action_space.sample()); print('torch' in sys.modules)"
@@ -78,13 +78,13 @@ def test_importing_grokbench_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("options", [{"feature_dims": ()}, {"feature_dims": (0,)}, {"feature_dims": 3}])
 def test_bad_feature_dims(options: dict[str, Any]) -> None:
-    """Widths are positive whole numbers, one at least."""
+    """Widths are positive whole numbers, and there is at least one."""
     with pytest.raises(ValueError, match="feature_dims are the widths"):
         GrokEnv(NAME, **options)
 
 
 def test_bad_render_mode_and_number_of_members() -> None:
-    """What is expected is named."""
+    """The error names the accepted values."""
     with pytest.raises(ValueError, match="render_mode must be one of"):
         GrokEnv(NAME, render_mode="human")
     with pytest.raises(ValueError, match="at least 1, got 0"):
@@ -98,7 +98,7 @@ SCHEDULES = st.lists(st.tuples(st.sampled_from([0, 24, 25, 25]), st.integers(1, 
 def test_the_return_is_minus_t_over_the_budget(
     budget: int, stretches: list[tuple[int, int]], tail: int, diverges: int | None
 ) -> None:
-    """Whatever happens on the way, rewards sum to −min(T, budget)/budget, and T is read off `info`."""
+    """Whatever the exams show, the rewards sum to −min(T, budget)/budget, with T from `info`."""
     task = parse_id(NAME, budget=budget)
     schedule: list[int | None] = [right for right, times in stretches for _ in range(times)]
     if diverges is not None and diverges < len(schedule):
@@ -114,7 +114,7 @@ def test_the_return_is_minus_t_over_the_budget(
 
 
 def test_a_run_that_generalizes() -> None:
-    """Rewards exam by exam: ten steps each, and after confirmation those after T are given back."""
+    """Every exam is charged its ten steps, and the confirming one gives back the steps after T."""
     steps = episode(started(), [0, 0, 25], 25)
     rewards = [step[1] * 300 for step in steps]
     assert rewards == pytest.approx([-10, -10, -10, -10, -10, -10, 30])
@@ -127,7 +127,7 @@ def test_a_run_that_generalizes() -> None:
 
 
 def test_a_candidate_at_the_budget() -> None:
-    """It is followed beyond the budget at no further charge."""
+    """A candidate at the budget is followed beyond it, at no charge."""
     steps = episode(started(), [0] * 29, 25)
     assert steps[-1][4]["steps_to_generalize"] == 300
     assert steps[-1][4]["step"] == 380  # the first exam at or after 375
@@ -135,7 +135,7 @@ def test_a_candidate_at_the_budget() -> None:
 
 
 def test_random_answers_are_near_chance() -> None:
-    """Uniform answers get one in 31 right, seen and held out, and the run is censored with return −1."""
+    """Uniform answers get 1 in 31 right, in training and held out, and the run is censored with return −1."""
     env = started(parse_id("mul_mod31-0.5", budget=100))
     env.action_space.seed(0)
     total, accuracies = 0.0, []
@@ -164,7 +164,7 @@ def test_no_held_out_answer_reaches_the_agent() -> None:
 
 
 def test_observations_are_copies() -> None:
-    """An agent that scribbles on its table spoils nobody's."""
+    """Changing one observation changes no later one."""
     env = GrokEnv(SMALL, feature_dims=DIMS)
     first, _ = env.reset(seed=0)
     kept = {name: value.copy() for name, value in first.items()}
@@ -176,7 +176,7 @@ def test_observations_are_copies() -> None:
 
 
 def test_reset_without_a_seed_draws_one_and_reports_it() -> None:
-    """Different each time, and the reported seed gives the instance again."""
+    """Every reset without a seed draws another one, and the reported seed gives the same instance."""
     env = GrokEnv(SMALL, feature_dims=DIMS)
     drawn = []
     for _ in range(4):
@@ -216,7 +216,7 @@ WRONG: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("action", "message"), WRONG)
 def test_a_wrong_action_changes_nothing(action: Any, message: str) -> None:
-    """The error names the fault, and the next valid action sits the exam at step 10."""
+    """The error names the fault, and the next valid action takes the exam at step 10."""
     env = started()
     with pytest.raises(ValueError, match=message):
         env.step(action)
@@ -229,7 +229,7 @@ def test_a_wrong_action_changes_nothing(action: Any, message: str) -> None:
     ("bad", "tensors"), [(np.nan, False), (np.nan, True), (np.inf, True), (-np.inf, True), (np.inf, False)]
 )
 def test_features_that_are_not_finite_end_the_run(bad: float, tensors: bool) -> None:
-    """Diverged: terminated, the rest of the budget charged, and the counts still marked."""
+    """The run terminates as diverged, the rest of the budget is charged, and answers are still counted."""
     env = started()
     env.step(action_of(env))
     action = action_of(env, 4)
@@ -243,7 +243,7 @@ def test_features_that_are_not_finite_end_the_run(bad: float, tensors: bool) -> 
 
 
 def test_no_step_before_reset_or_after_the_end() -> None:
-    """Both say to reset, and a reset helps."""
+    """The error says to call reset, and after a reset steps work."""
     env = GrokEnv(SMALL, feature_dims=DIMS)
     with pytest.raises(gymnasium.error.ResetNeeded, match="reset"):
         env.step({})
@@ -256,7 +256,7 @@ def test_no_step_before_reset_or_after_the_end() -> None:
 
 
 def test_tensors_give_the_same_info() -> None:
-    """Exactly for counts and steps, to rounding for ranks, for int32 answers and features with a gradient."""
+    """Tensors give the same counts and steps, and the same ranks to rounding; int32 and gradients are accepted."""
     arrays, tensors = started(), started()
     for right in (0, 3, 25):
         action = action_of(arrays, right)
@@ -267,7 +267,7 @@ def test_tensors_give_the_same_info() -> None:
 
 
 def test_ranks_are_the_last_layers() -> None:
-    """The two last columns are the layer that feeds the output: what the first layer does changes nothing."""
+    """Ranks are of the last two columns, the layer that feeds the output. The first layer changes nothing."""
     one, other = started(), started()
     action, changed = action_of(one), action_of(other)
     changed["features"][:, :3] = 0

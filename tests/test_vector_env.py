@@ -1,4 +1,4 @@
-"""The vector environment: its members are environments, seed for seed."""
+"""The vector environment: every member equals a single environment with its seed."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.support.oracle import assert_same, member_of, stacked, started, vecto
 
 
 def test_a_vector_is_its_members_seed_for_seed() -> None:
-    """The same observations, rewards, flags and infos as three single runs; a member that has ended rests."""
+    """Observations, rewards, flags and infos equal those of three single environments. An ended member ignores its part."""
     envs, singles = vector(), [started(seed=5 + i) for i in range(3)]
     observations, infos = envs.reset(seed=5)
     for i, env in enumerate(singles):
@@ -51,7 +51,7 @@ def test_a_vector_is_its_members_seed_for_seed() -> None:
 
 
 def test_vector_seeds() -> None:
-    """A number counts up, a list is taken as it is, and None draws and reports."""
+    """A number gives consecutive seeds, a list gives each member its own, and None draws seeds and reports them."""
     envs = vector()
     assert envs.reset(seed=4)[1]["seed"].tolist() == [4, 5, 6]
     assert envs.reset(seed=[9, 9, 2])[1]["seed"].tolist() == [9, 9, 2]
@@ -65,7 +65,7 @@ def test_vector_seeds() -> None:
 
 
 def test_reset_mask_restarts_some() -> None:
-    """The others go on where they were, on the clock they had."""
+    """Members outside the mask keep their instance and their step."""
     envs = vector()
     with pytest.raises(ValueError, match="the first reset starts every member"):
         envs.reset(seed=0, options={"reset_mask": np.array([True, False, True])})
@@ -88,7 +88,7 @@ def test_reset_mask_restarts_some() -> None:
 
 
 def test_a_wrong_vector_action_changes_nothing() -> None:
-    """A bad row of a live member, or a wrong number of rows, moves nobody's clock."""
+    """After a wrong action every member is still at its old step."""
     envs = vector()
     envs.reset(seed=0)
     good = stacked(envs, [0, 0, 0])
@@ -101,7 +101,7 @@ def test_a_wrong_vector_action_changes_nothing() -> None:
 
 
 def test_vector_tensors() -> None:
-    """Tensors, with a member that has ended among them, give the infos that arrays give."""
+    """Tensors give the infos that arrays give, also when a member has ended."""
     arrays, tensors = vector(), vector()
     arrays.reset(seed=0)
     tensors.reset(seed=0)

@@ -1,1 +1,1 @@
-"""What several tests share: small agents, an oracle, made-up entries."""
+"""Fakes and helpers that several tests share: small agents, an oracle, made-up entries and curves."""

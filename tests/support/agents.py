@@ -24,17 +24,17 @@ def spec_of(instances: Sequence[Instance], feature_dims: tuple[int, ...] = (128,
 
 
 class AddingAgent(Agent):
-    """Knows nothing until `after` steps, then fills in what it was shown; its features are drawn from its seed."""
+    """Copies the training answers and guesses the others. Its features are drawn from its seed."""
 
     feature_dims = (4,)
 
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
-        """Remember the table."""
+        """Keep the table and the spec, and seed the generator."""
         self.table, self.spec, self.steps = observation, spec, 0
         self.random = np.random.default_rng(spec.seed)
 
     def learn(self, steps: int) -> dict[str, Any]:
-        """Count."""
+        """Count the steps."""
         self.steps += steps
         return {"loss": 1.0 / self.steps}
 
@@ -46,23 +46,23 @@ class AddingAgent(Agent):
         return {"answers": np.where(targets == self.spec.num_symbols, guesses, targets), "features": features}
 
     def state_dict(self) -> dict[str, Any]:
-        """The clock and the generator."""
+        """The number of steps and the generator's state."""
         return {"steps": self.steps, "random": dict(self.random.bit_generator.state)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on."""
+        """Restore both."""
         self.steps = state["steps"]
         self.random.bit_generator.state = state["random"]
 
 
 class ReportingAgent(AddingAgent):
-    """Reports what it is told to."""
+    """Reports a value that its recipe sets."""
 
     def __init__(self, report: Any) -> None:
         self.report = report
 
     def learn(self, steps: int) -> dict[str, Any]:
-        """Report."""
+        """The report with the value as `told`."""
         return super().learn(steps) | {"told": self.report}
 
 
@@ -78,19 +78,19 @@ class RaisingAgent(AddingAgent):
 
 
 class NonsenseAgent(AddingAgent):
-    """Answers in another shape."""
+    """Answers in a wrong shape."""
 
     def act(self) -> dict[str, Any]:
-        """Too few answers."""
+        """One answer too few."""
         action = super().act()
         return {"answers": action["answers"][:-1], "features": action["features"]}
 
 
 class ForgetfulAgent(AddingAgent):
-    """Can't go on from its own checkpoints."""
+    """Can't load its own checkpoints."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Miss a key."""
+        """Raise as if a key were missing."""
         raise KeyError("weights")
 
 
@@ -98,7 +98,7 @@ class DivergingAgent(AddingAgent):
     """Its features stop being numbers after fifty steps."""
 
     def act(self) -> dict[str, Any]:
-        """NaN features."""
+        """The action, with NaN for features after fifty steps."""
         action = super().act()
         if self.steps > 50:
             action["features"][:] = np.nan
