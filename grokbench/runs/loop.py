@@ -80,6 +80,8 @@ class CohortLoop:
         except (StoreError, KeyboardInterrupt):
             raise
         except Exception as error:
+            if _is_interrupt(error):
+                raise KeyboardInterrupt from error
             self._end_incomplete(f"failed: {type(error).__name__}: {error}{_line_of(error, self.runs[0].experiment.recipe)}")
             return False
         if paused:
@@ -289,6 +291,13 @@ def _metrics_by_member(report: Mapping[str, Any], members: int) -> list[Ranks]:
             if np.isfinite(layers).all():
                 metrics[name] = layers.astype(float).tolist()
     return by_member
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind the error: a library can wrap it in an exception of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _line_of(error: Exception, recipe: Recipe) -> str:

@@ -208,7 +208,7 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
     assert "step 10" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "some 20 seconds ago" in errors
     assert "Traceback" not in errors
 
