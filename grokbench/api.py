@@ -1,6 +1,7 @@
 """What a notebook calls to make runs: `grokbench.run`."""
 
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from grokbench.errors import AgentError
 from grokbench.results.frames import RunResult
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback
-from grokbench.runs.plan import Plan, Run, plan
+from grokbench.runs.plan import Run, plan
 from grokbench.runs.progress import Progress
 from grokbench.runs.records import RunRecord, read_record
 from grokbench.runs.store import Store
@@ -56,19 +57,12 @@ def run(
     plans = plan([task], [chosen], seeds=[seed], salt=salt)
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
-        _execute(plans, store, device=device, max_steps=max_steps, probes=probes, progress=progress)
+        with Progress(max_steps=max_steps) if progress else nullcontext(Callback()) as shown:
+            engine.run(plans, store, callbacks=[shown, _Busy()], device=device, max_steps=max_steps, probes=probes)
         record = read_record(store.record_path(plans[0].runs[0]))
     if record.incomplete and record.incomplete.startswith("failed"):
         raise AgentError(f"{record.task} {record.agent.name} seed {seed} {record.incomplete}")
     return RunResult(record)
-
-
-def _execute(plans: list[Plan], store: Store, *, device: str, max_steps: int | None, probes: bool, progress: bool) -> None:
-    if not progress:
-        engine.run(plans, store, callbacks=[_Busy()], device=device, max_steps=max_steps, probes=probes)
-        return
-    with Progress(max_steps=max_steps) as shown:
-        engine.run(plans, store, callbacks=[shown, _Busy()], device=device, max_steps=max_steps, probes=probes)
 
 
 class _Busy(Callback):

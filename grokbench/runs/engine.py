@@ -112,7 +112,9 @@ class _Engine:
                     f"{cohort.checkpoint}: another process went on with it meanwhile; run the command again for the rest"
                 )
                 return False
-            cohort = cohort if cohort.checkpoint else Cohort(tuple(ours))
+            # What another process finished since the plan was made is finished for this cohort too.
+            runs = cohort.runs if cohort.checkpoint else tuple(ours)
+            cohort = Cohort(runs, cohort.checkpoint, frozenset(runs) - frozenset(ours))
             complete = CohortLoop(cohort, self._take_agent(cohort), self.store, self.callback, self.options).run()
             return complete and not busy
 

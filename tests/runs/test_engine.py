@@ -250,3 +250,19 @@ def test_a_recipe_that_makes_no_agent_is_reported_before_anything_runs(tmp_path:
     with pytest.raises(RecipeError, match="learning_rate must be a number above 0"):
         engine.run(plan([TASK], [recipe("mlp", training={"learning_rate": -1.0})], seeds=[0]), Store(tmp_path))
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_run_that_another_process_finished_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its record was completed between the plan and the claim, while the checkpoint still holds the run."""
+    run(tmp_path, max_steps=50)
+    (checkpoint,) = tmp_path.rglob("cohort-*")
+    planned = Cohort(tuple(plan([TASK], [find_recipe("mlp")], seeds=[0, 1])[0].runs), checkpoint)
+    store = Store(tmp_path)
+    first = planned.runs[0]
+    complete = read_record(store.record_path(first)).model_copy(update={"incomplete": None})
+    store.write_record(first, complete)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._Engine, "_cohorts", lambda *_: [planned])
+        run(tmp_path, max_steps=100)
+    assert read_record(store.record_path(first)) == complete
+    assert read_record(store.record_path(planned.runs[1])).exams[-1].step == 100
