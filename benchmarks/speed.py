@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 
 from baselines.training.agent import NetworkAgent
-from benchmarks.tables import tables
+from benchmarks.tables import Row, tables
 from benchmarks.timing import CUDA, DEVICE, Runner, Spread, machine, measure_and_stop, measure_rates, ratio, spread
 from benchmarks.trainers import (
     PRODUCT_FLOPS,
@@ -47,8 +47,6 @@ SEEDS = (1, 4, 16, 64) if CUDA else (1, 4, 16)
 MEMBERS = (1, 6, 12)  # deep MLPs that train together
 MODULI = (31, 47, 67, 97, 113)
 RUN_STEPS = 10_000  # a whole run of the reference takes about as many
-
-Row = dict[str, Any]
 
 
 def measure_variants(recipe: str) -> list[Row]:

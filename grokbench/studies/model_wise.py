@@ -23,7 +23,7 @@ SMALL_SCALE = (
     "trains one layer of one head on division mod 47, with 70 % of the questions for training, for 6,000 full-batch steps. "
     "More weight decay makes these steps enough."
 )
-DECAYS = (0.3, 1.0)
+TABLE_DECAYS = (0.3, 1.0)
 WIDTHS = (2, 4, 8, 12, 16, 24, 32, 64)
 LOW = 0.5  # held-out accuracy below this is low
 JUMP = 0.2  # least gain in held-out accuracy between neighboring widths that is a jump, not a slope
@@ -41,7 +41,7 @@ def cohorts(scale: Scale) -> list[StudyCohort]:
     if scale == "paper":
         grid = [Wide("div_mod97-0.5", width, layers=2, decay=1e-5, steps=400_000) for width in (*WIDTHS, 128, 256)]
     else:
-        grid = [Wide("div_mod47-0.7", width, layers=1, decay=decay, steps=6_000) for decay in DECAYS for width in WIDTHS]
+        grid = [Wide("div_mod47-0.7", width, layers=1, decay=decay, steps=6_000) for decay in TABLE_DECAYS for width in WIDTHS]
     return [StudyCohort((setting,), seeds=(0, 1, 2)) for setting in grid]
 
 

@@ -24,7 +24,7 @@ SMALL_SCALE = (
     "MNIST, float32 instead of float64, and three seeds instead of one. It trains for 20,000 steps with more weight decay, "
     "instead of 10⁵ steps with γ = .01."
 )
-DECAYS = (0.02, 0.05, 0.1, 0.2)
+DIGITS_DECAYS = (0.02, 0.05, 0.1, 0.2)
 PUBLISHED_EXPONENT = -1.0  # of γ in the time to generalize
 EXPONENT_TOLERANCE = 0.05  # steps are known to the gap between exams, about 2 %
 ACCURACY = 0.5  # the time to generalize is that to a fixed held-out accuracy: runs with little decay end before their best
@@ -37,10 +37,10 @@ def cohorts(scale: Scale) -> list[StudyCohort]:
     """
     seeds = (0, 1, 2)
     if scale == "paper":
-        grid = [*((8.0, decay) for decay in (0.01, *DECAYS)), (1.0, 0.01)]
+        grid = [*((8.0, decay) for decay in (0.01, *DIGITS_DECAYS)), (1.0, 0.01)]
         return [StudyCohort(tuple(_published(alpha, decay) for alpha, decay in grid), seeds)]
-    less_decay = tuple(Deep("mnist5k-n1000", 3, alpha, decay) for alpha in (1.0, 8.0) for decay in DECAYS[:2])
-    more_decay = tuple(Deep("mnist5k-n1000", 3, 8.0, decay) for decay in DECAYS[2:])
+    less_decay = tuple(Deep("mnist5k-n1000", 3, alpha, decay) for alpha in (1.0, 8.0) for decay in DIGITS_DECAYS[:2])
+    more_decay = tuple(Deep("mnist5k-n1000", 3, 8.0, decay) for decay in DIGITS_DECAYS[2:])
     return [StudyCohort(less_decay, seeds), StudyCohort(more_decay, seeds)]
 
 

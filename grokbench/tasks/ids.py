@@ -36,9 +36,9 @@ def parse_id(task_id: str, budget: int | None = None) -> Task:
 def _task(name: str, version: int, task_id: str) -> Task:
     from grokbench.tasks.suites import BUDGETS, THRESHOLDS
 
-    if match := images.ID_PATTERN.fullmatch(name):
+    if match := images.IMAGES_ID.fullmatch(name):
         task: Task = images.image_task(match, version=version, task_id=task_id)
-    elif match := tables.ID_PATTERN.fullmatch(name):
+    elif match := tables.TABLE_ID.fullmatch(name):
         task = tables.table_task(match, version=version, task_id=task_id)
     else:
         raise TaskError(f"no task is called {task_id!r}: expected {_EXPECTED}{_suggestion(name)}")

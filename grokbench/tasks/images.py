@@ -26,7 +26,7 @@ from grokbench.errors import MissingExtraError, TaskError
 from grokbench.tasks.task import Draws, Instance, Ints, Task, frozen
 
 MNIST_FOLDER = "GROKBENCH_MNIST"  # the environment variable that names a folder with the original files
-ID_PATTERN = re.compile(r"(?P<random>random_)?(?P<collection>mnist5k|mnist)(?P<first>-first)?-n(?P<count>0|[1-9][0-9]{0,8})")
+IMAGES_ID = re.compile(r"(?P<random>random_)?(?P<collection>mnist5k|mnist)(?P<first>-first)?-n(?P<count>0|[1-9][0-9]{0,8})")
 POOL_SIZE = {"mnist5k": 5_000, "mnist": 60_000}  # digits that the training questions are chosen from
 TEST_SIZE = {"mnist5k": 0, "mnist": 10_000}  # digits that are always held out
 PIXELS = 784
@@ -141,7 +141,7 @@ class ImageInstance(Instance):
 
 
 def image_task(match: re.Match[str], *, version: int, task_id: str) -> ImageTask:
-    """The task of a name that matches `ID_PATTERN`.
+    """The task of a name that matches `IMAGES_ID`.
 
     Raises:
         TaskError: the collection has fewer digits than the name asks for.

@@ -23,7 +23,7 @@ from grokbench.tasks.task import Draws, Instance, Ints, Task, frozen
 
 RANDOM = "random"  # the operation of the control
 MAX_QUESTIONS = 2**24
-ID_PATTERN = re.compile(r"(?P<operation>[a-z0-9_]+)_(?P<structure>mod|s)(?P<size>0|[1-9][0-9]{0,29})-(?P<ratio>.+)")
+TABLE_ID = re.compile(r"(?P<operation>[a-z0-9_]+)_(?P<structure>mod|s)(?P<size>0|[1-9][0-9]{0,29})-(?P<ratio>.+)")
 _RATIO = re.compile(r"([0-9]{1,3}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
 
 
@@ -156,7 +156,7 @@ class TableInstance(Instance):
 
 
 def table_task(match: re.Match[str], *, version: int, task_id: str) -> TableTask:
-    """The task of a name that matches `ID_PATTERN`.
+    """The task of a name that matches `TABLE_ID`.
 
     Raises:
         TaskError: the operation is unknown, or the size or the ratio is impossible.

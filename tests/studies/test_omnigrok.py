@@ -25,7 +25,7 @@ def grok_at(step: float) -> Shape:
 
 def with_exponent(exponent: float) -> dict[Any, list[Curves]]:
     """Runs at α = 8 whose time to generalize is proportional to γ to this power."""
-    settings = [Deep(TASK, 3, 8.0, decay) for decay in omnigrok.DECAYS]
+    settings = [Deep(TASK, 3, 8.0, decay) for decay in omnigrok.DIGITS_DECAYS]
     return {
         setting: [make_curves(setting, grok_at(2_000 * (setting.decay / 0.05) ** exponent), seed=seed) for seed in (0, 1)]
         for setting in settings
@@ -53,7 +53,7 @@ def test_the_exponent_is_measured(exponent: float) -> None:
     assert measurement is not None
     assert measurement.exponent == pytest.approx(exponent, abs=0.05)
     assert measurement.low <= measurement.exponent <= measurement.high
-    assert list(measurement.decays) == list(omnigrok.DECAYS)
+    assert list(measurement.decays) == list(omnigrok.DIGITS_DECAYS)
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_the_exponent_is_measured(exponent: float) -> None:
 )
 def test_the_interval_decides(low: float, high: float, falls: bool, inverse: bool) -> None:
     """The time falls if the whole interval is below 0; the law needs an interval that comes within 0.05 of −1."""
-    numbers = ((low + high) / 2, low, high, omnigrok.DECAYS)
+    numbers = ((low + high) / 2, low, high, omnigrok.DIGITS_DECAYS)
     assert TimeExponent(*numbers).holds == falls
     assert PublishedExponent(*numbers).holds == inverse
 
 
 def test_an_exponent_needs_three_decays() -> None:
     """Runs that never reach half of the answers give no time."""
-    settings = [Deep(TASK, 3, 8.0, decay) for decay in omnigrok.DECAYS]
+    settings = [Deep(TASK, 3, 8.0, decay) for decay in omnigrok.DIGITS_DECAYS]
     curves = {setting: [make_curves(setting, LATE if i < 2 else NEVER)] for i, setting in enumerate(settings)}
     assert TimeExponent.measure(curves) is None
 
@@ -96,9 +96,9 @@ def test_the_figure_shows_accuracies_and_the_law(inverse: CurvesBySetting) -> No
     """A panel for each γ; then the time of every run, and a line that falls as 1/γ."""
     (figure,) = omnigrok.figures(inverse).values()
     *accuracies, times = figure.axes
-    assert [axes.get_title() for axes in accuracies] == [f"α = 8, γ = {decay}" for decay in omnigrok.DECAYS]
+    assert [axes.get_title() for axes in accuracies] == [f"α = 8, γ = {decay}" for decay in omnigrok.DIGITS_DECAYS]
     runs, law = times.lines
-    assert x_of(runs).tolist() == [decay for decay in omnigrok.DECAYS for _ in range(2)]
+    assert x_of(runs).tolist() == [decay for decay in omnigrok.DIGITS_DECAYS for _ in range(2)]
     assert np.allclose(y_of(runs), 100 / x_of(runs), rtol=0.06)
     assert np.allclose(y_of(law) * x_of(law), y_of(law)[0] * x_of(law)[0])
     assert (times.get_xlabel(), times.get_ylabel()) == ("weight decay γ", "step with 50% held out")
