@@ -21,6 +21,7 @@ from grokbench.agents.agent import Action
 from grokbench.errors import AgentError, CheckpointError
 
 _ARRAY, _TENSOR, _BFLOAT, _ITEMS = "__array__", "__tensor__", "__bfloat16__", "__items__"
+_MARKS = {_ARRAY, _TENSOR, _BFLOAT, _ITEMS}
 
 
 def pack(tree: dict[str, Any]) -> bytes:
@@ -30,7 +31,7 @@ def pack(tree: dict[str, Any]) -> bytes:
         AgentError: the tree holds something that can't be stored; the message names its place.
     """
     stored: dict[str, NDArray[Any]] = {}
-    skeleton = json.dumps(_take_arrays(tree, "", stored), allow_nan=False)
+    skeleton = json.dumps(_take_arrays(tree, "", stored))
     return save(stored, {"tree": skeleton, "sha256": _digest(skeleton, stored)})
 
 
@@ -45,31 +46,54 @@ def unpack(data: bytes) -> dict[str, Any]:
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         if metadata["sha256"] != _digest(metadata["tree"], stored):
             raise CheckpointError("its checksum doesn't match")
-        tree: dict[str, Any] = _put_arrays(json.loads(metadata["tree"]), stored)
+        tree = _put_arrays(json.loads(metadata["tree"]), stored)
+        if not isinstance(tree, dict):
+            raise CheckpointError(f"it holds a {type(tree).__name__}, not a dict")
         return tree
-    except (SafetensorError, KeyError, TypeError, RecursionError) as error:
+    except CheckpointError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{type(error).__name__}: {error}") from None
 
 
 def _take_arrays(node: Any, path: str, stored: dict[str, NDArray[Any]]) -> Any:
     if isinstance(node, dict):
-        taken = {key: _take_arrays(value, f"{path}/{key}", stored) for key, value in node.items()}
-        # JSON's keys are text, but an optimizer's state has numbers for keys.
-        return taken if all(isinstance(key, str) for key in taken) else {_ITEMS: [list(item) for item in taken.items()]}
+        taken = {_checked_key(key, path): _take_arrays(value, f"{path}/{key}", stored) for key, value in node.items()}
+        # JSON's keys are text, but an optimizer's state has numbers for keys. A key that is a mark must not be taken for it.
+        plain = all(isinstance(key, str) for key in taken) and not _MARKS & taken.keys()
+        return taken if plain else {_ITEMS: [list(item) for item in taken.items()]}
     if isinstance(node, list | tuple):
         return [_take_arrays(value, f"{path}/{i}", stored) for i, value in enumerate(node)]
     if arrays.is_array_api_obj(node) and not isinstance(node, np.generic):
         name = str(len(stored))
         if arrays.is_torch_array(node) and str(node.dtype) == "torch.bfloat16":  # numpy has no bfloat16, so its bits are stored
-            stored[name] = np.asarray(to_numpy(node.view(sys.modules["torch"].int16)), order="C")
+            stored[name] = _native(node.view(sys.modules["torch"].int16), path)
             return {_BFLOAT: name}
-        stored[name] = np.asarray(to_numpy(node), order="C")
+        stored[name] = _native(node, path)
         return {_TENSOR if arrays.is_torch_array(node) else _ARRAY: name}
     if isinstance(node, np.generic):
         return node.item()
     if node is None or isinstance(node, bool | int | float | str):
         return node
     raise AgentError(f"state_dict holds a {type(node).__name__} at {path or '/'}: use arrays, numbers, text, lists and dicts")
+
+
+def _checked_key(key: Any, path: str) -> Any:
+    plain = key.item() if isinstance(key, np.generic) else key
+    if plain is None or isinstance(plain, bool | int | float | str):
+        return plain
+    raise AgentError(f"state_dict holds a {type(key).__name__} as a key at {path or '/'}: use text and numbers as keys")
+
+
+def _native(array: Any, path: str) -> NDArray[Any]:
+    """The array as numpy's, in the order of C and of this machine's bytes: safetensors writes its memory as it is."""
+    try:
+        found = to_numpy(array)
+    except TypeError as error:  # numpy has no sparse arrays, and no floats of eight bits
+        raise AgentError(f"state_dict holds an array at {path or '/'} that can't be stored: {error}") from error
+    if found.dtype.kind in "OSUMm" or found.dtype.itemsize > 8:
+        raise AgentError(f"state_dict holds an array of {found.dtype} at {path or '/'}: use numbers of at most 64 bits")
+    return np.asarray(found, dtype=found.dtype.newbyteorder("="), order="C")
 
 
 def _put_arrays(node: Any, stored: dict[str, NDArray[Any]]) -> Any:

@@ -1,19 +1,28 @@
-"""Checkpoints: what goes in comes back, of whatever library and type; what is damaged is said to be."""
+"""Trees of arrays as bytes: every tree comes back as it was, and bytes that are no tree's are refused."""
 
+import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
 from grokbench.agents import trees
 from grokbench.errors import AgentError, CheckpointError
 from grokbench.runs.store import read_checkpoint
 
+MARKS = ["__array__", "__tensor__", "__bfloat16__", "__items__"]  # keys that the format itself uses
 
-def test_what_goes_in_comes_back() -> None:
-    """Tensors as tensors, bfloat16 too, arrays as arrays, keys that aren't text, scalars; tuples as lists."""
+
+def test_tensors_arrays_and_scalars_come_back() -> None:
+    """Tensors and arrays keep their library and type, bfloat16 too. Keys may be numbers. Tuples become lists."""
     tree: dict[str, Any] = {
         "low": torch.arange(6, dtype=torch.bfloat16).view(2, 3).T,
         "state": {0: {"mean": torch.zeros(2)}, 1: np.arange(3)},
@@ -27,10 +36,208 @@ def test_what_goes_in_comes_back() -> None:
     assert found["more"] == [None, True, 1, 0.5, "text", 2.0]
 
 
-def test_what_can_not_be_kept_is_named(tmp_path: Path) -> None:
-    """With its place in the tree; a file that is no checkpoint is named too."""
-    with pytest.raises(AgentError, match="holds a object at /a/1"):
-        trees.pack({"a": [1, object()]})
-    (tmp_path / "file").write_bytes(b"x" * 100)
-    with pytest.raises(CheckpointError, match="not a usable checkpoint"):
-        read_checkpoint(tmp_path / "file")
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+KEYS = st.text() | st.sampled_from(MARKS) | st.integers() | st.booleans() | st.none()
+ARRAYS = arrays.arrays(
+    dtype=arrays.boolean_dtypes() | arrays.integer_dtypes() | arrays.unsigned_integer_dtypes() | arrays.floating_dtypes(),
+    shape=arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+)
+TREES = st.recursive(
+    SCALARS | ARRAYS, lambda node: st.lists(node, max_size=3) | st.dictionaries(KEYS, node, max_size=3), max_leaves=10
+)
+
+
+def assert_equal_trees(found: Any, expected: Any) -> None:
+    """Assert equal structure, keys, types and values. An array may come back in the machine's order of bytes."""
+    if isinstance(expected, dict):
+        assert list(map(repr, found)) == list(map(repr, expected))
+        for key in expected:
+            assert_equal_trees(found[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_equal_trees(one, other)
+    elif isinstance(expected, np.ndarray):
+        assert found.dtype == expected.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert type(found) is type(expected)
+        assert found == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(KEYS, TREES, max_size=3))
+def test_any_tree_comes_back(tree: dict[Any, Any]) -> None:
+    """Keys of any scalar type, keys that the format uses itself, arrays of any shape and of either order of bytes."""
+    assert_equal_trees(trees.unpack(trees.pack(tree)), tree)
+
+
+def test_numbers_that_are_not_finite_come_back() -> None:
+    """A best loss starts as infinity, and a diverged loss is NaN."""
+    found = trees.unpack(trees.pack({"best": float("inf"), "loss": np.float32("nan"), "low": -np.inf}))
+    assert (found["best"], found["low"]) == (np.inf, -np.inf)
+    assert np.isnan(found["loss"])
+
+
+@pytest.mark.parametrize(
+    "state",
+    [np.random.PCG64(3).state, np.random.MT19937(3).state, np.random.Philox(3).state, random.Random(3).getstate()],
+    ids=["PCG64", "MT19937", "Philox", "Python"],
+)
+def test_the_state_of_a_generator_comes_back(state: Any) -> None:
+    """128-bit numbers of PCG64, the arrays of the Mersenne Twister and of Philox, the 625 numbers of Python's generator."""
+    found = trees.unpack(trees.pack({"random": state}))["random"]
+    if isinstance(state, tuple):
+        restored = random.Random()
+        restored.setstate((found[0], tuple(found[1]), found[2]))
+        assert restored.random() == random.Random(3).random()
+        return
+    generator = getattr(np.random, str(state["bit_generator"]))()
+    generator.state = found
+    assert generator.random_raw(5).tolist() == getattr(np.random, str(state["bit_generator"]))(3).random_raw(5).tolist()
+
+
+def test_an_optimizer_goes_on_from_its_bytes() -> None:
+    """The state of AdamW has numbers for keys. A restored optimizer takes the same next step."""
+
+    def trained(*, pause: bool) -> torch.Tensor:
+        weight = torch.nn.Parameter(torch.ones(3))
+        optimizer = torch.optim.AdamW([weight], lr=0.1)
+        for step in range(6):
+            if pause and step == 3:
+                state = trees.unpack(trees.pack({"optimizer": optimizer.state_dict()}))
+                optimizer = torch.optim.AdamW([weight], lr=9.0)
+                optimizer.load_state_dict(state["optimizer"])
+            optimizer.zero_grad()
+            (weight**2).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return weight.detach()
+
+    assert torch.equal(trained(pause=True), trained(pause=False))
+
+
+def test_bytes_hold_what_a_tensor_was() -> None:
+    """Training goes on in place. Neither the packed bytes nor the tensors read from them share the memory."""
+    weight = torch.nn.Parameter(torch.zeros(2))
+    data = trees.pack({"weight": weight})
+    with torch.no_grad():
+        weight.add_(1)
+    first, second = (trees.unpack(data)["weight"] for _ in range(2))
+    first += 5
+    assert first.tolist() == [5, 5]
+    assert second.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"a": [1, object()]}, "holds a object at /a/1"),
+        ({"a": {"b": {1, 2}}}, "holds a set at /a/b"),
+        ({"a": {(1, 2): 3}}, "holds a tuple as a key at /a:"),
+        ({b"a": 1}, "holds a bytes as a key at /:"),
+        ({"a": [np.array(["text"])]}, "array of <U4 at /a/0"),
+        ({"a": np.array([None])}, "array of object at /a"),
+        ({"a": np.array([1j])}, "array of complex128 at /a"),
+        ({"a": {"b": torch.eye(2).to_sparse()}}, "an array at /a/b that can't be stored"),
+        ({"a": torch.zeros(2, dtype=torch.float8_e5m2)}, "an array at /a that can't be stored"),
+    ],
+)
+def test_a_value_that_cannot_be_stored_is_named(tree: dict[Any, Any], message: str) -> None:
+    """The message has the value's type and its place in the tree."""
+    with pytest.raises(AgentError, match=message):
+        trees.pack(tree)
+
+
+GOOD = trees.pack({"weights": np.arange(4.0), "steps": 7})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(GOOD) - 1))
+def test_a_file_cut_anywhere_is_refused(length: int) -> None:
+    """A kill in the middle of a write leaves the beginning of a file."""
+    with pytest.raises(CheckpointError):
+        trees.unpack(GOOD[:length])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.integers(0, 7))
+def test_a_flipped_bit_is_noticed(position: int, bit: int) -> None:
+    """Wherever it is, in the weights too, which would still be numbers."""
+    damaged = bytearray(GOOD)
+    damaged[position] ^= 1 << bit
+    with pytest.raises(CheckpointError):
+        trees.unpack(bytes(damaged))
+
+
+def forged(skeleton: str, stored: dict[str, NDArray[Any]]) -> bytes:
+    """Bytes of a stranger who knows the format, with a right checksum."""
+    return save(stored, {"tree": skeleton, "sha256": trees._digest(skeleton, stored)})
+
+
+def test_a_forger_who_keeps_to_the_format_is_believed() -> None:
+    """The checksum of `forged` is right, so the refusals in the next test have other reasons."""
+    assert trees.unpack(forged('{"a": 1}', {})) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "skeleton",
+    [
+        "no JSON",
+        "[1]",
+        "1",
+        "1" * 5000,
+        '{"__tensor__": "0"}',
+        '{"a": {"__array__": "nowhere"}}',
+        '{"a": {"__array__": ["0"]}}',
+        '{"a": {"__bfloat16__": "0"}}',
+        '{"__items__": [[1]]}',
+        '{"__items__": [[[], 1]]}',
+        '{"__items__": 3}',
+        '{"a": ' * 3000 + "1" + "}" * 3000,
+    ],
+    ids=lambda skeleton: skeleton[:20],
+)
+def test_a_hostile_tree_is_refused(skeleton: str) -> None:
+    """An agent's process may send anything. Whatever it sends, the error is a CheckpointError."""
+    with pytest.raises(CheckpointError):
+        trees.unpack(forged(skeleton, {"0": np.array([1], dtype=np.uint8)}))
+
+
+def test_another_safetensors_file_is_refused() -> None:
+    """Weights that another program has saved have no tree, with or without metadata."""
+    for data in (save({"weight": np.zeros(2)}), save({"weight": np.zeros(2)}, {"format": "pt"})):
+        assert load(data)["weight"].tolist() == [0, 0]
+        with pytest.raises(CheckpointError):
+            trees.unpack(data)
+
+
+def test_nothing_that_is_read_is_executed() -> None:
+    """The bytes are plain safetensors: a header in JSON, then the arrays."""
+    data = trees.pack({"weights": np.array([1.5])})
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert json.loads(header["__metadata__"]["tree"]) == {"weights": {"__array__": "0"}}
+    assert load(data)["0"].tolist() == [1.5]
+
+
+def test_the_error_names_the_file(tmp_path: Path) -> None:
+    """A checkpoint that can't be read is named with its path."""
+    (tmp_path / "cohort.safetensors").write_bytes(GOOD[:-1])
+    with pytest.raises(CheckpointError, match=r"cohort\.safetensors: not a usable checkpoint"):
+        read_checkpoint(tmp_path / "cohort.safetensors")
+
+
+def test_a_batch_of_one_adds_an_axis_in_front() -> None:
+    """Arrays of any library get an axis, plain lists a list around them, and what is no action stays for the examiner."""
+    answers, features = np.arange(3), torch.zeros(3, 2)
+    batch = trees.batch_of_one({"answers": answers, "features": features, "more": [1, 2]})
+    assert batch["answers"].shape == (1, 3)
+    assert batch["features"].shape == (1, 3, 2)
+    assert batch["more"] == [[1, 2]]
+    assert trees.batch_of_one([answers]) == [answers]  # type: ignore[arg-type, comparison-overlap]
+
+
+def test_any_array_becomes_numpys() -> None:
+    """Tensors that need gradients, views, and nested lists."""
+    weight = torch.arange(6.0, requires_grad=True).view(2, 3)
+    assert trees.to_numpy(weight.T).tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert trees.to_numpy([[1, 2], [3, 4]]).shape == (2, 2)
