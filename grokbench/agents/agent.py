@@ -156,7 +156,7 @@ def checked_feature_dims(dims: Sequence[int]) -> tuple[int, ...]:
     """
     try:
         widths = tuple(int(d) for d in dims)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         widths = ()
     if not widths or any(d < 1 for d in widths) or widths != tuple(dims):
         raise ActionError(f"feature_dims are the widths of the layers shown, such as (128,), got {dims!r}")

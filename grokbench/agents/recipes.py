@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from types import CodeType, MappingProxyType
+from types import CodeType, FunctionType, MappingProxyType
 from typing import Any
 
 from grokbench.agents.agent import Agent
@@ -56,8 +56,15 @@ class Recipe:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of target, hyperparameters and source: the same for the same agent, whatever its name."""
-        content = json.dumps([self.target, self.plain_hyperparameters, self.source], sort_keys=True)
+        """SHA-256 of target, hyperparameters and source: the same for the same agent, whatever its name.
+
+        Raises:
+            RecipeError: a hyperparameter is a value that JSON doesn't have.
+        """
+        try:
+            content = json.dumps([self.target, self.plain_hyperparameters, self.source], sort_keys=True)
+        except TypeError as error:
+            raise RecipeError(f"{self.name!r} sets a hyperparameter that isn't number, text, list or table: {error}") from error
         return hashlib.sha256(content.encode()).hexdigest()
 
     def make(self) -> Agent:
@@ -107,7 +114,7 @@ def find_recipe(name: str) -> Recipe:
         AgentError: the class can't be loaded.
     """
     if name.endswith(".toml"):
-        return _read_recipe(Path(name).stem, _read_text(name))
+        return _read_recipe_file(name)
     if ":" in name:
         target = load_target(name)
         return Recipe(name.rpartition(":")[2], name, {}, source_hash(target))
@@ -144,8 +151,10 @@ def load_target(target: str) -> Any:
             loaded: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             loaded = getattr(loaded, part)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
         raise AgentError(f"can't load the agent {target!r} (looked in {Path.cwd()} too): {error}") from error
+    if not callable(loaded):
+        raise AgentError(f"{target!r} is a {type(loaded).__name__}: name a class, or a function that makes an agent")
     return loaded
 
 
@@ -177,9 +186,15 @@ def source_hash(target: Any) -> str:
 
 
 def _compiled(target: Any) -> list[Any]:
-    """The compiled code of a class's functions, for a class whose source text is gone."""
-    functions = [(name, getattr(value, "__code__", None)) for name, value in sorted(vars(target).items())]
-    return [(name, *_instructions(code)) for name, code in functions if code is not None]
+    """The compiled functions of a class and its plain attributes, for a class whose source text is gone."""
+    parts: list[Any] = []
+    for name, value in sorted(vars(target).items()):
+        function = getattr(value, "__func__", value)  # of class methods and static methods
+        if isinstance(function, FunctionType):
+            parts.append((name, repr(function.__defaults__), *_instructions(function.__code__)))
+        elif not name.startswith("__") and isinstance(value, bool | int | float | str | tuple):
+            parts.append((name, repr(value)))
+    return parts
 
 
 def _instructions(code: CodeType) -> tuple[Any, ...]:
@@ -194,11 +209,13 @@ def _of_class(agent: type[Agent]) -> Recipe:
     return Recipe(agent.__name__, target, {}, "" if is_baseline(target) else source_hash(agent), factory=agent)
 
 
-def _read_text(path: str) -> str:
+def _read_recipe_file(path: str) -> Recipe:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return _read_recipe(Path(path).stem, Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"can't read the recipe {path!r}: {error}") from error
+    except RecursionError:
+        raise RecipeError(f"the recipe {path!r} extends itself, or is nested too deeply") from None
 
 
 def _read_recipe(name: str, text: str) -> Recipe:
@@ -227,9 +244,9 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _changed_name(base: str, changes: Mapping[str, Any]) -> str:
     """The base's name and what was changed: `transformer-weight_decay-3.0`."""
-    words = [base, *_words(changes)]
-    name = "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in word).strip("-") for word in words)
-    return name if len(name) <= LONGEST_NAME else f"{base[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    words = ["".join(c if c.isalnum() or c in "._" else "-" for c in word).strip("-") for word in (base, *_words(changes))]
+    name = "-".join(words)
+    return name if len(name) <= LONGEST_NAME else f"{words[0][:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _words(changes: Mapping[str, Any]) -> Iterator[str]:

@@ -1,12 +1,19 @@
 """Recipes: immutable, changed by `recipe`, found by name, file and class, with a hash of the code they run."""
 
+import hashlib
+import os
 import pickle
+import re
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from typing_extensions import override
 
@@ -14,6 +21,8 @@ from grokbench.agents import Agent, Recipe, Spec, find_recipe, recipe, recipe_na
 from grokbench.agents.recipes import is_baseline, source_hash
 from grokbench.errors import AgentError, RecipeError
 from tests.support.agents import AddingAgent, ReportingAgent
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_recipe_is_immutable_to_any_depth() -> None:
@@ -55,6 +64,37 @@ def test_a_changed_name_can_be_shown() -> None:
     assert recipe("mlp", gradient={"filter": "a/b c"}).name == "mlp-filter-a-b-c"
 
 
+def test_long_names_differ_where_the_changes_do() -> None:
+    """A name that was cut has a hash of all changes, and is still fit for a folder."""
+    base = Recipe("my own/recipe" * 5, "m:C")
+    names = {recipe(base, width=width, depth="a long word " * 8).name for width in (64, 128)}
+    assert len(names) == 2
+    assert all(re.fullmatch(r"[\w.-]{1,60}", name) for name in names)
+
+
+def test_changes_reach_any_depth_and_leave_the_base() -> None:
+    """A table inside a table keeps its other values. A plain value and a table replace each other."""
+    base = Recipe("a", "m:C", {"x": {"y": {"z": 1, "w": 2}, "v": [3]}, "u": 4})
+    changed = recipe(base, x={"y": {"z": 5}}, u={"t": 6}, s=7)
+    assert changed.plain_hyperparameters == {"x": {"y": {"z": 5, "w": 2}, "v": [3]}, "u": {"t": 6}, "s": 7}
+    assert recipe(base, x=8).plain_hyperparameters == {"x": 8, "u": 4}
+    assert base.plain_hyperparameters == {"x": {"y": {"z": 1, "w": 2}, "v": [3]}, "u": 4}
+
+
+def test_a_recipe_keeps_no_hold_on_the_values_that_made_it() -> None:
+    """The caller's dicts and lists may change afterwards, and so may those that an agent was made with."""
+    hidden = [64, 64]
+    made = recipe(ReportingAgent, report={"hidden": hidden})
+    before = made.hash
+    hidden.append(9)
+    agent = made.make()
+    assert isinstance(agent, ReportingAgent)
+    assert agent.report == {"hidden": [64, 64]}
+    agent.report["hidden"].clear()
+    assert made.plain_hyperparameters == {"report": {"hidden": [64, 64]}}
+    assert made.hash == before
+
+
 def test_a_file_extends_a_recipe(tmp_path: Path) -> None:
     """The file says what differs, and the result is what `recipe` gives."""
     path = tmp_path / "tuned.toml"
@@ -72,14 +112,45 @@ def test_a_file_extends_a_recipe(tmp_path: Path) -> None:
         ("agent = 3", 'such as agent = "module:Class", got 3'),
         ('extends = "mpl"', "did you mean 'mlp'"),
         ("a = ", "not valid TOML"),
+        ('agent = "no_colon"', "such as agent = \"module:Class\", got 'no_colon'"),
+        ('extends = "bad.toml"', "extends itself"),
+        ('extends = "mlp" # \udcff', "can't read the recipe"),
     ],
 )
-def test_a_bad_file_is_explained(tmp_path: Path, text: str, why: str) -> None:
+def test_a_bad_file_is_explained(tmp_path: Path, text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what the file needs."""
-    path = tmp_path / "bad.toml"
-    path.write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(RecipeError, match=why):
-        find_recipe(str(path))
+        find_recipe("bad.toml")
+
+
+def test_a_folder_is_no_recipe_file(tmp_path: Path) -> None:
+    """The error names it."""
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(RecipeError, match=r"can't read the recipe '.*folder\.toml'"):
+        find_recipe(str(tmp_path / "folder.toml"))
+
+
+def test_files_may_extend_files_and_end_lines_as_windows_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file of a chain changes the recipe before it. A line's end is no part of a value."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first.toml").write_bytes(b'extends = "mlp"\r\n[network]\r\nactivation = "relu"\r\n')
+    (tmp_path / "second.toml").write_bytes(b'extends = "first.toml"\r\n[network]\r\nhidden = [32]\r\n')
+    second = find_recipe("second.toml")
+    assert second.name == "second"
+    assert second.hash == recipe("mlp", network={"activation": "relu", "hidden": [32]}).hash
+
+
+def test_a_file_names_an_agent_and_everything_that_it_sets(tmp_path: Path) -> None:
+    """Without `extends` the file is the whole recipe. An agent from outside has the hash of its code."""
+    path = tmp_path / "mine.toml"
+    path.write_text('agent = "tests.support.agents:ReportingAgent"\n[report]\ndeep = [1, { a = 2 }]\n', encoding="utf-8")
+    mine = find_recipe(str(path))
+    assert mine.plain_hyperparameters == {"report": {"deep": [1, {"a": 2}]}}
+    code = (ROOT / "tests" / "support" / "agents.py").read_bytes()
+    assert mine.source == hashlib.sha256(code).hexdigest()
+    assert recipe(mine, report=3).source == mine.source
 
 
 def test_a_class_is_a_recipe() -> None:
@@ -92,28 +163,47 @@ def test_a_class_is_a_recipe() -> None:
     assert reporting.source == find_recipe("tests.support.agents:AddingAgent").source
 
 
-def notebook_class(body: str) -> type[Agent]:
-    """A class whose source text is gone, as of a notebook."""
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[Agent]]:
+    """Makes a class with this body, whose source text is gone as in a notebook that was restarted."""
     module = ModuleType("a_notebook")
-    sys.modules["a_notebook"] = module
-    code = (
-        f"from tests.support.agents import AddingAgent\nclass Mine(AddingAgent):\n    def learn(self, steps):\n        {body}\n"
-    )
-    exec(code, module.__dict__)
-    made: type[Agent] = module.__dict__["Mine"]
-    return made
+    monkeypatch.setitem(sys.modules, "a_notebook", module)
+
+    def define(body: str) -> type[Agent]:
+        exec(f"from tests.support.agents import AddingAgent\nclass Mine(AddingAgent):\n    {body}\n", module.__dict__)
+        made: type[Agent] = module.__dict__["Mine"]
+        return made
+
+    return define
 
 
-def test_code_without_a_file_has_a_hash() -> None:
-    """Equal code has equal hashes, and other code or other constants another one."""
-    first, same, other = (notebook_class(f"return {{'loss': {number}}}") for number in (1.5, 1.5, 2.5))
-    assert source_hash(first) == source_hash(same)
-    assert source_hash(first) != source_hash(other)
-    assert isinstance(recipe(first).make(), AddingAgent)
+@pytest.mark.parametrize(
+    ("body", "other"),
+    [
+        pytest.param("learn = lambda self, steps: {'loss': 1.5}", "learn = lambda self, steps: {'loss': 2.5}", id="constant"),
+        pytest.param("learn = lambda self, steps: min(steps, 9)", "learn = lambda self, steps: max(steps, 9)", id="name"),
+        pytest.param("act = lambda self: [i + 1 for i in [1]]", "act = lambda self: [i + 2 for i in [1]]", id="inner function"),
+        pytest.param("act = lambda self: (lambda: 1)", "act = lambda self: (lambda: 2)", id="returned function"),
+        pytest.param("rate = 1e-3", "rate = 1e-2", id="attribute"),
+        pytest.param("feature_dims = (64,)", "feature_dims = (32,)", id="widths"),
+        pytest.param("learn = lambda self, steps=1: steps", "learn = lambda self, steps=2: steps", id="default"),
+        pytest.param("f = staticmethod(lambda: 1)", "f = staticmethod(lambda: 2)", id="static method"),
+        pytest.param("f = classmethod(lambda c: 1)", "f = classmethod(lambda c: 2)", id="class method"),
+    ],
+)
+def test_code_without_a_file_has_a_hash(notebook: Callable[[str], type[Agent]], body: str, other: str) -> None:
+    """Equal code has equal hashes wherever it is defined, and any other code has another."""
+    assert source_hash(notebook(body)) == source_hash(notebook(f"\n\n    {body}"))
+    assert source_hash(notebook(body)) != source_hash(notebook(other))
+
+
+def test_a_class_of_a_notebook_makes_agents(notebook: Callable[[str], type[Agent]]) -> None:
+    """No command line could find it."""
+    assert isinstance(recipe(notebook("pass")).make(), AddingAgent)
 
 
 class NoAgent:
-    """Has the five methods, but isn't an agent."""
+    """Isn't derived from Agent."""
 
 
 def test_what_makes_no_agent_is_refused() -> None:
@@ -128,6 +218,33 @@ def test_what_makes_no_agent_is_refused() -> None:
         recipe(NoAgent)  # type: ignore[arg-type]
 
 
+INSTANCE = AddingAgent()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("./mine.py:Mine", "can't load the agent './mine.py:Mine'"),
+        (".mine:Mine", "can't load the agent '.mine:Mine'"),
+        (":Mine", "can't load the agent ':Mine'"),
+        ("math:", "can't load the agent 'math:'"),
+        (f"{__name__}:INSTANCE", "is a AddingAgent: name a class, or a function"),
+        ("math:pi", "is a float: name a class, or a function"),
+    ],
+)
+def test_a_target_that_cannot_make_an_agent_is_named(name: str, why: str) -> None:
+    """A path in place of a module, nothing in place of a name, an instance or a number in place of a class."""
+    with pytest.raises(AgentError, match=why):
+        find_recipe(name)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.arange(2), {1, 2}, date(2020, 1, 1), {1: "a", "b": 2}], ids=repr)
+def test_a_hyperparameter_that_a_record_cannot_hold_is_refused(value: object) -> None:
+    """Records, folders and the leaderboard know a recipe by its hash."""
+    with pytest.raises(RecipeError, match="'mine' sets a hyperparameter that isn't number, text, list or table"):
+        _ = recipe(ReportingAgent, name="mine", report=value).hash
+
+
 def test_finding_an_agent_leaves_the_search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of the current folder is found, and `sys.path` is as before."""
     (tmp_path / "an_agent.py").write_text("from tests.support.agents import AddingAgent as Mine\n", encoding="utf-8")
@@ -136,6 +253,17 @@ def test_finding_an_agent_leaves_the_search_path(tmp_path: Path, monkeypatch: py
     before = list(sys.path)
     assert isinstance(find_recipe("an_agent:Mine").make(), AddingAgent)
     assert sys.path == before
+    with pytest.raises(AgentError, match="can't load"):
+        find_recipe("an_agent_that_is_not_there:Mine")
+    assert sys.path == before
+
+
+def test_code_outside_the_baselines_is_never_taken_for_a_baseline() -> None:
+    """A baseline's recipe has no hash of its source, so a name that merely looks like a baseline's must not pass."""
+    assert is_baseline("baselines.training.agent:make")
+    assert is_baseline("baselines:make")
+    for target in ("baselines_of_mine:make", "my.baselines:make", "baseline:make", "a:baselines.make", "Baselines:make"):
+        assert not is_baseline(target)
 
 
 def test_every_baseline_makes_an_agent() -> None:
@@ -178,8 +306,24 @@ def test_an_agents_defaults() -> None:
         Minimal.join([agent, agent])
 
 
-def test_a_recipe_states_its_fields() -> None:
-    """A recipe by hand has no source, and hashes target and hyperparameters alone."""
-    plain = Recipe("a", "m:C", {"x": [1, {"y": 2}]})
-    assert plain.hash == Recipe("b", "m:C", {"x": (1, {"y": 2})}).hash
-    assert plain.hash != Recipe("a", "m:C", {"x": [1, {"y": 3}]}).hash
+def test_the_hash_is_of_target_hyperparameters_and_source() -> None:
+    """Neither the name nor the order of hyperparameters counts, and a list is as good as a tuple."""
+    plain = Recipe("a", "m:C", {"x": [1, {"y": 2}], "z": True})
+    assert plain.hash == Recipe("b", "m:C", {"z": True, "x": (1, {"y": 2})}).hash
+    others = [
+        Recipe("a", "m:C", {"x": [1, {"y": 3}], "z": True}),
+        Recipe("a", "m:D", {"x": [1, {"y": 2}], "z": True}),
+        Recipe("a", "m:C", {"x": [1, {"y": 2}], "z": True}, source="0" * 64),
+        Recipe("a", "m:C", {"x": [1, {"y": 2}], "z": "true"}),
+        Recipe("a", "m:C"),
+    ]
+    assert len({plain.hash, *(other.hash for other in others)}) == 1 + len(others)
+
+
+def test_the_hash_is_the_same_in_every_process() -> None:
+    """Folders of runs are found again by it, so it must not depend on the order of Python's sets and hashes."""
+    code = "from grokbench.agents import recipe; print(recipe('mlp', network={'hidden': [8]}).hash)"
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT).stdout
+        assert printed.strip() == recipe("mlp", network={"hidden": [8]}).hash
