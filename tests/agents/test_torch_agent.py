@@ -44,12 +44,28 @@ class Small(TorchAgent):
         return net, torch.optim.AdamW(net.parameters(), lr=1e-2)
 
 
+class Returning(nn.Module):
+    """A module that returns some value instead of logits and features."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.value = value
+
+    def forward(self, inputs: Tensor) -> object:
+        """The value."""
+        return self.value
+
+
 class Wrong(Small):
-    """Its module returns logits alone."""
+    """Its module returns a value that it was given."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
 
     @override
     def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
-        net = nn.Sequential(nn.Flatten(), nn.Embedding(spec.num_symbols, 4))
+        net = Returning(self.value)
         return net, torch.optim.SGD(net.parameters(), lr=1.0)
 
 
@@ -73,6 +89,100 @@ def test_it_learns_the_training_answers() -> None:
     assert right[instance.train].mean() > 0.9
 
 
+class FullBatch(Small):
+    """On all training questions at once."""
+
+    minibatch_size = 0
+
+
+def test_it_trains_as_a_loop_written_by_hand() -> None:
+    """Seed, training questions, loss and updates are those of the plain loop in PyTorch's tutorial, to the bit."""
+    instance = make_instance(TASK, 0)
+    with torch.random.fork_rng():
+        torch.manual_seed(instance.agent_seed)
+        net = Net(11)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+        inputs, answers = (torch.tensor(array[instance.train]) for array in (instance.shown_inputs, instance.shown_answers))
+        for _ in range(5):
+            loss = nn.functional.cross_entropy(net(inputs)[0], answers)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    agent = started(agent=FullBatch())
+    assert torch.equal(agent.learn(5)["loss"], loss.detach())
+    with torch.no_grad():
+        logits, features = net.eval()(torch.tensor(instance.shown_inputs))
+    action = agent.act()
+    assert torch.equal(action["answers"], logits.argmax(1))
+    assert torch.equal(action["features"], features)
+
+
+class Recording(FullBatch):
+    """Keeps the answers of every batch that it is given."""
+
+    def __init__(self, minibatch_size: int) -> None:
+        self.minibatch_size = minibatch_size
+        self.batches: list[Tensor] = []
+
+    @override
+    def loss(self, logits: Tensor, answers: Tensor) -> Tensor:
+        self.batches.append(answers)
+        return 2 * super().loss(logits, answers)
+
+
+@pytest.mark.parametrize(("minibatch_size", "taken"), [(0, 72), (1, 1), (71, 71), (72, 72), (1000, 72)])
+def test_a_minibatch_is_drawn_without_replacement(minibatch_size: int, taken: int) -> None:
+    """Of 72 training questions, at most all of them, each at most once, and other questions at every step."""
+    recording = started(agent=Recording(minibatch_size))
+    assert isinstance(recording, Recording)
+    recording.learn(8)
+    assert [len(batch) for batch in recording.batches] == [taken] * 8
+    assert recording.cost()["examples_per_step"] == taken
+    counts = torch.bincount(recording.train_answers, minlength=11)
+    assert all((torch.bincount(batch, minlength=11) <= counts).all() for batch in recording.batches)
+    assert len({tuple(batch.tolist()) for batch in recording.batches}) > 1 or taken == 72
+
+
+def test_a_loss_of_ones_own() -> None:
+    """`loss` may be overridden, and what it returns is reported and minimized."""
+    (plain, doubled) = (started(agent=agent).learn(1)["loss"] for agent in (FullBatch(), Recording(0)))
+    assert doubled == 2 * plain
+
+
+def test_exams_leave_training_as_it_is() -> None:
+    """Acting turns dropout off and on again, draws nothing, and gives the same answers when repeated."""
+    examined, alone = started(), started()
+    for _ in range(3):
+        examined.learn(4)
+        first, second = examined.act(), examined.act()
+        assert torch.equal(first["features"], second["features"])
+        assert not first["features"].requires_grad
+    alone.learn(12)
+    assert torch.equal(alone.act()["features"], first["features"])
+
+
+def test_a_reset_forgets_all_training() -> None:
+    """The same object on another instance is as a new agent there."""
+    agent = started(seed=0)
+    agent.learn(5)
+    again = started(seed=1, agent=agent)
+    assert torch.equal(again.learn(3)["loss"], started(seed=1).learn(3)["loss"])
+
+
+def test_its_dtype_is_the_modules() -> None:
+    """The record states in which numbers an agent computed."""
+
+    class Double(Small):
+        """Trains in double precision."""
+
+        @override
+        def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+            net = Net(spec.num_symbols).double()
+            return net, torch.optim.SGD(net.parameters(), lr=1e-2)
+
+    assert (started().dtype, started(agent=Double()).dtype) == ("float32", "float64")
+
+
 def test_it_resumes_to_the_bit() -> None:
     """Minibatches and dropout go on where they were, through a checkpoint's bytes."""
     agent, resumed = started(), started()
@@ -84,7 +194,7 @@ def test_it_resumes_to_the_bit() -> None:
 
 
 def test_its_randomness_is_its_own() -> None:
-    """Neither does it change torch's random state, nor does that change it: two agents in turn are as each alone."""
+    """It neither changes torch's random state nor reads it. Two agents that take turns learn what each learns alone."""
     torch.manual_seed(5)
     before = torch.get_rng_state()
     alone = started(seed=1).learn(10)["loss"]
@@ -105,14 +215,18 @@ def test_its_cost() -> None:
     assert started().cost() == {"parameters": sum(p.numel() for p in Net(11).parameters()), "examples_per_step": 20}
 
 
-def test_a_module_that_shows_no_features_is_explained() -> None:
-    """The error says what a module returns."""
-    with pytest.raises(AgentError, match="must return two tensors, logits"):
-        started(agent=Wrong()).learn(1)
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(torch.zeros(3, 11), "Tensor"), ((torch.zeros(3, 11),), "tuple"), ((torch.zeros(3, 11), None), "tuple"), ({}, "dict")],
+)
+def test_a_module_that_shows_no_features_is_explained(value: object, kind: str) -> None:
+    """The error names the agent, and says what its module must return and what it returned."""
+    with pytest.raises(AgentError, match=rf"the module of Wrong must return two tensors, logits.*, got {kind}"):
+        started(agent=Wrong(value)).learn(1)
 
 
 def test_by_hand_on_an_environment() -> None:
-    """`start` resets it; exams go by as in a run."""
+    """`start` resets the agent, and it takes the exams as in a run."""
     env = grokbench.make(TASK.id, feature_dims=(32,))
     observation, _ = env.reset(seed=3)
     agent = Small()
@@ -128,7 +242,7 @@ def test_by_hand_on_an_environment() -> None:
 
 
 def test_a_batched_baseline_by_hand() -> None:
-    """A single environment has no leading axis, a vector has one; both train the same member."""
+    """Only the arrays of a vector environment have a leading axis. The first member trains in the same way on both."""
     env, vector = grokbench.make(TASK.id, feature_dims=(256,)), grokbench.make_vec(TASK.id, 2, feature_dims=(256,))
     env.reset(seed=0)
     vector.reset(seed=0)
