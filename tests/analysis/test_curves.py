@@ -1,9 +1,11 @@
 """What is measured on a run, on curves with known answers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from grokbench.analysis.curves import Curves
+from grokbench.analysis.curves import EFFECTIVE_RANK, GENERALIZED, NUMERICAL_RANK, Curves
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.studies.settings import Deep
 from tests.support.curves import AT_ONCE, LATE, NEVER, STILL_RISING, TWO_STAGES, Shape, make_curves
@@ -99,6 +101,122 @@ def test_falls_of_the_rank_are_counted(late: Curves) -> None:
 def test_tunnel_layers_have_a_rank_below_three_quarters_of_the_width(late: Curves, width: int, length: int) -> None:
     """Both layers end at rank 30, which is three quarters of 40."""
     assert late.tunnel(width) == length
+
+
+Rank = Callable[[float], float]  # the rank of a layer at a step
+
+
+def with_ranks(run: Curves, **ranks: list[Rank]) -> Curves:
+    """The same run with other ranks: for every measure, the rank of every layer as a function of the step."""
+    exams = [
+        exam.model_copy(
+            update={"ranks": {name: [layer(exam.step) for layer in layers] for name, layers in ranks.items()}},
+        )
+        for exam in run.record.exams
+    ]
+    return Curves(run.record.model_copy(update={"exams": exams}))
+
+
+def falling(before: float, after: float, *, at: float) -> Rank:
+    """A rank that falls around a step."""
+    return lambda step: after + (before - after) / (1 + (step / at) ** 8)
+
+
+def ending_at(rank: float) -> Rank:
+    """A rank of 50 that is another at the last exam alone."""
+    return lambda step: rank if step == BUDGET else 50.0
+
+
+@pytest.fixture(scope="module")
+def layered(late: Curves) -> Curves:
+    """The late run with three layers. They differ from each other, and the second measure differs from the first."""
+    return with_ranks(
+        late,
+        effective_rank=[lambda _: 50.0, falling(80, 40, at=200), falling(60, 20, at=5_000)],
+        deep_grokking_rank_code=[falling(90, 10, at=5_000), lambda _: 70.0, lambda _: 30.0],
+    )
+
+
+def test_every_measure_has_a_column_for_each_layer(layered: Curves) -> None:
+    """Exams are rows. The effective rank is read unless another measure is named."""
+    rank = layered.rank()
+    assert rank.shape == (len(GRID), 3)
+    np.testing.assert_array_equal(rank[:, 1], [falling(80, 40, at=200)(step) for step in GRID])
+    np.testing.assert_array_equal(rank, layered.rank(EFFECTIVE_RANK))
+    assert (layered.rank(NUMERICAL_RANK)[:, 1:] == [70, 30]).all()
+
+
+def test_measurements_are_of_the_named_layer_and_measure(layered: Curves) -> None:
+    """By default they are of the last layer's effective rank. The first layer's effective rank stays at 50."""
+    assert layered.num_rank_falls() == layered.num_rank_falls(layer=1) == 1
+    assert layered.num_rank_falls(layer=0) == layered.num_rank_falls(NUMERICAL_RANK) == 0
+    assert layered.num_rank_falls(NUMERICAL_RANK, layer=0) == 1
+    for change in (layered.rank_change_since_surge, layered.rank_change_since_memorizing):
+        assert change().end == pytest.approx(20, abs=0.1)
+        assert change(layer=0).start == change(layer=0).end == 50
+        assert change(NUMERICAL_RANK).start == change(NUMERICAL_RANK).end == 30
+        assert change(NUMERICAL_RANK, layer=0).end == pytest.approx(10, abs=0.1)
+    assert layered.rank_lag(layer=0) is None
+    assert layered.rank_lag(NUMERICAL_RANK) is None
+    assert layered.rank_lag() == layered.rank_lag(NUMERICAL_RANK, layer=0) is not None
+
+
+def test_memorizing_comes_before_the_surge(layered: Curves) -> None:
+    """The second layer's rank falls at step 200, after memorization and before the surge."""
+    assert layered.steps_to_memorize is not None
+    assert layered.steps_to_memorize < 100
+    assert layered.surges[0].start > 500
+    assert layered.rank_change_since_memorizing(layer=1).start == pytest.approx(80, abs=1)
+    assert layered.rank_change_since_surge(layer=1).start == pytest.approx(40, abs=1)
+
+
+def test_a_rank_between_two_exams_is_read_in_log_steps(late: Curves) -> None:
+    """A rank that is linear in ln(step) is read without any error where the surge starts."""
+    line = with_ranks(late, effective_rank=[lambda step: 100 - 7 * np.log(step)])
+    start = line.surges[0].start
+    assert start not in GRID
+    assert line.rank_change_since_surge().start == pytest.approx(100 - 7 * np.log(start), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "length"),
+    [([10, 90, 20, 30], 2), ([90, 90, 90, 10], 1), ([10, 10, 10, 90], 0), ([1, 2, 3, 4], 4), ([1, 75, 74, 1], 2)],
+)
+def test_a_tunnel_is_counted_from_the_last_layer(late: Curves, ranks: list[float], length: int) -> None:
+    """Up to the first layer with three quarters of 100 or more. Only the final ranks of the numerical measure count."""
+    layers = [ending_at(rank) for rank in ranks]
+    run = with_ranks(late, deep_grokking_rank_code=layers, effective_rank=[lambda _: 1.0, lambda _: 99.0])
+    assert run.tunnel(100) == length
+    assert run.tunnel(100, measure=EFFECTIVE_RANK) == 0
+
+
+def test_an_accuracy_counts_from_the_exam_that_shows_it(late: Curves) -> None:
+    """The exam with exactly this accuracy is the first that has reached it."""
+    exam = int(np.argmax(late.held_out > 0.3))
+    assert late.first_step_at(float(late.held_out[exam])) == GRID[exam]
+    assert late.first_step_at(float(late.held_out[exam]) + 1e-9) == GRID[exam + 1]
+    assert late.first_step_at(0) == GRID[0]
+
+
+def test_a_fall_at_the_end_doesnt_move_the_halfway_step() -> None:
+    """It is halfway to the best held-out accuracy, 0.9, although the run ends at 0.3."""
+    run = make_curves(SETTING, Shape(LATE.train, [*LATE.held_out[:8], 0.3], LATE.rank))
+    assert run.final_held_out == pytest.approx(0.3)
+    assert run.halfway_step == first_exam(LATE.knot(5.5, budget=BUDGET))
+    assert not run.generalizes_at_once
+
+
+@pytest.mark.parametrize(("level", "expected"), [(GENERALIZED - 0.01, False), (GENERALIZED, True)])
+def test_generalizing_at_once_takes_half_of_the_answers(level: float, expected: bool) -> None:
+    """A run without delay that ends below that hasn't generalized."""
+    run = make_curves(SETTING, Shape(AT_ONCE.train, [0.1, *[level] * 8], AT_ONCE.rank))
+    assert run.delay is None
+    assert run.generalizes_at_once == expected
+
+
+def test_a_metric_that_was_never_reported_is_empty(late: Curves) -> None:
+    """It has no steps."""
+    assert len(late.metric("nothing").steps) == len(late.metric("nothing").values) == 0
 
 
 def test_metrics_have_their_own_steps(late: Curves) -> None:
