@@ -218,6 +218,8 @@ def _read_part(folder: Path, part: str) -> Digits:
         raise TaskError(
             f"{folder}: expected {part} images of shape (n, 28, 28) and n labels, got {pixels.shape} and {len(labels)} labels"
         )
+    if labels.max(initial=0) >= CLASSES:
+        raise TaskError(f"{folder}: {part} labels are the digits 0 to 9, got {labels.max()}: get the file again")
     return pixels.reshape(-1, PIXELS), labels.astype(np.int64)
 
 

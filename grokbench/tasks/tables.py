@@ -179,7 +179,7 @@ def _check_operation(operation: str, structure: str, task_id: str) -> None:
         return
     structure_name = "a modulus" if structure == "mod" else "a permutation group"
     similar = get_close_matches(operation, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {task_id.replace(operation, similar[0], 1)!r}?" if similar else ""
+    hint = f"; did you mean {task_id.replace(f'{operation}_', f'{similar[0]}_', 1)!r}?" if similar else ""
     raise TaskError(
         f"unknown operation {operation!r} on {structure_name} in {task_id!r}: expected one of {', '.join(known)}{hint}"
     )

@@ -164,13 +164,22 @@ def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
     """Draw the instance of `task` for `seed` and `salt`. The salt of the published instances is empty.
 
     Raises:
-        TaskError: the seed is not a whole number in [0, 2⁶³), or the salt isn't text.
+        TaskError: the seed is not a whole number in [0, 2⁶³), or the salt isn't text that UTF-8 can encode.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise TaskError(f"a seed is a whole number in [0, 2**63), got {seed!r}")
-    if not isinstance(salt, str):
+    if not isinstance(salt, str) or not _is_unicode(salt):
         raise TaskError(f"a salt is text, got {salt!r}")
     return task.draw(int(seed), salt)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can encode the text. Bytes of a command line that aren't UTF-8 become text that it can't encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Task ids: published sizes, canonical forms, errors, lists of tasks, and a fuzz of the parser."""
+"""Task ids: published sizes, canonical forms, errors, lists of tasks, and random text for the parser."""
 
 import re
 from fractions import Fraction
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import grokbench
@@ -12,6 +12,7 @@ from grokbench.errors import TaskError
 from grokbench.tasks import Task, get_suite, list_suites, list_tasks, parse_id
 from grokbench.tasks.groups import GROUP_OPERATIONS
 from grokbench.tasks.operations import OPERATIONS
+from grokbench.tasks.suites import THRESHOLDS
 from grokbench.tasks.tables import TableTask
 
 
@@ -100,6 +101,16 @@ BAD = [
     (" add_mod97-0.3", r"no task is called"),
     ("Add_mod97-0.3", r"no task is called"),
     ("grokbench/grokbench/add_mod97-0.3", r"no task is called"),
+    ("grokbench/b_mod97-0.3", r"unknown operation 'b'.*did you mean 'grokbench/sub_mod97-0.3'"),
+    ("add_mod4-0.5", r"got 4 .*nearest prime is 3"),
+    ("add_mod90-0.5", r"got 90 .*nearest prime is 89"),
+    ("add_mod4099-0.5", r"modulus must be at most 4096, got 4099"),
+    ("add_mod97-0.1234567890123", r"at most 12 places, got '0\.1234567890123'"),
+    ("add_mod97-0.3-to0", r"train ratio must be a decimal number.*'0\.3-to0'"),
+    ("add_mod97-0.3-to007", r"got '0\.3-to007'"),
+    ("add_mod97-0.3-to1000000000", r"got '0\.3-to1000000000'"),
+    ("add_mod97-0.3-to5-to6", r"got '0\.3-to5'"),
+    ("add_mod97-0.3-v1-to5", r"a version comes last"),
 ]
 
 
@@ -161,6 +172,56 @@ def test_formula_and_source_of_every_operation() -> None:
     for name in GROUP_OPERATIONS:
         assert parse_id(f"{name}_s3-0.5").formula.endswith("in S3")
     assert parse_id("random_mod7-0.5").source == "control"
+
+
+def test_the_budget_of_a_followed_task_is_in_its_id() -> None:
+    """Another budget is another id, because the runs end elsewhere. The threshold is the task's own."""
+    task = parse_id("mnist5k-n500-to300", budget=77)
+    assert (task.id, task.budget, task.followed) == ("mnist5k-n500-to77-v1", 77, True)
+    assert task == parse_id("mnist5k-n500-to77")
+    assert task.threshold == parse_id("mnist5k-n500").threshold == THRESHOLDS["mnist5k-n500"]
+    assert parse_id("add_mod97-0.3-to999999999").budget == 999_999_999
+
+
+def test_tasks_are_compared_by_value() -> None:
+    """Tasks are keys of tables. The budget, the version of the text and the ratio's spelling decide, not the object."""
+    keys = {parse_id("add_mod7-0.5"), parse_id("grokbench/add_mod7-.50-v1"), parse_id("add_mod7-0.5", budget=9)}
+    assert len(keys) == 2
+
+
+LARGEST = 4093  # the largest prime that a modulus can be
+
+
+@given(st.integers(1, 10**12 - 1))
+def test_a_ratio_has_twelve_exact_places(trillionths: int) -> None:
+    """Even the smallest ratio is written as a decimal number without an exponent, and questions are counted exactly."""
+    num_train = trillionths * LARGEST**2 // 10**12
+    assume(num_train > 0)
+    task = parse_id(f"add_mod{LARGEST}-0.{trillionths:012}")
+    assert task.num_train == num_train
+    assert task.name == f"add_mod{LARGEST}-" + f"0.{trillionths:012}".rstrip("0")
+    assert parse_id(task.id) == task
+
+
+def test_a_single_training_question_is_enough() -> None:
+    """The smallest possible split, with a ratio that Python would print as 6E-8."""
+    task = parse_id("add_mod4093-.00000006")
+    assert (task.id, task.num_train) == ("add_mod4093-0.00000006-v1", 1)
+
+
+def test_sources_are_figure_and_appendix() -> None:
+    """Multiplication is in the paper's Figure 2 alone; the other operations are in its appendix."""
+    assert parse_id("mul_mod7-0.5").source.endswith("Fig. 2")
+    for name in ("add_mod7-0.5", "x3_xy_mod7-0.5", "compose_s3-0.5"):
+        assert parse_id(name).source.endswith("A.1.1")
+
+
+def test_a_list_keeps_the_suites_order() -> None:
+    """Tables of results are in this order, and a control comes last."""
+    for suite in list_suites():
+        assert [task.name for task in list_tasks(suite.name, controls=True)] == [*suite.tasks, suite.control]
+    names = [task.name for task in list_tasks()]
+    assert names == sorted(names, key=[name for suite in list_suites() for name in suite.tasks].index)
 
 
 def test_standard_ids_are_canonical_and_distinct() -> None:

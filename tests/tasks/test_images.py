@@ -154,6 +154,121 @@ def test_the_error_names_a_damaged_file(damage: bytes | None, tmp_path: Path) ->
         make_images("mnist-n9", 0)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_cut_anywhere_is_named(original: dict[str, NDArray[np.uint8]], tmp_path: Path, compressed: bool) -> None:
+    """A download that stopped leaves the beginning of a file, compressed or not."""
+    name = "t10k-labels-idx1-ubyte"
+    whole = idx(original[name])
+    data = gzip.compress(whole) if compressed else whole
+    for length in range(len(data)):
+        (tmp_path / name).write_bytes(data[:length])
+        with pytest.raises(TaskError, match=rf"{name}: .*get it again"):
+            make_images("mnist-n9", 0)
+    (tmp_path / name).write_bytes(data)
+    make_images("mnist-n9", 0)
+
+
+@pytest.mark.parametrize("position", [0, 2, 3, 15])
+def test_a_header_of_another_file_is_refused(original: dict[str, NDArray[np.uint8]], tmp_path: Path, position: int) -> None:
+    """Another magic number, another type than bytes, other dimensions, another size."""
+    name = "train-images-idx3-ubyte"
+    data = bytearray(idx(original[name]))
+    data[position] += 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(TaskError, match=f"{name}: not an IDX file with 3 dimensions"):
+        make_images("mnist-n9", 0)
+
+
+def test_a_file_whose_checksum_is_wrong_is_named(original: dict[str, NDArray[np.uint8]], tmp_path: Path) -> None:
+    """A flipped bit is noticed by gzip."""
+    name = "train-labels-idx1-ubyte"
+    data = bytearray(gzip.compress(idx(original[name])))
+    data[-7] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(TaskError, match=f"{name}: damaged or cut short"):
+        make_images("mnist-n9", 0)
+
+
+def test_a_label_that_is_no_digit_is_refused(original: dict[str, NDArray[np.uint8]], tmp_path: Path) -> None:
+    """Letters of EMNIST have labels above 9. No answer could ever be right."""
+    labels = original["t10k-labels-idx1-ubyte"].copy()
+    labels[5] = 10
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
+    with pytest.raises(TaskError, match="t10k labels are the digits 0 to 9, got 10"):
+        make_images("mnist-n9", 0)
+
+
+def test_a_collection_of_another_size_is_refused(original: dict[str, NDArray[np.uint8]], tmp_path: Path) -> None:
+    """Fashion-MNIST's little sister has fewer images, in files with the same names."""
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (tmp_path / name).write_bytes(idx(original[name][:-1]))
+    with pytest.raises(TaskError, match="MNIST has 52 digits, got 51"):
+        make_images("mnist-n9", 0)
+
+
+def test_images_of_another_shape_are_refused(original: dict[str, NDArray[np.uint8]], tmp_path: Path) -> None:
+    """14 by 56 pixels are as many."""
+    name = "train-images-idx3-ubyte"
+    (tmp_path / name).write_bytes(idx(original[name].reshape(-1, 14, 56)))
+    with pytest.raises(TaskError, match=r"expected train images of shape \(n, 28, 28\).*got \(40, 14, 56\)"):
+        make_images("mnist-n9", 0)
+
+
+def test_names_with_dots_are_read_too(original: dict[str, NDArray[np.uint8]], tmp_path: Path) -> None:
+    """Some mirrors unpack to `train-images.idx3-ubyte`. The published name goes first where there are both."""
+    plain = make_images("mnist-n9", 0).fingerprint
+    for name in original:
+        (tmp_path / name.replace("-idx", ".idx")).write_bytes((tmp_path / name).read_bytes())
+    (tmp_path / "train-images.idx3-ubyte").write_bytes(b"something else")
+    images.digits.cache_clear()
+    assert make_images("mnist-n9", 0).fingerprint == plain
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    images.digits.cache_clear()
+    assert make_images("mnist-n9", 0).fingerprint == plain
+
+
+@pytest.mark.usefixtures("original")
+def test_digits_of_the_full_collection_keep_their_labels() -> None:
+    """With n of 40 digits drawn, and with all of them; the 12 test digits are always held out."""
+    pixels, labels = images.digits("mnist")
+    label_of = {p.tobytes(): label for p, label in zip(pixels, labels.tolist(), strict=True)}
+    for count in (9, 40):
+        instance = make_images(f"mnist-n{count}", 1)
+        assert [label_of[p.tobytes()] for p in instance.pixels] == instance.answers.tolist()
+        assert (instance.task.num_train, instance.task.num_held_out) == (count, 12)
+        assert {p.tobytes() for p in instance.pixels[~instance.train]} == {p.tobytes() for p in pixels[40:]}
+        assert len({p.tobytes() for p in instance.pixels}) == count + 12
+
+
+@pytest.mark.usefixtures("original")
+def test_the_first_digits_may_have_random_labels() -> None:
+    """The control of `mnist-first-n9` shows the same images with other labels."""
+    control, task = make_images("random_mnist-first-n40", 0), make_images("mnist-first-n40", 0)
+    assert {p.tobytes() for p in control.pixels[control.train]} == {p.tobytes() for p in task.pixels[task.train]}
+    images_of_task = {p.tobytes(): label for p, label in zip(task.pixels, task.answers.tolist(), strict=True)}
+    same = [images_of_task[p.tobytes()] == label for p, label in zip(control.pixels, control.answers.tolist(), strict=True)]
+    assert np.mean(same) < 0.5
+
+
+def test_arrays_of_images_are_read_only() -> None:
+    """Neither an instance nor the collection behind it can be changed through an instance."""
+    instance = make_images("mnist5k-n1000", 0)
+    for field in ("pixels", "answers", "train", "shown_inputs", "shown_answers", "targets", "places"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(instance, field)[0] = 0
+    assert not np.shares_memory(instance.pixels, images.digits("mnist5k")[0])
+
+
+def test_places_sort_the_picture() -> None:
+    """Row by row in a square of 71: first the training questions, then the others, each sorted by digit."""
+    instance = make_images("mnist5k-n1000", 0)
+    in_order = np.argsort(instance.places @ [71, 1])
+    assert (instance.places[in_order] @ [71, 1]).tolist() == list(range(5000))
+    assert instance.train[in_order].tolist() == [True] * 1000 + [False] * 4000
+    for part in (in_order[:1000], in_order[1000:]):
+        assert (np.diff(instance.answers[part]) >= 0).all()
+
+
 @pytest.mark.usefixtures("original")
 def test_images_and_labels_must_match(tmp_path: Path) -> None:
     """A labels file of another length is an error."""
@@ -202,6 +317,15 @@ def test_bad_ids(name: str, message: str) -> None:
     """More digits than the collection has, or the first digits of a sorted collection, are errors."""
     with pytest.raises(TaskError, match=message):
         parse_id(name)
+
+
+def test_the_most_digits_that_can_be_trained_on() -> None:
+    """All 60,000 of the full collection, whose test digits are apart, and all but one of the packaged digits."""
+    full, packaged = parse_id("mnist-n60000"), parse_id("mnist5k-n4999")
+    assert (full.num_train, full.num_held_out, full.num_questions) == (60_000, 10_000, 70_000)
+    assert (packaged.num_train, packaged.num_held_out, packaged.num_questions) == (4_999, 1, 5_000)
+    assert parse_id("random_mnist-first-n10").control
+    assert not parse_id("mnist-first-n10").control
 
 
 def test_the_environment() -> None:

@@ -1,0 +1,69 @@
+"""The suites' tables: every name is canonical, every number belongs to a task, and the documents say the same."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from grokbench.evaluation.protocol import PROTOCOL
+from grokbench.tasks import list_suites, parse_id
+from grokbench.tasks.groups import GROUP_OPERATIONS
+from grokbench.tasks.operations import OPERATIONS
+from grokbench.tasks.suites import BUDGETS, POWER_ET_AL, SUITES, THRESHOLDS, Suite, standard_names
+from grokbench.tasks.tables import TableTask
+from grokbench.tasks.task import DEFAULT_BUDGET
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [*standard_names(), *BUDGETS, *THRESHOLDS])
+def test_every_name_is_canonical(name: str) -> None:
+    """A budget or a threshold under any other spelling would never be found."""
+    assert parse_id(name).name == name
+
+
+@pytest.mark.parametrize("suite", list_suites(), ids=lambda suite: suite.name)
+def test_a_suite_has_scored_tasks_and_a_control(suite: Suite) -> None:
+    """No task twice, and the control's official runs are of official seeds."""
+    assert SUITES[suite.name] is suite
+    assert max(Counter(suite.tasks).values()) == 1
+    assert not any(parse_id(name).control for name in suite.tasks)
+    assert parse_id(suite.control).control
+    assert set(suite.control_seeds) <= set(PROTOCOL.official_seeds)
+
+
+def test_budgets_are_those_of_standard_tasks() -> None:
+    """A budget of a task that is in no suite is a leftover, and a control never needs the default budget."""
+    assert set(BUDGETS) <= set(standard_names())
+    assert {suite.control for suite in list_suites()} <= set(BUDGETS)
+    for name in standard_names():
+        assert parse_id(name).budget == BUDGETS.get(name, DEFAULT_BUDGET)
+
+
+def test_power_et_al_have_every_operation_but_multiplication() -> None:
+    """Twelve operations at half of the table, modulo 97 or in S5, as in the appendix of arXiv 2201.02177."""
+    tasks = [parse_id(name) for name in POWER_ET_AL]
+    operations = {task.operation for task in tasks if isinstance(task, TableTask)}
+    assert operations == {*OPERATIONS, *GROUP_OPERATIONS} - {"mul"}
+    assert len(tasks) == len(operations) == 12
+    assert {(task.structure, task.size, task.ratio) for task in tasks if isinstance(task, TableTask)} == {
+        ("mod", 97, "0.5"),
+        ("s", 5, "0.5"),
+    }
+
+
+def test_the_page_states_each_tasks_size() -> None:
+    """The column of training questions in docs/suites.md."""
+    rows = re.findall(r"^\| `([a-z0-9_]+_mod[^`]+)` \| ([\d,]+) \|", PAGE, re.MULTILINE)
+    assert len(rows) > 5
+    assert {name: int(number.replace(",", "")) for name, number in rows} == {name: parse_id(name).num_train for name, _ in rows}
+
+
+def test_the_page_states_each_suite() -> None:
+    """Its number of tasks and its control."""
+    rows = re.findall(r"^\| `([a-z]+)` \| (\d+) [^|]+ \| `([^`]+)` \|", PAGE, re.MULTILINE)
+    assert rows
+    for name, number, control in rows:
+        assert (len(SUITES[name].tasks), SUITES[name].control) == (int(number), control)
+    assert {name for name, *_ in rows} == set(SUITES)
