@@ -1,30 +1,75 @@
 """The command line as a person meets it: help, lists, mistakes."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from grokbench.cli import COMMANDS
+from grokbench.agents.recipes import find_recipe
+from grokbench.cli import COMMANDS, main
 from grokbench.cli.runs import parse_seeds
+from grokbench.errors import StoreError, TaskError
+from grokbench.runs.records import to_json
+from grokbench.tasks import get_suite, list_suites
+from tests.support.entries import make_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def grokbench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command's output and status."""
-    return subprocess.run([sys.executable, "-m", "grokbench", *arguments], capture_output=True, text=True, cwd=ROOT)
+@dataclass(frozen=True)
+class Result:
+    """What a command printed to its two streams, and its exit status."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_list_shows_formula_size_budget_and_source() -> None:
+class Command:
+    """Runs `grokbench` in this process, in the checkout."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+        monkeypatch.chdir(ROOT)
+
+    def __call__(self, *arguments: str) -> Result:
+        """The result of the command. An error that it doesn't turn into a status is raised."""
+        self.monkeypatch.setattr(sys, "argv", ["grokbench", *arguments])
+        with pytest.raises(SystemExit) as status:
+            main()
+        assert isinstance(status.value.code, int)
+        return Result(status.value.code, *self.capsys.readouterr())
+
+
+@pytest.fixture
+def grokbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command."""
+    return Command(monkeypatch, capsys)
+
+
+def test_list_shows_formula_size_budget_and_source(grokbench: Command) -> None:
     """The standard tasks, and a suite's alone."""
     shown = grokbench("list").stdout
     for words in ("add_mod97-0.3-v1", "a + b mod 97", "2,822 of 9409", "Power et al. 2022, A.1.1", "mini", "control"):
         assert words in shown or words.replace(",", "") in shown
-    assert "compose_s5" not in grokbench("list", "--suite", "mini").stdout
+    assert all(f"\n{suite.name} " in shown for suite in list_suites())
+
+
+def test_list_of_a_suite_shows_its_tasks_alone(grokbench: Command) -> None:
+    """With its control, in the suite's order, and no table of suites."""
+    _, _, *rows = grokbench("list", "--suite", "mini").stdout.splitlines()
+    suite = get_suite("mini")
+    assert [row.split()[0] for row in rows] == [f"{name}-v1" for name in (*suite.tasks, suite.control)]
 
 
 @pytest.mark.parametrize(
@@ -43,12 +88,142 @@ def test_list_shows_formula_size_budget_and_source() -> None:
         (("check", "transformr"), "did you mean"),
     ],
 )
-def test_mistakes_are_one_clear_line(arguments: tuple[str, ...], why: str) -> None:
-    """Status 2, what was wrong and what was expected, no traceback."""
+def test_mistakes_are_one_clear_line(grokbench: Command, arguments: tuple[str, ...], why: str) -> None:
+    """Status 2, what was wrong and what was expected, on a single line however long it is."""
     result = grokbench(*arguments)
     assert result.returncode == 2, result.stderr
     assert why in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("grokbench: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    """A command without options that raises."""
+
+    def command() -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize("error", [TaskError("[b]no[/b] task"), StoreError("[b]no[/b] task"), OSError("[b]no[/b] task")])
+def test_an_error_is_shown_as_it_is(grokbench: Command, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Square brackets in it are no colors. Errors of the operating system are shown in the same way."""
+    monkeypatch.setitem(COMMANDS, "list", raising(error))
+    assert grokbench("list") == Result(2, "", "grokbench: [b]no[/b] task\n")
+
+
+def test_a_fault_of_the_program_is_no_mistake_of_the_users(grokbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its traceback, without which nobody could report it."""
+    monkeypatch.setitem(COMMANDS, "list", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        grokbench("list")
+
+
+@pytest.mark.parametrize("status", [0, 1, 7])
+def test_a_command_s_status_is_the_program_s(grokbench: Command, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Scripts and CI rely on it."""
+    monkeypatch.setitem(COMMANDS, "list", lambda: status)
+    assert grokbench("list").returncode == status
+
+
+def test_ctrl_c_says_that_runs_are_safe(tmp_path: Path) -> None:
+    """Status 130, as shells give it, one line, and the same command can go on."""
+    arguments = ("--agents", "mlp", "--tasks", "add_mod97-0.3", "--seeds", "0", "--device", "cpu", "--out", str(tmp_path))
+    command = [sys.executable, "-m", "grokbench", "run", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.rglob("*.lock")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "finished runs are safe" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(("option", "unbuffered"), [("list", ""), ("--version", "1")])
+def test_a_reader_that_has_gone_is_no_error(option: str, unbuffered: str) -> None:
+    """As in `grokbench list | head -1`: no traceback, whether the output breaks at once or at the end."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "grokbench", option]
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_output_that_a_full_disk_refuses_is_an_error() -> None:
+    """A file that is cut short must not look complete."""
+    environment = os.environ | {"PYTHONUNBUFFERED": ""}
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "grokbench", "list"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+    assert result.returncode == 2
+    assert result.stderr.startswith("grokbench: [Errno 28]")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder of two runs of the same agent, without any training."""
+    folder = tmp_path / "some runs"
+    for seed in (0, 1):
+        run = make_run("add_mod47-0.7", seed=seed, steps_to_generalize=1_000, recipe=find_recipe("mlp"))
+        (folder / "deep").mkdir(parents=True, exist_ok=True)
+        (folder / "deep" / f"{seed}.json").write_text(to_json(run), encoding="utf-8")
+    return folder
+
+
+def test_score_prints_what_it_finds(grokbench: Command, runs: Path) -> None:
+    """Runs below any of the folders, once each however often they are named."""
+    result = grokbench("score", str(runs), str(runs / "deep"))
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert "add_mod47-0.7-v1" in result.stdout
+    assert "2/2" in result.stdout
+
+
+def test_score_without_runs_says_how_to_make_some(grokbench: Command, tmp_path: Path) -> None:
+    """Status 1, and nothing on standard output, which could be piped into a file."""
+    result = grokbench("score", str(tmp_path))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"no runs below {tmp_path}: make some with `grokbench run`" in result.stderr
+
+
+def test_score_leaves_damaged_runs_out_and_says_so(grokbench: Command, runs: Path) -> None:
+    """The others are still scored, but the status is that of a failure."""
+    whole = (runs / "deep" / "0.json").read_text(encoding="utf-8")
+    (runs / "deep" / "0.json").write_text(whole.replace('"seed": 0', '"seed": "0"'), encoding="utf-8")
+    result = grokbench("score", str(runs))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"left out: {runs / 'deep' / '0.json'}: ")
+    assert "1/1" in result.stdout
+
+
+def test_plot_draws_into_the_first_folder(grokbench: Command, runs: Path, tmp_path: Path) -> None:
+    """Or where it was told. It prints the paths that it has written, which exist."""
+    for options, stem in (((), runs / "grokking"), (("--out", str(tmp_path / "new" / "figure")), tmp_path / "new" / "figure")):
+        result = grokbench("plot", str(runs), *options)
+        assert result.returncode == 0, result.stderr
+        written = [Path(line) for line in result.stdout.splitlines()]
+        assert {path.suffix for path in written} == {".png", ".svg"}
+        assert all(path.is_file() and path.with_suffix("") == stem for path in written)
+
+
+def test_calibrate_runs_every_combination(grokbench: Command, tmp_path: Path) -> None:
+    """Operations by structures by ratios, a row of the table for each."""
+    choice = ("--operations", "add", "mul", "--structures", "mod5", "--ratios", "0.5", "0.6", "--seeds", "3")
+    options = ("--agents", "mlp", "--max-steps", "10", "--device", "cpu", "--out", str(tmp_path))
+    result = grokbench("calibrate", *choice, *options)
+    assert result.returncode == 0, result.stderr
+    tasks = {f"{operation}_mod5-{ratio}-v1" for operation in ("add", "mul") for ratio in ("0.5", "0.6")}
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == tasks
+    assert all(task in result.stdout for task in tasks)
+    assert len(list(tmp_path.rglob("seed-3.json"))) == 4
 
 
 @pytest.mark.parametrize(
@@ -61,7 +236,9 @@ def test_mistakes_are_one_clear_line(arguments: tuple[str, ...], why: str) -> No
         ("[training]", "[gradient]\nkind = 1\n[training]", "[gradient] needs filter"),
     ],
 )
-def test_what_a_recipe_gets_wrong_is_told_before_anything_runs(tmp_path: Path, line: str, other: str, why: str) -> None:
+def test_what_a_recipe_gets_wrong_is_told_before_anything_runs(
+    grokbench: Command, tmp_path: Path, line: str, other: str, why: str
+) -> None:
     """What was expected, once; square brackets are shown."""
     text = (ROOT / "baselines" / "recipes" / "transformer.toml").read_text(encoding="utf-8")
     recipe = tmp_path / "mine.toml"
@@ -73,7 +250,7 @@ def test_what_a_recipe_gets_wrong_is_told_before_anything_runs(tmp_path: Path, l
 
 
 def test_an_agent_that_python_cannot_read(tmp_path: Path) -> None:
-    """File and line, no traceback."""
+    """The error has the file and the line, and no traceback."""
     (tmp_path / "broken.py").write_text("class Agent(:\n", encoding="utf-8")
     command = [sys.executable, "-m", "grokbench", "run", "--agents", "broken:Agent", "--suite", "mini"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -83,12 +260,12 @@ def test_an_agent_that_python_cannot_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_no_cuda_is_said(tmp_path: Path) -> None:
-    """One line."""
+def test_a_missing_cuda_device_is_named(grokbench: Command, tmp_path: Path) -> None:
+    """The error is a single line."""
     result = grokbench("run", "--agents", "mlp", "--suite", "mini", "--device", "cuda", "--out", str(tmp_path))
     assert result.returncode == 2
     assert "no CUDA device" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_import_is_light() -> None:
@@ -107,17 +284,33 @@ def test_seeds_are_numbers_or_ranges(words: tuple[str, ...], seeds: tuple[int, .
     assert parse_seeds(words) == seeds
 
 
-def test_a_run_that_pauses_where_it_was_told_succeeds(tmp_path: Path) -> None:
-    """`--max-steps` isn't a failure: status 0, and two paused records."""
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), max_size=5))
+def test_ranges_hold_both_of_their_ends(ranges: list[tuple[int, int]]) -> None:
+    """Ranges may overlap and may have a single seed."""
+    words = tuple(f"{first}-{first + length}" for first, length in ranges)
+    expected = [seed for first, length in ranges for seed in range(first, first + length + 1)]
+    assert parse_seeds(words) == tuple(dict.fromkeys(expected))
+
+
+@pytest.mark.parametrize("word", ["", "-1", "1-", "-", "2-1", "1.5", "one", "0,1", "0-1-2", " 1", "1\n", "0x1", "1e3"])
+def test_other_words_are_no_seeds(word: str) -> None:
+    """The error quotes the word, wherever it is among the others."""
+    with pytest.raises(TaskError) as caught:
+        parse_seeds(("0-3", word, "7"))
+    assert str(caught.value).endswith(f"such as 0-9 or 0 3 5, got {word!r}")
+
+
+def test_a_run_that_pauses_where_it_was_told_succeeds(grokbench: Command, tmp_path: Path) -> None:
+    """A pause by `--max-steps` isn't a failure: the status is 0, and there are two paused records."""
     arguments = ("--agents", "mlp", "--tasks", "add_mod5-0.5", "--seeds", "0-1", "--max-steps", "50", "--out", str(tmp_path))
     result = grokbench("run", *arguments)
     assert result.returncode == 0, result.stderr
     assert len(list(tmp_path.rglob("seed-*.json"))) == 2
 
 
-def test_version() -> None:
-    """The package's own."""
-    assert grokbench("--version").stdout.strip() == f"grokbench {version('grokbench')}"
+def test_version(grokbench: Command) -> None:
+    """It is the version of the installed package."""
+    assert grokbench("--version") == Result(0, f"grokbench {version('grokbench')}\n", "")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import tyro
+from matplotlib.figure import Figure
 
 from grokbench.cli import COMMANDS
+from grokbench.results.frames import RunResult
 from tests.support.markdown import ROOT, blocks
 
 FOLDERS = ("docs", "benchmarks", "leaderboard")
@@ -34,18 +37,42 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
-def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page's blocks run in order, as in one notebook, in a folder that holds nothing but the leaderboard."""
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page's blocks run in order, as in one notebook, in a folder that holds nothing but the leaderboard.
+
+    Every run that a block names has come to its end, every figure has curves, and every `print` shows a line.
+    """
     (tmp_path / "leaderboard").symlink_to(ROOT / "leaderboard")
     monkeypatch.chdir(tmp_path)
     if find_spec("datasets"):
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     notebook: dict[str, object] = {"__name__": "notebook"}
+    lines: list[str] = []
     try:
         for block in blocks(page, language="python"):
+            lines += block.code.splitlines()
             block.run(notebook)
+            assert len(capsys.readouterr().out.splitlines()) >= len(re.findall(r"^ *print\(", block.code, re.MULTILINE))
+        check_runs([value for value in notebook.values() if isinstance(value, RunResult)])
+        figures = [value for value in notebook.values() if isinstance(value, Figure)]
+        check_figures([*figures, *map(plt.figure, plt.get_fignums())], at_least=sum(".plot(" in line for line in lines))
     finally:
         plt.close("all")
+
+
+def check_runs(runs: list[RunResult]) -> None:
+    """Assert that runs have ended with exams, and have generalized unless they were followed to a step."""
+    for run in runs:
+        assert run.record.incomplete is None
+        assert len(run.exams) > 1
+        assert run.record.parsed_task().followed or run.steps_to_generalize is not None
+
+
+def check_figures(figures: list[Figure], *, at_least: int) -> None:
+    """Assert that there are so many figures, and that every panel has a curve of several points."""
+    assert len(figures) >= at_least
+    for axes in (axes for figure in figures for axes in figure.axes):
+        assert any(len(np.asarray(line.get_xdata())) > 1 for line in axes.lines)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -28,11 +28,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 def main() -> None:
     """Run the command that the command line names. An error is one line on stderr, with status 2."""
-    if sys.argv[1:] == ["--version"]:
-        print(f"grokbench {grokbench.__version__}")
-        sys.exit(0)
     try:
-        status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
+        status = _call_command()
+        sys.stdout.flush()  # what is still in the buffer can fail too
     except KeyboardInterrupt:
         _print_error("stopped; finished runs are safe, and the same command goes on where the others were some 20 seconds ago")
         sys.exit(130)
@@ -43,6 +41,14 @@ def main() -> None:
         _print_error(f"grokbench: {error}")
         sys.exit(2)
     sys.exit(status)
+
+
+def _call_command() -> int:
+    if sys.argv[1:] == ["--version"]:
+        print(f"grokbench {grokbench.__version__}")
+        return 0
+    status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
+    return status
 
 
 def _print_error(message: str) -> None:
