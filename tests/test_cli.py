@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, lists, mistakes."""
+"""The command line as a person meets it: help, lists, mistakes, exit statuses."""
 
 import os
 import signal
@@ -129,7 +129,7 @@ def test_a_command_s_status_is_the_program_s(grokbench: Command, monkeypatch: py
 
 
 def test_ctrl_c_says_that_runs_are_safe(tmp_path: Path) -> None:
-    """Status 130, as shells give it, one line, and the same command can go on."""
+    """The status is 130, as in shells. The message says that the same command continues."""
     arguments = ("--agents", "mlp", "--tasks", "add_mod97-0.3", "--seeds", "0", "--device", "cpu", "--out", str(tmp_path))
     command = [sys.executable, "-m", "grokbench", "run", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -315,5 +315,5 @@ def test_version(grokbench: Command) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_text_has_an_example(command: str) -> None:
-    """An example of the command itself."""
+    """The example calls the command itself."""
     assert f"Example: grokbench {command}" in (COMMANDS[command].__doc__ or "")

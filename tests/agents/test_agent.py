@@ -50,7 +50,7 @@ def test_an_environment_must_have_been_reset(vector: bool) -> None:
 
 
 def test_an_agent_that_is_not_batched_starts_on_a_single_environment() -> None:
-    """It gets the observation of the reset. A vector of even one member has an axis that it doesn't know."""
+    """It gets the observation of the reset. A vector has an axis of members, even if there is a single member."""
     env, agent = grokbench.make(TASK.id, feature_dims=(4,)), AddingAgent()
     observation, _ = env.reset(seed=3)
     agent.start(env)
@@ -64,7 +64,7 @@ def test_an_agent_that_is_not_batched_starts_on_a_single_environment() -> None:
 
 @pytest.mark.parametrize("dims", [[3, 4], (np.int64(3), np.int32(4)), np.array([3, 4])])
 def test_widths_become_a_tuple_of_whole_numbers(dims: list[int]) -> None:
-    """Lists and numpy's numbers are as good, and what is stored is Python's own."""
+    """Lists and numpy's numbers are accepted. The tuple holds Python's own numbers."""
     widths = checked_feature_dims(dims)
     assert widths == (3, 4)
     assert {type(width) for width in widths} == {int}

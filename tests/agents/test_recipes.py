@@ -207,7 +207,7 @@ class NoAgent:
 
 
 def test_what_makes_no_agent_is_refused() -> None:
-    """The message says what to derive from, what is accepted, or where was looked."""
+    """The message names the base class, the accepted hyperparameters, or the folder that was searched."""
     with pytest.raises(AgentError, match=r"not an agent: derive it from grokbench\.Agent"):
         find_recipe(f"{__name__}:NoAgent").make()
     with pytest.raises(RecipeError, match="it takes report"):
@@ -297,7 +297,7 @@ class Minimal(Agent):
 
 
 def test_an_agents_defaults() -> None:
-    """Not batched, one layer of 128 features, no cost; keep and join say what is missing."""
+    """It isn't batched, and shows a single layer of 128 features at no stated cost. `keep` and `join` name what is missing."""
     agent = Minimal()
     assert (agent.feature_dims, agent.batched, agent.dtype, agent.cost()) == ((128,), False, None, {})
     with pytest.raises(AgentError, match=r"needs keep\(indices\)"):

@@ -227,7 +227,7 @@ def test_the_error_names_the_file(tmp_path: Path) -> None:
 
 
 def test_a_batch_of_one_adds_an_axis_in_front() -> None:
-    """Arrays of any library get an axis, plain lists a list around them, and what is no action stays for the examiner."""
+    """Arrays of any library get an axis, and lists a list around them. The examiner refuses anything that isn't a dict."""
     answers, features = np.arange(3), torch.zeros(3, 2)
     batch = trees.batch_of_one({"answers": answers, "features": features, "more": [1, 2]})
     assert batch["answers"].shape == (1, 3)

@@ -1,4 +1,4 @@
-"""What is measured on a run, on curves with known answers."""
+"""Measurements of a run, on curves with known answers."""
 
 from collections.abc import Callable
 

@@ -176,7 +176,7 @@ def test_fit_refuses_bad_input(steps: list[float], accuracy: list[float], count:
 
 
 def test_the_docstrings_examples() -> None:
-    """They do what they show."""
+    """Every example prints the output that the docstring shows."""
     examples = doctest.testmod(patterns, extraglobs={"np": np})
     assert examples.attempted > 0
     assert not examples.failed

@@ -115,7 +115,7 @@ def test_three_sigmoids_are_three_surges() -> None:
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_a_plateau_lasts_until_the_steps_have_doubled(wide: bool) -> None:
-    """Two jumps count as one surge if the flat stretch between them is a little shorter than the least plateau."""
+    """Two jumps are a single surge if the flat stretch between them is a little shorter than the least plateau."""
     length = PLATEAU_DECADES + (5 if wide else -5) * GRID
     accuracy = 0.4 * (LOG_STEPS >= 2.5) + 0.4 * (2.5 + length <= LOG_STEPS)
     assert len(surges(STEPS, accuracy)) == (2 if wide else 1)
@@ -329,7 +329,7 @@ def test_columns_of_a_table_are_curves() -> None:
 
 
 def test_the_docstrings_examples() -> None:
-    """They do what they show."""
+    """Every example prints the output that the docstring shows."""
     examples = doctest.testmod(stages, extraglobs={"np": np})
     assert examples.attempted > 0
     assert not examples.failed

@@ -58,7 +58,7 @@ def test_training_questions_are_counted_exactly(hundredths: int) -> None:
     ],
 )
 def test_every_spelling_is_the_same_task(spelling: str) -> None:
-    """Ratio, namespace and version have one canonical form."""
+    """Ratio, namespace and version each have a canonical form."""
     task = parse_id(spelling)
     assert task == parse_id("add_mod97-0.3")
     assert task.id == "add_mod97-0.3-v1"

@@ -199,7 +199,7 @@ def test_a_label_that_is_no_digit_is_refused(original: dict[str, NDArray[np.uint
 
 
 def test_a_collection_of_another_size_is_refused(original: dict[str, NDArray[np.uint8]], tmp_path: Path) -> None:
-    """Fashion-MNIST's little sister has fewer images, in files with the same names."""
+    """Other collections of images come in files with the same names."""
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
         (tmp_path / name).write_bytes(idx(original[name][:-1]))
     with pytest.raises(TaskError, match="MNIST has 52 digits, got 51"):
