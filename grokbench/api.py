@@ -13,6 +13,7 @@ from grokbench.errors import AgentError
 from grokbench.results.frames import RunResult
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback
+from grokbench.runs.execution import BUSY
 from grokbench.runs.plan import Run, plan
 from grokbench.runs.progress import Progress
 from grokbench.runs.records import RunRecord, read_record
@@ -29,6 +30,7 @@ def run(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     max_steps: int | None = None,
     probes: bool = False,
+    threads: int = 1,
     progress: bool = False,
 ) -> RunResult:
     """Run one agent on one task with one seed.
@@ -47,6 +49,7 @@ def run(
         device: where the agent computes.
         max_steps: pause at the last exam within so many steps.
         probes: train linear probes on every layer now and then.
+        threads: the threads that the run computes on. torch's own number comes back afterwards.
         progress: show a live table.
 
     Raises:
@@ -58,7 +61,17 @@ def run(
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
         with Progress(max_steps=max_steps) if progress else nullcontext(Callback()) as shown:
-            engine.run(plans, store, callbacks=[shown, _Busy()], device=device, max_steps=max_steps, probes=probes)
+            callbacks = [shown, _Busy()]
+            engine.run(
+                plans,
+                store,
+                callbacks=callbacks,
+                device=device,
+                max_steps=max_steps,
+                probes=probes,
+                threads=threads,
+                processes=1,
+            )
         record = read_record(store.record_path(plans[0].runs[0]))
     if record.incomplete and record.incomplete.startswith("failed"):
         raise AgentError(f"{record.task} {record.agent.name} seed {seed} {record.incomplete}")
@@ -70,5 +83,5 @@ class _Busy(Callback):
 
     @override
     def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
-        if reason == engine.BUSY:
+        if reason == BUSY:
             raise AgentError(f"{run.experiment.task.id} seed {run.seed}: another process is making this run; wait for it")

@@ -10,6 +10,7 @@
   x RecordError         a file isn't a run record (a ValueError)
   x CheckpointError     a file isn't a usable checkpoint (a ValueError)
   x StoreError          a folder of runs can't be written (an OSError)
+  x WorkerError         worker processes can't be started as asked (a ValueError)
   x ResultError         runs that no number can be computed from, or no figure drawn of (a ValueError)
   x CurveError          a curve or a fit has values that can't be analyzed (a ValueError)
   x StudyError          no study has this name, or its runs can't be compared (a ValueError)
@@ -59,6 +60,10 @@ class CheckpointError(GrokbenchError, ValueError):
 
 class StoreError(GrokbenchError, OSError):
     """A folder of runs can't be written; the message says why and what to do."""
+
+
+class WorkerError(GrokbenchError, ValueError):
+    """Worker processes can't be started as asked; the message says why."""
 
 
 class ResultError(GrokbenchError, ValueError):

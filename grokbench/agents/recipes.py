@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
 from types import CodeType, FunctionType, MappingProxyType
@@ -46,7 +46,7 @@ class Recipe:
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self), tuple((values | {"hyperparameters": self.plain_hyperparameters}).values())
+        return partial(type(self), **values | {"hyperparameters": self.plain_hyperparameters}), ()
 
     @property
     def plain_hyperparameters(self) -> dict[str, Any]:

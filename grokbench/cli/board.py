@@ -115,6 +115,8 @@ def verify(
     sandbox: bool = True,
     container: str | None = None,
     seconds: float = 3_600,
+    threads: int = 1,
+    processes: int | None = None,
     save: bool = False,
     leaderboard: Path = LEADERBOARD,
 ) -> int:
@@ -129,6 +131,8 @@ def verify(
         sandbox: keep the agent from network and secrets; --no-sandbox for code that you trust.
         container: run the agent in a container of this image.
         seconds: the longest that one cohort may take.
+        threads: the threads that a run computes on. Runs repeat to the bit on as many as the entry's own.
+        processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
         save: keep the verdict, good or bad, in the leaderboard's verdicts.
         leaderboard: the checkout's leaderboard folder.
     """
@@ -140,7 +144,15 @@ def verify(
     folder = find_entry(entry, leaderboard=leaderboard)
     with Progress() as progress:
         verdict = verify_entry(
-            folder, salt=salt, runs=runs, sandboxed=sandbox, image=container, seconds=seconds, callbacks=[progress]
+            folder,
+            salt=salt,
+            runs=runs,
+            sandboxed=sandbox,
+            image=container,
+            seconds=seconds,
+            threads=threads,
+            processes=processes,
+            callbacks=[progress],
         )
     print(verdict)
     if save:

@@ -50,6 +50,8 @@ def run(
     max_steps: int | None = None,
     device: Device = "auto",
     probes: bool = False,
+    threads: int = 1,
+    processes: int | None = None,
 ) -> int:
     """Run agents on tasks with seeds. Finished runs aren't repeated, and a killed run continues where it was.
 
@@ -65,6 +67,8 @@ def run(
         max_steps: pause every run at its last exam within so many steps. The same command without it continues.
         device: where agents compute.
         probes: train linear probes on every layer at every doubling of the steps, and record their accuracy.
+        threads: the threads that a run computes on. A record states them, and may depend on them.
+        processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
     """
     from grokbench.agents import find_recipe
     from grokbench.runs import engine
@@ -75,7 +79,16 @@ def run(
     recipes = [find_recipe(name) for name in agents]
     plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt)
     with Progress(max_steps=max_steps) as progress:
-        done = engine.run(plans, Store(out), callbacks=[progress], device=device, max_steps=max_steps, probes=probes)
+        done = engine.run(
+            plans,
+            Store(out),
+            callbacks=[progress],
+            device=device,
+            max_steps=max_steps,
+            probes=probes,
+            threads=threads,
+            processes=processes,
+        )
     return 0 if done else 1
 
 
@@ -166,6 +179,8 @@ def reproduce(
     runs: Path = Path("runs/reproduce"),
     out: Path | None = None,
     device: Device = "auto",
+    threads: int = 1,
+    processes: int | None = None,
 ) -> int:
     """Run a paper's grid and compare each of its statements with what is measured: a report with figures.
 
@@ -177,12 +192,14 @@ def reproduce(
         runs: the folder of runs, which studies share. Finished runs in it aren't repeated.
         out: the report's folder; default: docs/studies/<study>.
         device: where agents compute.
+        threads: the threads that a run computes on. A record states them, and may depend on them.
+        processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
     """
     from grokbench.studies.report import statements_table
     from grokbench.studies.study import reproduce as reproduce_study
 
     folder = out or Path("docs/studies") / study
-    statements = reproduce_study(study, scale=scale, runs=runs, out=folder, device=device)
+    statements = reproduce_study(study, scale=scale, runs=runs, out=folder, device=device, threads=threads, processes=processes)
     if statements is None:
         print("some runs are incomplete: the same command goes on where they are", file=sys.stderr)
         return 1

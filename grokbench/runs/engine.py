@@ -1,19 +1,19 @@
 """The engine: executes plans on this machine. It repeats no finished run, and it resumes what was begun."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe
-from grokbench.errors import AgentError, CheckpointError
+from grokbench.errors import AgentError, WorkerError
 from grokbench.runs.callbacks import Callback, Callbacks
-from grokbench.runs.loop import CohortLoop, RunOptions
+from grokbench.runs.cores import available_cores, computing_threads
+from grokbench.runs.execution import live_runs, run_cohort
+from grokbench.runs.loop import RunOptions
 from grokbench.runs.memory import keep_freed_memory
-from grokbench.runs.plan import Cohort, Experiment, Plan, Run
-from grokbench.runs.provenance import code_hash
-from grokbench.runs.store import Store, read_checkpoint
-
-BUSY = "another process is at it"
+from grokbench.runs.plan import Cohort, Plan, Run
+from grokbench.runs.store import Store
+from grokbench.runs.workers import run_in_workers, unsendable
 
 
 def run(
@@ -24,8 +24,13 @@ def run(
     device: str = "auto",
     max_steps: int | None = None,
     probes: bool = False,
+    threads: int = 1,
+    processes: int | None = None,
 ) -> bool:
     """Make every planned run that isn't finished.
+
+    Cohorts run side by side in worker processes, so their number changes no record. There is no worker for a single cohort,
+    on CUDA, or where a recipe can't be sent to another process. The callbacks are called in this process alone.
 
     Args:
         plans: what to run, see `plan`.
@@ -35,16 +40,23 @@ def run(
         max_steps: pause every run at its last exam within so many steps.
         probes: train linear probes on every layer now and then, and keep their accuracy in the records.
 
+        threads: the threads that a run computes on. A record states them, and may depend on them.
+        processes: the most worker processes. None: as many as the cores that this process may use, divided by `threads`.
+
     Returns:
         Whether every planned run is complete now, or was paused by `max_steps`.
 
     Raises:
+        WorkerError: `threads` or `processes` is below 1, or no worker can be started.
         AgentError: torch finds no such device, or a recipe makes no agent; nothing has run.
         StoreError: the folder can't be written; what was finished before is safe.
     """
-    options = RunOptions(resolve_device(device), max_steps, probes)
+    if threads < 1 or (processes is not None and processes < 1):
+        raise WorkerError(f"threads and processes must be at least 1, got {threads} and {processes}")
+    options = RunOptions(resolve_device(device), max_steps, probes, threads)
     keep_freed_memory()
-    return _Engine(list(plans), store, Callbacks(callbacks), options).run()
+    with computing_threads(threads):
+        return _Engine(list(plans), store, Callbacks(callbacks), options).run(processes)
 
 
 def resolve_device(device: str) -> str:
@@ -73,7 +85,7 @@ class _Engine:
     def __init__(self, plans: Sequence[Plan], store: Store, callback: Callback, options: RunOptions) -> None:
         self.plans, self.store, self.callback, self.options = plans, store, callback, options
 
-    def run(self) -> bool:
+    def run(self, processes: int | None) -> bool:
         unfinished = [[run for run in plan.runs if not self.store.finished(run)] for plan in self.plans]
         todo = [(plan, runs) for plan, runs in zip(self.plans, unfinished, strict=True) if runs]
         self.waiting = _first_agents(plan.experiments[0].recipe for plan, _ in todo)
@@ -81,13 +93,30 @@ class _Engine:
         self.store.prepare()
         planned = sum(len(plan.runs) for plan in self.plans)
         self.callback.on_start(planned, planned - sum(map(len, unfinished)))
-        complete = [self._run_cohort(cohort) for plan, runs in todo for cohort in self._cohorts(plan, runs)]
+        cohorts = [cohort for plan, runs in todo for cohort in self._cohorts(plan, runs)]
+        count = self._process_count(cohorts, processes)
+        if count > 1:
+            self.waiting.clear()  # every worker makes its own
+            return run_in_workers(cohorts, self.store, self.callback, self.options, processes=count)
+        options = (self.store, self.callback, self.options)
+        complete = [run_cohort(cohort, *options, self._take_agent(cohort)) for cohort in cohorts]
         return all(complete)
+
+    def _process_count(self, cohorts: Sequence[Cohort], processes: int | None) -> int:
+        """The number of workers; 1 is this process itself."""
+        if self.options.device == "cuda" or os.name != "posix":
+            return 1
+        count = min(len(cohorts), processes or max(1, available_cores() // self.options.threads))
+        recipes = {run.experiment.recipe for cohort in cohorts for run in cohort.runs}
+        if count > 1 and (reason := unsendable(recipes)):
+            self.callback.on_message(f"{reason}: all runs are made in this process, one after another")
+            return 1
+        return count
 
     def _cohorts(self, plan: Plan, pending: list[Run]) -> Iterator[Cohort]:
         """The unfinished runs of a plan: those of each checkpoint together, then the others, as many as the agent takes."""
         for path in (path for experiment in plan.experiments for path in self.store.checkpoint_paths(experiment)):
-            live = self._live_runs(path, plan.experiments)
+            live = live_runs(path, plan.experiments, self.store, self.callback)
             finished = frozenset(run for run in live if run not in pending and self.store.finished(run))
             unfinished = [run for run in live if run not in finished]
             if unfinished and all(run in pending for run in unfinished):
@@ -96,49 +125,6 @@ class _Engine:
         size = self.sizes.get(plan.experiments[0].recipe.hash, 1)
         for start in range(0, len(pending), size):
             yield Cohort(tuple(pending[start : start + size]))
-
-    def _run_cohort(self, cohort: Cohort) -> bool:
-        """Run a cohort, unless another process is at it or was; returns whether no run is left over."""
-        todo = [run for run in cohort.runs if run not in cohort.finished]
-        with self.store.claim_all(todo) as claimed:
-            busy = [run for run in todo if run not in claimed]
-            for run in busy:
-                self.callback.on_end(run, BUSY, None)
-            ours = [run for run in claimed if not self.store.finished(run)]
-            if not ours or (busy and cohort.checkpoint):
-                return not busy
-            if self._is_stale(cohort):
-                self.callback.on_message(
-                    f"{cohort.checkpoint}: another process went on with it meanwhile; run the command again for the rest"
-                )
-                return False
-            # What another process finished since the plan was made is finished for this cohort too.
-            runs = cohort.runs if cohort.checkpoint else tuple(ours)
-            cohort = Cohort(runs, cohort.checkpoint, frozenset(runs) - frozenset(ours))
-            complete = CohortLoop(cohort, self._take_agent(cohort), self.store, self.callback, self.options).run()
-            return complete and not busy
-
-    def _is_stale(self, cohort: Cohort) -> bool:
-        """Whether the cohort's checkpoint no longer holds the runs that were planned from it."""
-        if cohort.checkpoint is None:
-            return False
-        experiments = [run.experiment for run in cohort.runs]
-        return self._live_runs(cohort.checkpoint, experiments) != list(cohort.runs)
-
-    def _live_runs(self, path: Path, experiments: Sequence[Experiment]) -> list[Run]:
-        """The runs that a checkpoint of these experiments holds; a checkpoint that can't be used is moved aside."""
-        try:
-            tree = read_checkpoint(path)
-            if tree["code"] != code_hash():
-                raise CheckpointError("made by another version of grokbench's code")
-            known = {experiment.recipe.hash: experiment for experiment in experiments if experiment.salt == tree["salt"]}
-            live = list(zip(tree["recipes"], tree["live"], strict=True))
-        except (CheckpointError, KeyError) as error:
-            if path.exists():  # else another process has just finished that cohort
-                aside = self.store.set_aside(path)
-                self.callback.on_message(f"{path}: {error}; moved to {aside.name}, its runs start over")
-            return []
-        return [Run(known[recipe], seed) for recipe, seed in live] if all(recipe in known for recipe, _ in live) else []
 
     def _take_agent(self, cohort: Cohort) -> Agent | None:
         """The agent made for planning, once, if the cohort has one recipe; None lets the cohort make its own."""

@@ -4,7 +4,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,15 @@ class RunOptions:
         device: `cpu` or `cuda`.
         max_steps: pause at the last exam within so many steps; None never pauses.
         probes: whether to train linear probes now and then.
+        threads: the threads that a run computes on.
+        checkpoint_seconds: the least time between two checkpoints.
     """
 
     device: str
     max_steps: int | None
     probes: bool
+    threads: int = 1
+    checkpoint_seconds: float = field(default_factory=lambda: SECONDS_BETWEEN_CHECKPOINTS)
 
 
 class CohortLoop:
@@ -112,6 +116,9 @@ class CohortLoop:
         if saved and saved["provenance"] != self.provenance.reproducibility:
             # Two environments made this run, so nothing can repeat it to the bit.
             self.provenance = self.provenance.model_copy(update={"code": None})
+        if not saved and len(self.runs) > 1:
+            # A kill after a member's end would else leave the others to train without it, and not repeat to the bit.
+            self._save()
         self._charge()
 
     def _reset_agent(self) -> None:
@@ -153,7 +160,7 @@ class CohortLoop:
             self._take_exam(steps)
             self._charge()
             self._release_ended()
-            if self.live and time.perf_counter() - saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+            if self.live and time.perf_counter() - saved_at > self.options.checkpoint_seconds:
                 self._save()
                 saved_at = time.perf_counter()
         return False

@@ -53,7 +53,16 @@ def find_study(name: str) -> Study:
     return study
 
 
-def reproduce(name: str, *, scale: Scale, runs: Path, out: Path, device: str) -> list[Statement] | None:
+def reproduce(
+    name: str,
+    *,
+    scale: Scale,
+    runs: Path,
+    out: Path,
+    device: str,
+    threads: int = 1,
+    processes: int | None = None,
+) -> list[Statement] | None:
     """Make the runs of a study that are missing, and write its report and figures.
 
     Args:
@@ -62,6 +71,8 @@ def reproduce(name: str, *, scale: Scale, runs: Path, out: Path, device: str) ->
         runs: The folder of runs, which all studies share. Finished runs in it aren't made again.
         out: The folder for README.md and the figures.
         device: Where agents compute: auto, cpu or cuda.
+        threads: The threads that a run computes on.
+        processes: The most worker processes, see `engine.run`.
 
     Returns:
         The tested statements, None if a run is incomplete.
@@ -71,7 +82,10 @@ def reproduce(name: str, *, scale: Scale, runs: Path, out: Path, device: str) ->
     """
     study, store = find_study(name), Store(runs)
     cohorts = study.cohorts(scale)
-    if not _make_runs(cohorts, store, device):
+    plans = [cohort.plan for cohort in cohorts]
+    with Progress() as progress:
+        complete = run(plans, store, callbacks=[progress], device=device, probes=True, threads=threads, processes=processes)
+    if not complete:
         return None
     curves = _read_curves(cohorts, store)
     statements, figures = study.statements(curves), study.figures(curves)
@@ -90,13 +104,6 @@ def reproduce(name: str, *, scale: Scale, runs: Path, out: Path, device: str) ->
     )
     (out / "README.md").write_text(text, encoding="utf-8")
     return statements
-
-
-def _make_runs(cohorts: Sequence[StudyCohort], store: Store, device: str) -> bool:
-    """Whether all runs are complete in the end."""
-    plans = [cohort.plan for cohort in cohorts]
-    with Progress() as progress:
-        return run(plans, store, callbacks=[progress], device=device, probes=True)
 
 
 def _read_curves(cohorts: Sequence[StudyCohort], store: Store) -> CurvesBySetting:

@@ -13,9 +13,9 @@ from typing import Any, cast
 from grokbench.board.verification.serve import MEMORY_VARIABLE
 from grokbench.board.verification.wire import receive, send
 from grokbench.errors import RemoteError
+from grokbench.runs.cores import THREAD_VARIABLES
 
 LONGEST_ERROR = 300  # characters of the agent's own words in a message
-KEPT_VARIABLES = ("PATH", "OMP_NUM_THREADS")  # the number of threads goes into the record
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,12 @@ class Limits:
     Attributes:
         seconds: the wall-clock time that all of its work may take.
         memory: bytes of address space. torch reserves much more than it uses.
+        threads: the threads that it computes on.
     """
 
     seconds: float = 3_600.0
     memory: int = 64 << 30
+    threads: int = 1
 
 
 class AgentProcess:
@@ -48,7 +50,7 @@ class AgentProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(limits.memory),
+            env=_environment(limits),
             start_new_session=True,
             bufsize=0,
         )
@@ -85,7 +87,8 @@ class AgentProcess:
         self._stdout.close()
 
 
-def _environment(memory: int) -> dict[str, str]:
+def _environment(limits: Limits) -> dict[str, str]:
     """The environment of the process, without anything secret."""
-    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return {**kept, "HOME": "/nonexistent", MEMORY_VARIABLE: str(memory)}
+    path = {"PATH": os.environ["PATH"]} if "PATH" in os.environ else {}
+    threads = dict.fromkeys(THREAD_VARIABLES, str(limits.threads))
+    return {**path, **threads, "HOME": "/nonexistent", MEMORY_VARIABLE: str(limits.memory)}

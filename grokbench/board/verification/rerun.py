@@ -44,6 +44,8 @@ def verify_entry(
     sandboxed: bool = True,
     image: str | None = None,
     seconds: float = 3_600.0,
+    threads: int = 1,
+    processes: int | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Verdict:
     """Run some official runs of an entry again, and fresh instances of their tasks.
@@ -55,6 +57,8 @@ def verify_entry(
         sandboxed: whether to keep the agent from network and secrets. False is for code that you trust.
         image: a container image to run the agent in, instead of a sandbox of this machine.
         seconds: the wall-clock time that the agent may take for one cohort.
+        threads: the threads that a run computes on. Runs repeat to the bit on as many as the entry's own.
+        processes: the most worker processes, see `engine.run`. Each has its own process for the agent.
         callbacks: called with the number of runs, exams, ends and messages.
 
     Raises:
@@ -70,9 +74,12 @@ def verify_entry(
         home = _agent_folder(entry_folder, Path(scratch))
         isolation = Isolation.choose(home, sandboxed=sandboxed, image=image, seconds=seconds)
         isolation.try_baseline(home)
-        recipe = _remote_recipe(entry, isolation, home, seconds)
+        recipe = _remote_recipe(entry, isolation, home, Limits(seconds=seconds, threads=threads))
         plans = plans_of(entry, chosen, recipe=recipe, salt=mixed_salt(entry, salt))
-        records = _execute(plans, Path(scratch) / "runs", callbacks)
+        store = Store(Path(scratch) / "runs")
+        # On the CPU, because a sandbox sees no other device.
+        engine.run(plans, store, callbacks=callbacks, device="cpu", threads=threads, processes=processes)
+        records = _all_records(plans, store)
     return judge(entry, records, salt=salt, chosen=chosen, sandboxed=isolation.sandboxed, same_machine=isolation.same_machine)
 
 
@@ -171,7 +178,7 @@ def _agent_folder(entry_folder: Path, scratch: Path) -> Path:
     return home
 
 
-def _remote_recipe(entry: Entry, isolation: Isolation, home: Path, seconds: float) -> RemoteRecipe:
+def _remote_recipe(entry: Entry, isolation: Isolation, home: Path, limits: Limits) -> RemoteRecipe:
     widths = frozenset(tuple(run.agent.feature_dims) for run in entry.runs if run.agent.feature_dims)
     return RemoteRecipe(
         name="entry",
@@ -180,15 +187,22 @@ def _remote_recipe(entry: Entry, isolation: Isolation, home: Path, seconds: floa
         source=entry.recipe.source,
         command=isolation.command,
         folder=home,
-        limits=Limits(seconds=seconds),
+        limits=limits,
         allowed_widths=widths,
     )
 
 
-def _execute(plans: Sequence[Plan], out: Path, callbacks: Sequence[Callback]) -> list[RunRecord]:
-    """The records of all runs of the plans, on the CPU because a sandbox sees no other device."""
-    engine.run(plans, Store(out), callbacks=callbacks, device="cpu")
-    records, _ = find_records([out])
+def _all_records(plans: Sequence[Plan], store: Store) -> list[RunRecord]:
+    """The records of all runs of the plans.
+
+    Raises:
+        VerificationError: a run has none, because its worker process was killed.
+    """
+    missing = [run for plan in plans for run in plan.runs if not store.record_path(run).exists()]
+    if missing:
+        first = f"{missing[0].experiment.task.id} seed {missing[0].seed}"
+        raise VerificationError(f"{first} has no record, because its process was killed: verify the entry again")
+    records, _ = find_records([store.out])
     return records
 
 

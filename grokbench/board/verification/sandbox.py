@@ -44,7 +44,8 @@ exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
 CONTAINER = (
     "docker run --interactive --rm --init --network none --read-only --tmpfs /tmp --user 65534:65534 --cap-drop ALL "
-    "--security-opt no-new-privileges --memory 8g --pids-limit 256 --workdir /agent"
+    "--security-opt no-new-privileges --memory 8g --pids-limit 256 --workdir /agent "
+    "--env OMP_NUM_THREADS --env OPENBLAS_NUM_THREADS --env MKL_NUM_THREADS"  # as in the environment of docker itself
 )
 
 
