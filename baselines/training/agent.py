@@ -81,13 +81,12 @@ class NetworkAgent(Agent):
         self._start_shards(_even_sizes(len(spec.seeds), self._shard_count(num_train) if on_cpu else 1))
 
     def _shard_count(self, num_train: int) -> int:
-        """The number of shards on CPU: each fits the cache, and all threads have the same number of shards."""
-        members, threads = len(self.spec.seeds), torch.get_num_threads()
-        largest = max(1, QUESTIONS_PER_SHARD // self.method.training.minibatch_size(num_train))  # members that fit the cache
-        if members <= largest:
-            return 1
-        shards_per_thread = ceil(members / (largest * threads))
-        return min(members, shards_per_thread * threads)
+        """The number of shards on CPU: as few as fit the cache. It doesn't depend on the number of threads."""
+        return ceil(len(self.spec.seeds) / self._largest_shard(num_train))
+
+    def _largest_shard(self, num_train: int) -> int:
+        """The members whose minibatches fit the cache, at least 1."""
+        return max(1, QUESTIONS_PER_SHARD // self.method.training.minibatch_size(num_train))
 
     def _start_shards(self, sizes: Sequence[int]) -> None:
         """Make shards of these sizes, with newly drawn parameters."""

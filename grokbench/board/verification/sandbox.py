@@ -20,7 +20,8 @@ OWN_USER = "--unshare-all --cap-drop ALL"
 # The kernel doesn't count root's processes, so under root the agent becomes nobody.
 AS_ROOT = "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
 NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --inh-caps=-all"
-NAMESPACES = "unshare --user --map-root-user --mount --net --ipc --pid --fork --kill-child"
+# Without --pdeathsig, a process that is killed would leave its sandbox behind.
+NAMESPACES = "setpriv --pdeathsig KILL unshare --user --map-root-user --mount --net --ipc --pid --fork --kill-child"
 # Makes a root with the given paths alone, then runs the command without privileges.
 NEW_ROOT = """
 root=$1; home=$2; shift 2

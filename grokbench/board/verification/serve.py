@@ -4,8 +4,11 @@ The first message has the recipe's `target` and `hyperparameters`; the answer de
 `method` and its `arguments`; the answer has the `result`, or the `error`.
 """
 
+import contextlib
+import ctypes
 import os
 import resource
+import signal
 from io import RawIOBase
 from typing import Any
 
@@ -16,6 +19,7 @@ from grokbench.board.verification.wire import receive, send
 
 MODULE = "grokbench.board.verification.serve"
 MEMORY_VARIABLE = "GROKBENCH_MEMORY"  # bytes of address space that the process may have
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 MOST_PROCESSES = 4_096  # and threads, together with all others of the same user
 
 
@@ -57,8 +61,15 @@ def _limit_resources() -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
+def _die_with_parent() -> None:
+    """Have the system kill this process when its parent is killed, in the middle of a step too. Linux only."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve on the standard streams. The agent reads nothing from them, and what it prints goes to standard error."""
+    _die_with_parent()
     _limit_resources()
     source, target = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)

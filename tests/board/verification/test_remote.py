@@ -1,6 +1,9 @@
 """An agent in a process of its own: it computes what it computes here, and whatever it does, the runner goes on."""
 
 import re
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -90,3 +93,33 @@ def test_what_an_agent_prints_is_not_an_answer(tmp_path: Path) -> None:
     """Standard output isn't the pipe."""
     records = run(hostile("Quiet", write_hostile_agents(tmp_path)), tmp_path / "runs")
     assert [record.incomplete for record in records] == ["stopped: --max-steps 60"] * 2
+
+
+def test_an_agent_whose_parent_is_killed_ends(tmp_path: Path) -> None:
+    """In the middle of a step too."""
+    folder = write_hostile_agents(tmp_path)
+    code = f"""
+from pathlib import Path
+from tests.board.verification.test_remote import hostile
+agent = hostile("Sleeper", Path({str(folder)!r})).make()
+print(agent._process._process.pid, flush=True)
+agent.learn(1)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    agent = int(parent.stdout.readline())
+    time.sleep(0.5)  # until the agent is in its step
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _is_alive(agent):
+        time.sleep(0.05)
+    assert not _is_alive(agent)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether there is such a process, which isn't a zombie."""
+    try:
+        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
