@@ -96,16 +96,18 @@ def busy_processes(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def main(busy: int = 0, rounds: int = 3, scale: float = 1.0) -> None:
+def main(*, busy: int = 0, rounds: int = 3, scale: float = 1.0, recipes: tuple[str, ...] = ()) -> None:
     """Measure and print the table.
 
     Args:
         busy: busy processes beside the measured ones.
         rounds: how often each way is measured.
         scale: multiplies the steps of every case; a small number is a trial of the command.
+        recipes: only the cases of these recipes; none: all cases.
     """
+    cases = [case for case in CASES if not recipes or case.recipe in recipes]
     with busy_processes(busy):
-        rows = [row(case, measure(case, rounds=rounds, scale=scale)) for case in CASES]
+        rows = [row(case, measure(case, rounds=rounds, scale=scale)) for case in cases]
     about = machine()
     print(f"{about['processor']}, torch {about['torch']}, {busy} busy processes beside; medians of {rounds} rounds.\n")
     print(table(rows))
