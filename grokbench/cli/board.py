@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from grokbench.board import LEADERBOARD
 from grokbench.cli.runs import Names, read_runs
 
 if TYPE_CHECKING:
     from grokbench.board.entries.checks import Checked
-
-LEADERBOARD = Path("leaderboard")
 
 
 def submit(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grokbench.agents.recipes import Recipe
+from grokbench.board import LEADERBOARD
 from grokbench.board.entries.entry import Entry, baseline_networks, official_runs, read_entry, run_key
 from grokbench.board.entries.files import FORM, RECIPE, RUNS, printable_name
 from grokbench.board.entries.findings import Finding
@@ -20,7 +21,6 @@ from grokbench.board.entries.verdicts import Verdict, read_verdicts, stray_verdi
 from grokbench.errors import EntryError
 from grokbench.runs.records import RunRecord
 
-LEADERBOARD = Path("leaderboard")
 INITIALIZATION_KEYS = {"init_scale"}  # keys of [network] that the closed division may change
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from grokbench.board.entries.checks import LEADERBOARD, Checked, check_entries, check_entry, entry_names, with_copies
+from grokbench.board import LEADERBOARD
+from grokbench.board.entries.checks import Checked, check_entries, check_entry, entry_names, with_copies
 from grokbench.board.entries.files import FILE_LIMITS
 from grokbench.board.entries.form import NAME, NAME_RULE
 from grokbench.errors import EntryError
 
-ENTRIES = "leaderboard/entries"
+ENTRIES = f"{LEADERBOARD}/entries"
 PLAIN_FILE = "100644"  # git's mode of a file that is neither a link nor a program
 MOST_PATHS = 5  # that an error message lists
 

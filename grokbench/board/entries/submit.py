@@ -11,7 +11,8 @@ from typing import Any
 import tomli_w
 
 from grokbench.agents.recipes import importable_here, is_baseline
-from grokbench.board.entries.checks import LEADERBOARD, Checked, check_entry, entry_names
+from grokbench.board import LEADERBOARD
+from grokbench.board.entries.checks import Checked, check_entry, entry_names
 from grokbench.board.entries.entry import canonical, entry_folder, official_runs, run_key
 from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS
 from grokbench.board.entries.form import Division, Form, make_form

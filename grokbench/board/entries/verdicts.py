@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from grokbench.board import LEADERBOARD
 from grokbench.board.entries.entry import RunKey
 from grokbench.board.entries.files import printable_name, read_plain_file
 from grokbench.board.entries.findings import Finding, UnreadableFile
@@ -110,7 +111,7 @@ def read_verdicts(leaderboard: Path, entry: str) -> tuple[tuple[Verdict, ...], l
         return (), [Finding(shown, "", problem[:500], "restore the file that `grokbench verify --save` wrote")]
 
 
-def save_verdict(verdict: Verdict, entry: str, *, leaderboard: Path = Path("leaderboard")) -> Path:
+def save_verdict(verdict: Verdict, entry: str, *, leaderboard: Path = LEADERBOARD) -> Path:
     """Append a verdict to those on an entry, one on each line. Returns their file.
 
     Raises:

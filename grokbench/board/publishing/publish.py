@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from grokbench.board.entries.checks import LEADERBOARD, Checked, check_entries
+from grokbench.board import LEADERBOARD
+from grokbench.board.entries.checks import Checked, check_entries
 from grokbench.board.entries.form import Form
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing import parquet
