@@ -76,16 +76,23 @@ def plan(
 ) -> list[Plan]:
     """Every recipe on every task. A suite adds its tasks, and its control with the control's own seeds.
 
+    A run that is named twice, such as a task of the suite, is planned once.
+
     Raises:
         TaskError: a task or the suite is unknown, or there is nothing to run.
     """
-    wanted_seeds = tuple(sorted(set(seeds)))
-    wanted = [(name, wanted_seeds) for name in tasks]
+    wanted = [(name, seeds) for name in tasks]
     if suite:
         chosen = get_suite(suite)
-        wanted += [(name, wanted_seeds) for name in chosen.tasks]
+        wanted += [(name, seeds) for name in chosen.tasks]
         wanted.append((chosen.control, chosen.control_seeds))
     if not wanted or not recipes or not seeds:
         raise TaskError("nothing to run: name a suite or tasks, at least one agent and at least one seed")
-    parsed = [(parse_id(name), task_seeds) for name, task_seeds in wanted]
-    return [Plan((Experiment(task, recipe, salt),), task_seeds) for task, task_seeds in parsed for recipe in recipes]
+    seeds_by_task: dict[Task, set[int]] = {}
+    for name, task_seeds in wanted:
+        seeds_by_task.setdefault(parse_id(name), set()).update(task_seeds)
+    return [
+        Plan((Experiment(task, recipe, salt),), tuple(sorted(task_seeds)))
+        for task, task_seeds in seeds_by_task.items()
+        for recipe in dict.fromkeys(recipes)
+    ]
