@@ -150,18 +150,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def find_records(folders: Iterable[Path]) -> tuple[list[RunRecord], list[RecordError]]:
-    """All run records below some folders, and the errors of those that can't be read.
+    """All run records below some folders, each once, and the errors of those that can't be read.
 
     A record is a `.json` file with a key `exams`; other `.json` files are passed over.
     """
     records, errors = [], []
-    for folder in folders:
-        for path in sorted(Path(folder).rglob("*.json")):
-            try:
-                records.append(read_record(path))
-            except RecordError as error:
-                if _looks_like_a_record(path):
-                    errors.append(error)
+    paths = {path.resolve(): path for folder in folders for path in sorted(Path(folder).rglob("*.json"))}
+    for path in paths.values():
+        try:
+            records.append(read_record(path))
+        except RecordError as error:
+            if _looks_like_a_record(path):
+                errors.append(error)
     return records, errors
 
 
