@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from grokbench.errors import RecordError
+from grokbench.evaluation.ranks import MEASURES
 from grokbench.results.tables import report
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.runs.store import find_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+OWN_COLUMNS = {"task", "agent", "seed", "step", "train_accuracy", "held_out_accuracy", "loss", *MEASURES}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class RunResult:
     def exams(self) -> pd.DataFrame:
         """One row per exam: `step`, `train_accuracy`, `held_out_accuracy`, `loss`, every rank of the last layer, and metrics.
 
-        With several layers, `effective_rank.1` is the first layer's; metrics are numbered in the same way.
+        With several layers, `effective_rank.1` is the first layer's; metrics are numbered in the same way. A metric that the
+        agent calls like one of the other columns, such as `train_accuracy`, is `metric.train_accuracy`.
         """
         return pd.DataFrame(list(_exam_rows(self.record)))
 
@@ -161,7 +165,8 @@ def _layer_columns(exam: ExamRecord) -> dict[str, float]:
     for name, layers in (exam.ranks or {}).items():
         columns[name] = layers[-1]
         columns |= _numbered(name, layers)
-    for name, layers in (exam.metrics or {}).items():
+    for metric, layers in (exam.metrics or {}).items():
+        name = f"metric.{metric}" if metric in OWN_COLUMNS else metric
         columns |= _numbered(name, layers) or {name: layers[0]}
     return columns
 
