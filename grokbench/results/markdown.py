@@ -30,6 +30,7 @@ def write_section(path: Path, name: str, text: str) -> None:
 
 
 def inert(text: str) -> str:
-    """`text` with every character escaped that Markdown or HTML could read as a tag, link, mention or table cell."""
+    """`text` on one line, with every character escaped that Markdown or HTML could read as more than text."""
     printable = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text)).strip()
-    return "".join(c if c.isalnum() or c in " ,;-" else f"&#{ord(c)};" for c in printable)
+    # A hyphen at the start could be a list or a rule.
+    return "".join(c if c.isalnum() or c in " ,;" or (c == "-" and i) else f"&#{ord(c)};" for i, c in enumerate(printable))
