@@ -12,6 +12,7 @@ from grokbench.errors import ResultError
 from grokbench.results.plots import AGENT_COLORS, curves_figure, draw_curves
 from grokbench.runs.records import RunRecord
 from tests.support.entries import make_run
+from tests.support.figures import x_of, y_of
 
 ADD, MUL = "add_mod47-0.7-v1", "mul_mod47-0.7-v1"
 
@@ -75,11 +76,12 @@ def test_five_tasks_take_two_rows() -> None:
 
 
 def test_a_diverged_exam_has_no_rank() -> None:
-    """The rank line ends before the divergence; the accuracy lines don't."""
+    """The rank line ends before the divergence. The accuracy lines go on, and both panels show the same steps."""
     run = drawn_run()
     exams = [*run.exams[:5], run.exams[5].model_copy(update={"ranks": None})]
     ((accuracy, rank),) = panels([run.model_copy(update={"exams": exams})]).values()
-    assert [len(line.get_xdata()) for line in (*accuracy.get_lines(), *rank.get_lines())] == [6, 6, 5]  # type: ignore[arg-type]
+    assert [len(x_of(line)) for line in (*accuracy.get_lines(), *rank.get_lines())] == [6, 6, 5]
+    assert accuracy.get_xlim() == rank.get_xlim()
 
 
 def test_figures_are_saved_under_every_ending(tmp_path: Path) -> None:
@@ -95,3 +97,40 @@ def test_nothing_to_draw_is_an_error() -> None:
     for records in ([], [drawn_run().model_copy(update={"exams": []})]):
         with pytest.raises(ResultError, match="no runs to draw"):
             curves_figure(records)
+
+
+def test_training_is_dotted_and_held_out_is_solid() -> None:
+    """As the legend says."""
+    run = drawn_run()
+    ((accuracy, _),) = panels([run]).values()
+    styles = [line.get_linestyle() for line in accuracy.get_lines()]
+    (legend,) = curves_figure([run]).legends
+    train, held_out = legend.get_lines()[-2:]
+    assert styles == [train.get_linestyle(), held_out.get_linestyle()]
+    assert styles[0] != styles[1] == "-"
+
+
+def test_the_rank_is_that_of_the_last_layer() -> None:
+    """Whatever the other layers do."""
+    run = drawn_run()
+    exams = [exam.model_copy(update={"ranks": {"effective_rank": [100.0, 50.0, float(exam.step)]}}) for exam in run.exams]
+    ((_, rank),) = panels([run.model_copy(update={"exams": exams})]).values()
+    np.testing.assert_array_equal(y_of(rank.get_lines()[0]), [exam.step for exam in exams])
+
+
+def test_unfinished_runs_are_drawn_and_runs_without_exams_are_not() -> None:
+    """They take no panel and no color."""
+    stopped = drawn_run(seed=1).model_copy(update={"incomplete": "stopped"})
+    failed = drawn_run(MUL, recipe="mlp").model_copy(update={"exams": [], "incomplete": "failed"})
+    by_task = panels([failed, drawn_run(), stopped])
+    assert list(by_task) == [ADD]
+    _, rank = by_task[ADD]
+    assert [to_hex(line.get_color()) for line in rank.get_lines()] == [AGENT_COLORS[0]] * 2
+
+
+def test_colors_are_used_again_after_the_last() -> None:
+    """A ninth agent is drawn."""
+    run = drawn_run()
+    agents = [run.agent.model_copy(update={"name": f"agent {i}", "hash": f"{i:064}"}) for i in range(len(AGENT_COLORS) + 1)]
+    ((_, rank),) = panels([run.model_copy(update={"agent": agent}) for agent in agents]).values()
+    assert [to_hex(line.get_color()) for line in rank.get_lines()] == [*AGENT_COLORS, AGENT_COLORS[0]]

@@ -47,14 +47,14 @@ def test_a_row_of_generalized_runs() -> None:
 
 
 def test_a_row_of_censored_runs() -> None:
-    """A median without generalization is beyond the budget, RMST is the budget, and no rank is shown."""
+    """The median is beyond the budget, RMST is the budget, and no rank is shown."""
     runs = [table_run(seed, t=1e9) for seed in range(2)]
     ((*_, solved, _, _, generalized, rmst, rank, _),) = cells(task_table(runs, "github"))
     assert (solved, generalized, rmst, rank) == ("0/2", "> 10,000", "10,000", "")
 
 
 def test_a_row_of_the_control() -> None:
-    """A run at chance says so; a run with one answer over the limit is called out. Neither has an RMST or a rank."""
+    """A run at chance says so, and a run with one answer over the limit is named. Neither has an RMST or a rank."""
     at_chance = table_run(task=CONTROL)
     ((*_, generalized, rmst, rank, notes),) = cells(task_table([at_chance], "github"))
     assert (generalized, rmst, rank, notes) == ("at chance", "", "", "never scored")
@@ -116,7 +116,7 @@ def test_the_score_is_against_the_reference_on_the_same_seeds() -> None:
     ],
 )
 def test_a_missing_score_has_a_reason(change: dict[str, object], reason: str) -> None:
-    """Without all that a score needs, the table says what is missing."""
+    """The notes name everything that the score lacks."""
     records = [table_run(0), table_run(1).model_copy(update=change)]
     ((_, score, *_, notes),) = cells(score_table(records, "github"))
     assert (score, notes) == ("none", reason)
@@ -135,3 +135,60 @@ def test_the_report_names_the_reference() -> None:
     assert text.startswith("task ")
     assert re.search(r"\nagent +score", text)
     assert all(f"`{agent}`" in text for agent in scoring.reference().agents)
+
+
+def test_a_rank_is_that_of_the_runs_that_generalized() -> None:
+    """A censored run has a final rank too, which doesn't count. The median step does count it."""
+    runs = [table_run(0, t=600), table_run(1, t=1e9), table_run(2, t=1e9)]
+    ((*_, generalized, _, rank, _),) = cells(task_table(runs, "github"))
+    assert (generalized, rank) == ("> 10,000", f"{runs[0].outcome.final_rank:.1f}")
+    assert runs[1].outcome.final_rank is not None
+
+
+def test_a_salted_run_is_not_the_published_one() -> None:
+    """Both count, though task, agent and seed are the same."""
+    published = table_run(0)
+    (runs,) = group([published, published.model_copy(update={"salt": "grain"})])
+    assert [record.salt for record in runs.complete] == ["", "grain"]
+
+
+def test_the_same_settings_under_two_names_are_the_same_agent() -> None:
+    """A second record of a seed adds nothing."""
+    first = table_run(0)
+    renamed = first.model_copy(update={"agent": first.agent.model_copy(update={"name": "again"})})
+    (runs,) = group([first, renamed])
+    assert runs.records == (first,)
+
+
+def test_the_control_has_no_score() -> None:
+    """Its runs add neither a task nor a row."""
+    (row,) = cells(score_table([table_run(0), table_run(0, task=CONTROL)], "github"))
+    assert row[2] == "1"
+    assert cells(score_table([table_run(0, task=CONTROL)], "github")) == []
+
+
+def test_an_unfinished_control_has_no_other_note() -> None:
+    """It is neither scored nor finished."""
+    stopped = table_run(task=CONTROL).model_copy(update={"incomplete": "stopped"})
+    assert cells(task_table([stopped], "github"))[0][-1] == "seed 0 stopped"
+
+
+@pytest.mark.parametrize("name", ["007", "1e5", "nan", "1.10"])
+def test_a_name_that_looks_like_a_number_stays_as_it_is(name: str) -> None:
+    """Tables don't reformat it."""
+    run = table_run(0)
+    named = run.model_copy(update={"agent": run.agent.model_copy(update={"name": name})})
+    assert cells(task_table([named], "github"))[0][1] == name
+    assert cells(score_table([named], "github"))[0][0] == name
+
+
+def test_rows_keep_the_order_of_the_records() -> None:
+    """Tasks and agents come as they were first met."""
+    met = [("mul_mod47-0.7-v1", "mlp"), (TABLE, "transformer"), (TABLE, "mlp")]
+    runs = [table_run(seed, task=task, recipe=agent) for seed in (0, 1) for task, agent in met]
+    assert [tuple(row[:2]) for row in cells(task_table(runs, "github"))] == met
+
+
+def test_without_runs_there_is_a_head_alone() -> None:
+    """No exception, and no row."""
+    assert cells(task_table([], "github")) == cells(score_table([], "github")) == []
