@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,17 @@ def make_run(task_id: str, *, seed: int, steps_to_generalize: float, recipe: Rec
 
 def good_runs(recipe_name: str = "transformer", *, around: float = 1_000, luck: int = 0) -> list[RunRecord]:
     """All official runs of `mini`, which generalize around the given step. `luck` seeds their steps."""
+    return list(_good_runs(recipe_name, around, luck))
+
+
+@cache
+def _good_runs(recipe_name: str, around: float, luck: int) -> tuple[RunRecord, ...]:
     rng = np.random.default_rng(luck)
     recipe = find_recipe(recipe_name)
-    return [
+    return tuple(
         make_run(task, seed=seed, steps_to_generalize=around * rng.lognormal(0, 0.2), recipe=recipe)
         for task, seed in official_runs("mini")
-    ]
+    )
 
 
 def write_good_entry(folder: Path, runs: list[RunRecord] | None = None, **form: Any) -> Path:

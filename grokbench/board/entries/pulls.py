@@ -127,7 +127,9 @@ def _check_blob(blob: Blob) -> None:
 
 
 def _git(repository: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=repository, check=False, capture_output=True, text=True)
+    """The output of git, in which a byte of a file name that isn't UTF-8 is a lone surrogate."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=repository, check=False, capture_output=True, encoding="utf-8", errors="surrogateescape")
     if done.returncode:
         raise EntryError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()[:300]}")
     return done.stdout

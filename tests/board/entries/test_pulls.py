@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from grokbench.board.entries.files import FILE_LIMITS
 from grokbench.board.entries.pulls import check_pull_request, entry_of, take_entry
 from grokbench.errors import EntryError
 from tests.support.entries import good_runs, write_good_entry
@@ -46,8 +47,25 @@ def second(repository: Path) -> Path:
     return write_good_entry(repository / "leaderboard" / "entries" / "second", good_runs(around=500))
 
 
+@pytest.fixture
+def stubs(tmp_path: Path) -> Path:
+    """A repository without entries, for what depends on paths alone."""
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code.py").write_text("1")
+    commit(tmp_path)
+    return tmp_path
+
+
+def stub(repository: Path, name: str = "second") -> Path:
+    """Write a folder with an empty form."""
+    folder = repository / "leaderboard" / "entries" / name
+    folder.mkdir(parents=True)
+    (folder / "entry.toml").touch()
+    return folder
+
+
 def test_a_pull_request_with_one_entry_is_checked(repository: Path, taken: Path) -> None:
-    """Its files are taken byte by byte from git, though the checkout doesn't have them."""
+    """Its files are taken from git byte by byte. The checkout doesn't have them."""
     base = git(repository, "rev-parse", "HEAD")
     folder = second(repository)
     contents = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -157,3 +175,85 @@ def test_a_removed_entry_needs_a_maintainer(repository: Path, taken: Path) -> No
     """There are no files to check."""
     with pytest.raises(EntryError, match="has no entry 'gone'"):
         take_entry("gone", "HEAD", repository=repository, into=taken)
+
+
+def test_an_entry_that_is_brought_again_is_no_copy_of_itself(repository: Path) -> None:
+    """It is compared with the other entries alone."""
+    base = git(repository, "rev-parse", "HEAD")
+    with (repository / "leaderboard" / "entries" / "first" / "entry.toml").open("a") as file:
+        file.write("# changed\n")
+    pull = check_pull_request(base, commit(repository), leaderboard=repository / "leaderboard")
+    assert pull is not None
+    assert (pull.checked.name, pull.checked.findings, pull.others) == ("first", (), ())
+
+
+def test_what_the_base_got_meanwhile_is_no_change(stubs: Path) -> None:
+    """The pull request is compared with the commit that it started from."""
+    start = git(stubs, "rev-parse", "HEAD")
+    stub(stubs)
+    head = commit(stubs)
+    git(stubs, "checkout", "--quiet", start)
+    (stubs / "code.py").write_text("2")
+    assert entry_of(commit(stubs), head, repository=stubs) == "second"
+
+
+def test_a_reproduction_is_one_of_an_entry_of_the_base(repository: Path) -> None:
+    """The pull request can't bring the original too."""
+    base = git(repository, "rev-parse", "HEAD")
+    write_good_entry(repository / "leaderboard" / "entries" / "second", good_runs(luck=1), reproduces="frist")
+    head = commit(repository)
+    git(repository, "checkout", "--quiet", base)
+    pull = check_pull_request(base, head, leaderboard=repository / "leaderboard")
+    assert pull is not None
+    assert "it reproduces 'frist', which isn't another entry" in str(pull.checked.findings[0])
+
+
+@pytest.mark.parametrize("name", ["Second", "a", "\u202esecond"])
+def test_a_folder_that_no_entry_can_have(stubs: Path, name: str) -> None:
+    """Its name is shown in ASCII."""
+    base = git(stubs, "rev-parse", "HEAD")
+    stub(stubs, name)
+    with pytest.raises(EntryError) as error:
+        entry_of(base, commit(stubs), repository=stubs)
+    assert "the folder of an entry has small letters" in str(error.value)
+    assert str(error.value).isascii()
+
+
+@pytest.mark.parametrize("name", [b"\xff.toml", b"new\nline", b"tab\t", b'"quoted"'])
+def test_hostile_file_names_are_refused(stubs: Path, taken: Path, name: bytes) -> None:
+    """Bytes that aren't UTF-8, and what git would quote, neither raise another error nor hide the file."""
+    base = git(stubs, "rev-parse", "HEAD")
+    folder = stub(stubs)
+    Path(os.fsdecode(bytes(folder) + b"/" + name)).touch()
+    head = commit(stubs)
+    assert entry_of(base, head, repository=stubs) == "second"
+    with pytest.raises(EntryError, match=r"doesn't belong to an entry") as error:
+        take_entry("second", head, repository=stubs, into=taken)
+    assert str(error.value).isprintable()
+    assert list(taken.iterdir()) == []
+
+
+def test_a_file_at_its_limit_is_taken(stubs: Path, taken: Path) -> None:
+    """With contents that aren't text."""
+    content = b"\xff\r\n\0" * (FILE_LIMITS["entry.toml"] // 4)
+    (stub(stubs) / "entry.toml").write_bytes(content)
+    folder = take_entry("second", commit(stubs), repository=stubs, into=taken)
+    assert len(content) == FILE_LIMITS["entry.toml"]
+    assert (folder / "entry.toml").read_bytes() == content
+
+
+def test_only_some_paths_are_listed(stubs: Path) -> None:
+    """A pull request may touch thousands."""
+    base = git(stubs, "rev-parse", "HEAD")
+    stub(stubs)
+    for number in range(20):
+        (stubs / f"{number}.py").touch()
+    with pytest.raises(EntryError) as error:
+        entry_of(base, commit(stubs), repository=stubs)
+    assert str(error.value).count(".py") == 5
+
+
+def test_an_unknown_commit_is_an_error_of_one_line(stubs: Path) -> None:
+    """With the words of git."""
+    with pytest.raises(EntryError, match="git diff --name-only failed: fatal"):
+        entry_of("0" * 40, "HEAD", repository=stubs)
