@@ -51,10 +51,14 @@ def receive(stream: RawIOBase, *, deadline: float | None = None) -> dict[str, An
     (length,) = MESSAGE_LENGTH.unpack(head)
     if length > LARGEST_MESSAGE:
         raise RemoteError(f"the agent sent a message of {length:,} bytes, more than {LARGEST_MESSAGE:,}")
+    data = _read(stream, length, deadline)
     try:
-        return trees.unpack(_read(stream, length, deadline))
-    except ValueError as error:
+        message: Any = trees.unpack(data)
+    except (ValueError, RuntimeError) as error:
         raise RemoteError(f"the agent sent a message that can't be read ({error})") from None
+    if not isinstance(message, dict):
+        raise RemoteError(f"the agent sent a {type(message).__name__} where a message belongs")
+    return message
 
 
 def _read(stream: RawIOBase, count: int, deadline: float | None) -> bytes:

@@ -1,6 +1,8 @@
 """Messages over a pipe: what goes in comes out, and neither side waits forever."""
 
 import os
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from io import RawIOBase
@@ -9,8 +11,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
-from grokbench.board.verification.wire import receive, send
+from grokbench.agents import trees
+from grokbench.board.verification.wire import LARGEST_MESSAGE, receive, send
 from grokbench.errors import RemoteError
 
 Pipe = tuple[RawIOBase, RawIOBase]
@@ -52,6 +56,8 @@ def test_a_closed_pipe_has_no_message(pipe: Pipe) -> None:
         (b"\x04\0\0\0\0\0\0\0junk", "can't be read"),
         (b"\x04\0\0\0\0\0\0\0ju", "in the middle of a message"),
         (b"\x04\0", "in the middle of a message"),
+        (b"\0" * 8, "can't be read"),
+        (struct.pack("<Q", LARGEST_MESSAGE + 1), "a message of 1,073,741,825 bytes"),
     ],
 )
 def test_nonsense_is_an_error(pipe: Pipe, data: bytes, problem: str) -> None:
@@ -64,7 +70,7 @@ def test_nonsense_is_an_error(pipe: Pipe, data: bytes, problem: str) -> None:
 
 
 def test_a_silent_sender_is_not_waited_for(pipe: Pipe) -> None:
-    """The deadline holds for the whole message."""
+    """The deadline is for the whole message."""
     reader, writer = pipe
     os.write(writer.fileno(), b"\x04\0\0\0")
     with pytest.raises(RemoteError, match="longer than its time limit"):
@@ -77,3 +83,54 @@ def test_a_reader_that_never_reads_is_not_waited_for(pipe: Pipe) -> None:
     os.set_blocking(writer.fileno(), False)
     with pytest.raises(RemoteError, match="longer than its time limit"):
         send(writer, {"table": np.zeros(1_000_000)}, deadline=time.monotonic() + 0.2)
+
+
+def framed(data: bytes) -> bytes:
+    """The data with its length before it."""
+    return struct.pack("<Q", len(data)) + data
+
+
+@pytest.mark.parametrize("tree", [[1, 2], 5, None, "error"], ids=str)
+def test_a_message_is_a_dict(pipe: Pipe, tree: Any) -> None:
+    """Another tree is refused. None isn't taken for the stream's end."""
+    reader, writer = pipe
+    os.write(writer.fileno(), framed(trees.pack(tree)))
+    with pytest.raises(RemoteError, match=f"sent a {type(tree).__name__} where a message belongs"):
+        receive(reader)
+
+
+@pytest.mark.parametrize("skeleton", ['{"__bfloat16__": "0"}', '{"__items__": [[1]]}', '{"__tensor__": "1"}', "[" * 10_000])
+def test_a_tree_that_can_not_be_built_is_an_error(pipe: Pipe, skeleton: str) -> None:
+    """Its checksum is right, so only the building of its arrays can find it."""
+    reader, writer = pipe
+    stored = {"0": np.zeros(3, np.int8)}
+    data = save(stored, {"tree": skeleton, "sha256": trees._digest(skeleton, stored)})
+    os.write(writer.fileno(), framed(data))
+    with pytest.raises(RemoteError, match="can't be read"):
+        receive(reader)
+
+
+def test_a_message_may_arrive_in_pieces(pipe: Pipe) -> None:
+    """Even in the middle of its length."""
+    reader, writer = pipe
+    data = framed(trees.pack({"a": [1, 2]}))
+
+    def write_slowly() -> None:
+        for start in (0, 3, 9, 50):
+            end = {0: 3, 3: 9, 9: 50, 50: len(data)}[start]
+            os.write(writer.fileno(), data[start:end])
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=write_slowly)
+    thread.start()
+    assert receive(reader, deadline=time.monotonic() + 30) == {"a": [1, 2]}
+    thread.join()
+
+
+def test_a_deadline_that_has_passed(pipe: Pipe) -> None:
+    """What has arrived before is read; nothing is waited for."""
+    reader, writer = pipe
+    send(writer, {"a": 1})
+    assert receive(reader, deadline=time.monotonic() - 1) == {"a": 1}
+    with pytest.raises(RemoteError, match="longer than its time limit"):
+        receive(reader, deadline=time.monotonic() - 1)
