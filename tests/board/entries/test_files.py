@@ -1,5 +1,6 @@
 """The files of an entry: whatever they hold, the checks answer with findings in bounded time."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grokbench.board.entries.checks import check_entry
-from grokbench.board.entries.files import read_plain_file
+from grokbench.board.entries.files import DEEPEST_NESTING, LONGEST_LINE, parse_line, printable_name, read_plain_file
 from grokbench.board.entries.findings import Finding, UnreadableFile
+from grokbench.errors import EntryError
 from tests.support.entries import errors_of
 
 BAD_CONTENTS: list[tuple[str, bytes, str]] = [
@@ -100,3 +102,43 @@ def test_random_bytes_never_raise(entry: Path, content: bytes, name: str) -> Non
         assert check_entry(entry).refused
     finally:
         (entry / name).write_bytes(before)
+
+
+def test_the_limits_belong_to_what_is_accepted(tmp_path: Path) -> None:
+    """A file, a line and a nesting at their limit are read. Beyond it they are refused."""
+    (tmp_path / "file").write_bytes(b"12345678")
+    assert read_plain_file(tmp_path / "file", "file", limit=8) == b"12345678"
+    with pytest.raises(UnreadableFile, match="has 8 bytes, more than 7"):
+        read_plain_file(tmp_path / "file", "file", limit=7)
+    deepest = "[" * DEEPEST_NESTING + "]" * DEEPEST_NESTING
+    assert parse_line(deepest.encode()) == json.loads(deepest)
+    with pytest.raises(EntryError, match="nested too deeply"):
+        parse_line(f'{{"a": {deepest}}}'.encode())
+    longest = b'"' + b"x" * (LONGEST_LINE - 2) + b'"'
+    assert len(parse_line(longest)) == LONGEST_LINE - 2
+    with pytest.raises(EntryError, match="2,097,153 bytes, more than 2,097,152"):
+        parse_line(longest + b" ")
+
+
+@pytest.mark.parametrize("line", ['{"a": {"b": 1, "b": 1}}', '{"a": [{"b": 1, "c": 2, "b": 3}]}', '{"a": 1, "\\u0061": 2}'])
+def test_a_key_is_there_once_at_any_depth(line: str) -> None:
+    """Two readers could take different values otherwise."""
+    with pytest.raises(EntryError, match="has the same key twice"):
+        parse_line(line.encode())
+
+
+@given(name=st.text(max_size=200))
+def test_a_shown_file_name_is_short_ascii(name: str) -> None:
+    """Whatever the file is called, so that it can stand in a log. A plain name is shown as it is."""
+    shown = printable_name(name)
+    assert shown.isascii()
+    assert not shown or shown.isprintable()
+    assert len(shown) <= 80
+    assert printable_name("model-1.pkl") == "model-1.pkl"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(entry: Path) -> None:
+    """The finding says so."""
+    (entry / "runs.jsonl").chmod(0)
+    assert "can't be read (Permission denied)" in errors_of(check_entry(entry))
