@@ -63,7 +63,7 @@ def rows(checked: Sequence[Checked]) -> list[dict[str, Any]]:
 
 
 def write_runs(checked: Sequence[Checked], path: Path) -> bool:
-    """Write the file if its rows differ from those of the entries. Returns whether it was written.
+    """Write the file if it is damaged or its rows differ from those of the entries. Returns whether it was written.
 
     The comparison is by rows because the bytes depend on the writer's version.
 
@@ -72,7 +72,7 @@ def write_runs(checked: Sequence[Checked], path: Path) -> bool:
     """
     _require_extra()
     wanted = rows(checked)
-    if path.exists() and read_runs(path) == wanted:
+    if _holds(path, wanted):
         return False
     from pyarrow import Table
     from pyarrow.parquet import write_table
@@ -100,6 +100,16 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
 
     read: list[dict[str, Any]] = read_table(path).to_pylist()
     return read
+
+
+def _holds(path: Path, wanted: list[dict[str, Any]]) -> bool:
+    """Whether the file is there, can be read, and has these rows."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        return path.exists() and read_runs(path) == wanted
+    except (ArrowInvalid, OSError):
+        return False
 
 
 def _require_extra() -> None:

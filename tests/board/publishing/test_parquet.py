@@ -11,6 +11,7 @@ import pytest
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing import parquet
 from grokbench.errors import MissingExtraError
+from grokbench.evaluation.ranks import MEASURES
 from tests.support.entries import write_good_entry
 
 LEADERBOARD = Path(__file__).resolve().parents[3] / "leaderboard"
@@ -85,3 +86,30 @@ def test_the_committed_file_holds_the_entries() -> None:
     path = LEADERBOARD / parquet.FILE
     assert parquet.read_runs(path) == parquet.rows(check_entries(leaderboard=LEADERBOARD)), "run `make board`"
     assert path.stat().st_size < 2 << 20
+
+
+def test_a_damaged_file_is_written_again(tmp_path: Path) -> None:
+    """Cut anywhere, as a writer that was killed leaves it."""
+    write_good_entry(tmp_path / "entries" / "first")
+    checked, path = check_entries(leaderboard=tmp_path), tmp_path / parquet.FILE
+    parquet.write_runs(checked, path)
+    whole = path.read_bytes()
+    for length in (0, 4, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert parquet.write_runs(checked, path)
+        assert parquet.read_runs(path) == parquet.rows(checked)
+
+
+def test_an_exam_row_has_the_last_layer_and_shares_of_its_own_questions(tmp_path: Path) -> None:
+    """Held-out answers are divided by the held-out questions."""
+    write_good_entry(tmp_path / "entries" / "first")
+    checked = check_entries(leaderboard=tmp_path)
+    entry = checked[0].entry
+    assert entry is not None
+    exam = entry.runs[0].exams[0].model_copy(update={"ranks": {name: [1.0, 2.0] for name in MEASURES}})
+    object.__setattr__(entry, "runs", (entry.runs[0].model_copy(update={"exams": [exam]}),))
+    ((row,),) = (run["exams"] for run in parquet.rows(checked))
+    assert {row[name] for name in MEASURES} == {2.0}
+    task = entry.runs[0].parsed_task()
+    assert row["held_out_accuracy"] * task.num_held_out == pytest.approx(exam.held_out)
+    assert row["train_accuracy"] * task.num_train == pytest.approx(exam.train)
