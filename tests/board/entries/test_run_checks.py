@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grokbench.board.entries.checks import check_entry
+from grokbench.board.entries.run_checks import IMPLAUSIBLE_SPEEDUP, _speed_findings, _within_bounds
+from grokbench.results.scoring import reference
 from tests.support.entries import JsonRuns, change_runs, change_text, errors_of, good_runs, restate_hash, write_good_entry
 
 Change = Callable[[JsonRuns], Any]
@@ -220,3 +222,26 @@ def test_a_fuzzed_run_never_raises(entry: Path, template: Path, data: st.DataObj
     dumped = json.dumps(run, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
     (entry / "runs.jsonl").write_bytes(b"\n".join([dumped, *(line.encode() for line in lines[4:6])]) + b"\n")
     assert check_entry(entry).refused
+
+
+def test_a_rank_is_bounded_by_width_and_by_questions() -> None:
+    """Centered features of n questions have at most n - 1 dimensions, and the bounds belong to what is allowed."""
+
+    def within(rank: float, width: int) -> bool:
+        return _within_bounds([{"srank": [rank]}], [width], 50)
+
+    assert [within(rank, 8) for rank in (0.0, 8.0, 8.001, -0.001)] == [True, True, False, False]
+    assert [within(rank, 1_000) for rank in (49.0, 49.001)] == [True, False]
+
+
+@pytest.mark.parametrize(("offset", "notes"), [(-1, 1), (1, 0)])
+def test_only_more_than_ten_times_the_reference_is_noted(offset: int, notes: int) -> None:
+    """Ten times its fastest run on that task; a run that never generalizes isn't fast."""
+    run = good_runs()[0]
+    fastest = min(steps for steps in reference().tasks[run.task].values() if steps is not None)
+    steps = (fastest + 10 * offset) // IMPLAUSIBLE_SPEEDUP
+    fast, never = (
+        run.model_copy(update={"outcome": run.outcome.model_copy(update={"steps_to_generalize": t})}) for t in (steps, None)
+    )
+    assert len(list(_speed_findings(fast))) == notes
+    assert list(_speed_findings(never)) == []

@@ -157,3 +157,37 @@ def test_without_gh_nothing_happens(clone: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("grokbench.board.entries.submit.shutil.which", lambda name: None if name == "gh" else find(name))
     assert not open_pull_request(pull_request_commands(Path("leaderboard/entries/mine"), "A title"))
     assert "entry-mine" not in git("branch", folder=clone)
+
+
+def test_the_form_has_every_option(tmp_path: Path) -> None:
+    """Division, tuning and reproduction, as they were given."""
+    (tmp_path / "entries").mkdir()
+    options = FORM | {"division": "open", "tuned_on": ["add_mod59-0.5"], "reproduces": "their-name"}
+    pack_entry(good_runs(), "mine", **options, leaderboard=tmp_path)
+    form = read_good_entry(tmp_path / "entries" / "mine").form
+    assert (form.division, form.tuning.tasks, form.reproduces) == ("open", ["add_mod59-0.5"], "their-name")
+
+
+def test_an_own_agent_keeps_its_hyperparameters(tmp_path: Path) -> None:
+    """In a recipe that names its class in `agent.py`."""
+    own = find_recipe("tests.support.agents:AddingAgent")
+    changes = {"name": own.name, "target": own.target, "hyperparameters": {"width": 3}, "source": own.source}
+    folder = write_good_entry(tmp_path / "own", with_agent(good_runs(), **changes), division="open")
+    recipe = read_good_entry(folder).recipe
+    assert (recipe.target, recipe.plain_hyperparameters) == ("agent:AddingAgent", {"width": 3})
+
+
+def test_code_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    """It says where to go."""
+    runs = with_agent(good_runs(), target="nowhere_to_be_found:Mine", hyperparameters={}, source="0" * 64)
+    with pytest.raises(EntryError, match=r"can't find the module 'nowhere_to_be_found' .* go to the folder of its file"):
+        write_good_entry(tmp_path / "own", runs, division="open")
+
+
+def test_a_command_that_fails_ends_the_pull_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words are shown, and no further command runs."""
+    monkeypatch.setattr("grokbench.board.entries.submit.shutil.which", lambda name: name)
+    after = tmp_path / "after"
+    with pytest.raises(EntryError, match=r"`sh -c echo no remote >&2; exit 3` failed: no remote$"):
+        open_pull_request([["sh", "-c", "echo no remote >&2; exit 3"], ["touch", str(after)]])
+    assert not after.exists()

@@ -1,8 +1,12 @@
 """The comment on a pull request: findings, or how the entry compares with the others."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from grokbench.board.entries.checks import check_entry
+import pytest
+
+from grokbench.board.entries.checks import Checked, check_entry
 from grokbench.board.publishing.comment import comment
 from tests.support.entries import change_runs, good_runs, write_good_entry
 
@@ -50,3 +54,25 @@ def test_a_long_list_of_findings_ends(tmp_path: Path) -> None:
     text = comment(check_entry(folder), [])
     assert text.count("- error") == 50
     assert text.endswith("- and 10 more: `grokbench check bad` prints all\n")
+
+
+def test_p_values_are_corrected_for_the_number_of_rivals(leaderboard: Path) -> None:
+    """By Holm: against two rivals the smaller p is doubled."""
+    same, slow, fast = (check_entry(leaderboard / "entries" / name) for name in ("same", "slow", "fast"))
+
+    def p_against_fast(others: list[Checked]) -> float:
+        found = re.search(r"`fast` \(×[0-9.]+, p = ([0-9.e-]+)\)", comment(slow, others))
+        assert found
+        return float(found[1])
+
+    assert p_against_fast([same, fast]) == pytest.approx(2 * p_against_fast([fast]), rel=0.01)
+
+
+def test_without_a_reference_there_is_no_score(entry: Path) -> None:
+    """The entry is accepted nevertheless."""
+    checked = check_entry(entry)
+    assert checked.entry is not None
+    form = checked.entry.form.model_copy(update={"suite": "full"})
+    text = comment(replace(checked, entry=replace(checked.entry, form=form)), [])
+    assert "Its suite has no pinned reference yet, so there is no score." in text
+    assert "×" not in text

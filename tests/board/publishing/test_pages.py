@@ -1,6 +1,7 @@
 """The page of an entry: all of its numbers, its verdicts, and text that must stay text."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +90,21 @@ def test_hostile_words_of_an_agent_stay_text(first: Path) -> None:
     assert "<img" not in text
     assert "](http://b)" not in text
     assert "&#60;img src&#61;x&#62;" in text
+
+
+def test_a_reproduction_that_differs_says_so(first: Path) -> None:
+    """It stays on the page of the original."""
+    write_good_entry(first / "entries" / "second", good_runs(around=2_000), authors=["B. Else"], reproduces="first")
+    add_verdict(first, "second")
+    assert ", DIFFERS (p = " in page_of(first, "first")
+
+
+def test_every_text_of_an_entry_stays_text(tmp_path: Path) -> None:
+    """Authors, description and license too. A description of several paragraphs stays in its own."""
+    hostile = "<b>[x](http://b)</b>"
+    form: dict[str, Any] = {"authors": [hostile], "license": hostile, "description": f"{hostile}\n\n# A heading"}
+    write_good_entry(tmp_path / "entries" / "first", **form)
+    text = page_of(tmp_path, "first")
+    assert "<b>" not in text
+    assert "](http://b)" not in text
+    assert "# A heading" not in text

@@ -75,3 +75,19 @@ def test_the_summary_is_one_line(leaderboard: Path) -> None:
     assert good.endswith("20 of 20 runs generalize")
     (leaderboard / "entries" / "slow" / "runs.jsonl").write_bytes(b"")
     assert summary(check_entry(leaderboard / "entries" / "slow")) == "refused, 0 sound runs"
+
+
+@pytest.mark.parametrize(("censored", "unsolved"), [(10, False), (11, True)])
+def test_half_of_the_runs_are_enough_for_a_rank(tmp_path: Path, censored: int, unsolved: bool) -> None:
+    """Ten of the twenty scored runs. Only their ranks count."""
+    slow = {(run.task, run.seed): run for run in good_runs(around=1e9)}
+    runs = [slow[run.task, run.seed] if i < censored else run for i, run in enumerate(good_runs())]
+    standing = standing_of(tmp_path / "half", runs)
+    assert standing.unsolved is unsolved
+    assert standing.final_rank_text.endswith(f"({20 - censored})")
+
+
+def test_the_probability_is_that_of_being_faster(tmp_path: Path) -> None:
+    """Near one for an entry that is faster in every run, and near zero for one that is slower in every run."""
+    fast, slow = (standing_of(tmp_path / f"around-{around}", good_runs(around=around)) for around in (100, 9_000))
+    assert (fast.faster_text, slow.faster_text) == ("100%", "0%")

@@ -116,3 +116,18 @@ def test_a_reproduction_must_be_re_executed(leaderboard: Path, changes: dict[str
 def test_the_legend_has_every_level() -> None:
     """In the order of trust."""
     assert list(TRUST_LEGEND) == list(Trust)
+
+
+def test_a_lapsed_verdict_confirms_no_reproduction(leaderboard: Path) -> None:
+    """The verdict was on files that the reproduction no longer has."""
+    reproduce(leaderboard)
+    with (leaderboard / "entries" / "second" / "entry.toml").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert trust_in(leaderboard) == "re-executed"
+
+
+def test_a_reproduction_needs_a_verdict_on_the_original_too(leaderboard: Path) -> None:
+    """Without it the original stays consistent."""
+    write_good_entry(leaderboard / "entries" / "second", good_runs(luck=1), authors=["B. Else"], reproduces="first")
+    add_verdict(leaderboard, "second")
+    assert trust_in(leaderboard) == "consistent"

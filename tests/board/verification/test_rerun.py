@@ -7,8 +7,19 @@ import pytest
 from typing_extensions import override
 
 from grokbench.agents.recipes import find_recipe
-from grokbench.board.entries.entry import Entry
-from grokbench.board.verification.rerun import FRESH, chosen_runs, judge, mixed_salt, verify_entry
+from grokbench.board.entries.entry import Entry, run_key
+from grokbench.board.verification.isolation import Isolation
+from grokbench.board.verification.rerun import (
+    FRESH,
+    _agent_folder,
+    _check_time,
+    _remote_recipe,
+    chosen_runs,
+    judge,
+    mixed_salt,
+    plans_of,
+    verify_entry,
+)
 from grokbench.errors import EntryError, VerificationError
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.records import RunRecord
@@ -173,3 +184,37 @@ def test_claims_that_are_too_fast_fail(good: Entry) -> None:
     verdict = judge(good, records, salt="s", chosen=[(task, 0) for task in tasks], sandboxed=True)
     assert verdict.p < 0.01
     assert not verdict.passed
+
+
+def test_the_agent_sees_its_code_alone(entry: Path, tmp_path: Path) -> None:
+    """Neither the claimed runs nor the form are beside it."""
+    (entry / "agent.py").write_text("# code")
+    home = _agent_folder(entry, tmp_path)
+    assert [path.name for path in home.iterdir()] == ["agent.py"]
+    assert (home / "agent.py").read_text() == "# code"
+
+
+def test_a_salt_chooses_among_the_seeds_of_each_task_anew(good: Entry) -> None:
+    """A seed that is chosen on a task says nothing about the other task."""
+    chosen = [chosen_runs(good, 10, salt=str(salt)) for salt in range(20)]
+    shared = [len({seed for _, seed in runs}) for runs in chosen]
+    assert max(shared) > 5
+    assert len({frozenset(runs) for runs in chosen}) == 20
+
+
+def test_fresh_runs_have_the_salt_and_repeated_runs_have_none(good: Entry, tmp_path: Path) -> None:
+    """The repeated runs are the chosen ones, and every chosen task has its fresh runs once."""
+    isolation = Isolation(("false",), sandboxed=True, same_machine=True)
+    chosen = [KEY, (KEY[0], 4)]
+    plans = plans_of(good, chosen, recipe=_remote_recipe(good, isolation, tmp_path, 1.0), salt="grain")
+    runs = [run for each in plans for run in each.runs]
+    assert [(run.experiment.task.id, run.seed) for run in runs if not run.experiment.salt] == chosen
+    assert [(run.experiment.salt, run.seed) for run in runs if run.experiment.salt] == [("grain", s) for s in range(FRESH)]
+
+
+def test_a_cohort_may_take_twice_its_time(good: Entry) -> None:
+    """Exactly twice is enough."""
+    took = next(run.cost.seconds for run in good.runs if run_key(run) == KEY)
+    _check_time(good, [KEY], 2 * took)
+    with pytest.raises(VerificationError, match=f"the cohort of {KEY[0]} seed {KEY[1]} took"):
+        _check_time(good, [KEY], 2 * took - 0.01)
