@@ -9,6 +9,7 @@ from typing_extensions import override
 from grokbench.agents.recipes import find_recipe
 from grokbench.board.entries.entry import Entry, run_key
 from grokbench.board.verification.isolation import Isolation
+from grokbench.board.verification.process import Limits
 from grokbench.board.verification.rerun import (
     FRESH,
     _agent_folder,
@@ -206,7 +207,7 @@ def test_fresh_runs_have_the_salt_and_repeated_runs_have_none(good: Entry, tmp_p
     """The repeated runs are the chosen ones, and every chosen task has its fresh runs once."""
     isolation = Isolation(("false",), sandboxed=True, same_machine=True)
     chosen = [KEY, (KEY[0], 4)]
-    plans = plans_of(good, chosen, recipe=_remote_recipe(good, isolation, tmp_path, 1.0), salt="grain")
+    plans = plans_of(good, chosen, recipe=_remote_recipe(good, isolation, tmp_path, Limits(seconds=1.0)), salt="grain")
     runs = [run for each in plans for run in each.runs]
     assert [(run.experiment.task.id, run.seed) for run in runs if not run.experiment.salt] == chosen
     assert [(run.experiment.salt, run.seed) for run in runs if run.experiment.salt] == [("grain", s) for s in range(FRESH)]
