@@ -6,7 +6,9 @@ from pytorch_optimizer.optimizer.grokfast import gradfilter_ema
 from pytorch_optimizer.optimizer.orthograd import OrthoGrad
 from torch import Tensor
 
-from baselines.optimizers.gradient_filters import GrokfastEMA, OrthogonalGradient
+from baselines.fields import from_table
+from baselines.optimizers.gradient_filters import FILTERS, GrokfastEMA, OrthogonalGradient
+from grokbench.errors import RecipeError
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -15,7 +17,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def test_grokfast_as_the_paper_writes_it() -> None:
-    """An average that starts from the first gradient, added λ times; step by step with plain numbers."""
+    """The average starts from the first gradient, and λ times the average is added to each gradient."""
     filter_ = GrokfastEMA(decay=0.9, amplification=3.0)
     memory = filter_.start(torch.zeros(2, 4, dtype=torch.float64))
     average = None
@@ -28,7 +30,7 @@ def test_grokfast_as_the_paper_writes_it() -> None:
 
 
 def test_grokfast_is_pytorch_optimizers() -> None:
-    """Gradient by gradient, member by member."""
+    """Five gradients of two members, each with its own average."""
     filter_ = GrokfastEMA(decay=0.98, amplification=2.0)
     memory = filter_.start(torch.zeros(2, 12, dtype=torch.float64))
     models = [torch.nn.Linear(3, 4, bias=False, dtype=torch.float64) for _ in range(2)]
@@ -45,13 +47,13 @@ def test_grokfast_is_pytorch_optimizers() -> None:
 
 
 def test_the_orthogonal_gradient_is_pytorch_optimizers() -> None:
-    """Member by member, every tensor by itself."""
+    """Two members with two tensors each; every tensor is projected by itself."""
     tensors = [random(2, 4, 5), random(2, 7, seed=2)]
     gradients = random(2, 27, seed=1)
     views = [gradients[:, :20].view(2, 4, 5), gradients[:, 20:]]
     wanted = []
     for member in range(2):
-        parameters = [one[member].clone().requires_grad_() for one in tensors]
+        parameters = [tensor[member].clone().requires_grad_() for tensor in tensors]
         for parameter, view in zip(parameters, views, strict=True):
             parameter.grad = view[member].clone()
         OrthoGrad(torch.optim.SGD(parameters, lr=0.0)).step()
@@ -61,7 +63,7 @@ def test_the_orthogonal_gradient_is_pytorch_optimizers() -> None:
 
 
 def test_the_orthogonal_gradient() -> None:
-    """Member by member and tensor by tensor: orthogonal to the parameter, as long as before, in the plane of the two."""
+    """The result is orthogonal to the parameter, as long as the gradient, and in the plane of both."""
     parameter, gradient = random(3, 4, 5), random(3, 4, 5, seed=1)
     before = gradient.clone()
     OrthogonalGradient().apply(gradient, [(gradient, parameter)], {})
@@ -71,3 +73,39 @@ def test_the_orthogonal_gradient() -> None:
         assert float((new * old).sum()) > 0
         plane = torch.stack([w.flatten(), old.flatten(), new.flatten()])
         assert float(torch.linalg.matrix_rank(plane, rtol=1e-9)) == 2
+
+
+def test_zeros_stay_finite() -> None:
+    """A parameter of zeros keeps its gradient; a gradient of zeros, or along the parameter, becomes zero."""
+    parameter = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]], requires_grad=True)
+    gradient = torch.tensor([[1.0, 2.0], [0.0, 0.0], [6.0, 8.0]])
+    OrthogonalGradient().apply(gradient, [(gradient, parameter)], {})
+    torch.testing.assert_close(gradient[:2], torch.tensor([[1.0, 2.0], [0.0, 0.0]]))
+    assert gradient[2].isfinite().all()
+    assert not gradient.requires_grad
+
+
+def test_runs_that_share_a_filter_have_their_own_memory() -> None:
+    """A second run starts from its own first gradient, whatever the first run has seen."""
+    filter_ = GrokfastEMA(decay=0.5, amplification=1.0)
+    for first in (1.0, -3.0):
+        memory = filter_.start(torch.full((1, 2), 7.0))
+        gradient = torch.full((1, 2), first)
+        filter_.apply(gradient, [], memory)
+        torch.testing.assert_close(gradient, torch.full((1, 2), 2 * first))
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters_are_found_by_the_names_of_recipes(name: str) -> None:
+    """Grokfast amplifies a constant gradient (1 + λ)-fold; the orthogonal gradient of a single number has no direction left."""
+    hyperparameters = {"grokfast_ema": {"decay": 0.9, "amplification": 2.0}, "orthogonal": {}}[name]
+    filter_ = from_table(FILTERS[name], hyperparameters)
+    values, gradient = torch.tensor([[2.0]]), torch.tensor([[5.0]])
+    filter_.apply(gradient, [(gradient, values)], filter_.start(values))
+    assert gradient.item() == pytest.approx({"grokfast_ema": 15.0, "orthogonal": 0.0}[name])
+
+
+def test_an_average_that_never_moves_is_refused() -> None:
+    """A decay of 1 would keep the first gradient forever."""
+    with pytest.raises(RecipeError, match=r"decay must be a number in \[0, 1\), got 1.0"):
+        from_table(GrokfastEMA, {"decay": 1.0, "amplification": 2.0})
