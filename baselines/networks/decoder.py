@@ -24,8 +24,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import embedding
 from typing_extensions import override
 
-from baselines.fields import PositiveCount, check, hyperparameters
-from baselines.networks.network import Parameters, TableNetwork, heads, normal, uniform
+from baselines.fields import PositiveCount, hyperparameters
+from baselines.networks.network import AttentionNetwork, Parameters, heads, normal, uniform
 from baselines.networks.products import product
 from baselines.networks.questions import Questions
 
@@ -67,26 +67,14 @@ class Streams:
 
 
 @hyperparameters
-class Decoder(TableNetwork):
-    """Hyperparameters of the network. The MLPs have 4d hidden units.
+class Decoder(AttentionNetwork):
+    """Hyperparameters of the network, beside those of `AttentionNetwork`. The MLPs have 4d hidden units.
 
     Attributes:
-        width: d, of the residual stream; a multiple of `heads`.
-        heads: H, attention heads of each layer.
         layers: attention and MLP, so many times.
     """
 
-    width: PositiveCount
-    heads: PositiveCount
     layers: PositiveCount
-
-    def __post_init__(self) -> None:
-        check(self.width % self.heads == 0, f"width must be a multiple of heads, got {self.width} and {self.heads}")
-
-    @property
-    @override
-    def feature_dims(self) -> tuple[int, ...]:
-        return (self.width,)
 
     @property
     @override

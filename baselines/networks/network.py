@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
+from baselines.fields import PositiveCount, check, hyperparameters
 from baselines.networks.questions import Questions, Rows
 from grokbench.errors import AgentError
 
@@ -84,6 +85,27 @@ class TableNetwork(Network[Questions], Protocol):
         if inputs.is_floating_point():
             raise AgentError(f"{type(self).__name__} reads pairs of symbols, not images: choose a deep_mlp recipe")
         return Questions(inputs, num_symbols)
+
+
+@hyperparameters
+class AttentionNetwork(TableNetwork):
+    """A network whose residual stream is split among attention heads. It shows the stream at the last position.
+
+    Attributes:
+        width: d, of the residual stream; a multiple of `heads`.
+        heads: H, attention heads of each layer.
+    """
+
+    width: PositiveCount
+    heads: PositiveCount
+
+    def __post_init__(self) -> None:
+        check(self.width % self.heads == 0, f"width must be a multiple of heads, got {self.width} and {self.heads}")
+
+    @property
+    @override
+    def feature_dims(self) -> tuple[int, ...]:
+        return (self.width,)
 
 
 def normal(generator: Generator, *shape: int, scale: float) -> Tensor:

@@ -35,8 +35,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import embedding, pad
 from typing_extensions import override
 
-from baselines.fields import PositiveCount, check, hyperparameters
-from baselines.networks.network import Parameters, TableNetwork, heads, normal
+from baselines.fields import PositiveCount, hyperparameters
+from baselines.networks.network import AttentionNetwork, Parameters, heads, normal
 from baselines.networks.products import product, relu_product
 from baselines.networks.questions import Questions
 
@@ -52,26 +52,14 @@ class Attention(NamedTuple):
 
 
 @hyperparameters
-class Transformer(TableNetwork):
-    """Hyperparameters of the network.
+class Transformer(AttentionNetwork):
+    """Hyperparameters of the network, beside those of `AttentionNetwork`.
 
     Attributes:
-        width: d, of the residual stream; a multiple of `heads`.
-        heads: H, attention heads.
         mlp_width: m, hidden units of the MLP.
     """
 
-    width: PositiveCount
-    heads: PositiveCount
     mlp_width: PositiveCount
-
-    def __post_init__(self) -> None:
-        check(self.width % self.heads == 0, f"width must be a multiple of heads, got {self.width} and {self.heads}")
-
-    @property
-    @override
-    def feature_dims(self) -> tuple[int, ...]:
-        return (self.width,)
 
     @property
     @override
