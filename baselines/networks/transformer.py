@@ -158,7 +158,7 @@ class Transformer(AttentionNetwork):
         attention = d * d + rows * d * (d + self.heads)
         if not self._folding_saves(q):
             return 2 * (attention + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))
-        matrices = d * d * (m + q) + m * d * q + rows * d * (m + q)
+        matrices = d * d * (1 + m + q) + m * d * q + rows * d * (m + q)  # the 1 is v_end·W_O
         return 2 * (attention + matrices + questions * (2 * self.heads * (m + q) + m * q))
 
 

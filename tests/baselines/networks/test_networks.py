@@ -7,12 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.networks.decoder import Decoder
+from baselines.networks.deep_mlp import DeepMLP
 from baselines.networks.mlp import MLP
-from baselines.networks.network import Parameters, TableNetwork
+from baselines.networks.network import Network, Parameters, TableNetwork
 from baselines.networks.questions import Questions
 from baselines.networks.transformer import Transformer
+from baselines.training.losses import LOSSES
 
 NETWORKS: list[TableNetwork] = [
     MLP(hidden=(32,), activation="quadratic", init_scale=1.0),
@@ -23,6 +26,7 @@ NETWORKS: list[TableNetwork] = [
     Decoder(width=16, heads=2, layers=2),
     Decoder(width=8, heads=1, layers=3),
 ]
+DEEP_MLP = DeepMLP(inputs=30, depth=4, width=8, init_scale=1.0)
 WIDE_MLP = Transformer(width=4, heads=2, mlp_width=64)  # with many symbols, its logits are those of `forward`
 
 
@@ -55,7 +59,7 @@ def reference(network: TableNetwork, parameters: Parameters, operands: Tensor, *
 @settings(max_examples=8, deadline=None)
 @given(num_symbols=st.integers(2, 13), seeds=st.integers(1, 4), num_questions=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_fast_forward_equals_the_reference(network: TableNetwork, num_symbols: int, **sizes: int) -> None:
-    """Logits, features and all gradients agree up to rounding; so they do if the last position alone is computed."""
+    """Logits, features and all gradients agree up to rounding, also where the last position alone is computed."""
     parameters, operands, weight = random_case(network, num_symbols=num_symbols, **sizes)
 
     def results(logits: Tensor, features: Tensor) -> list[Tensor]:
@@ -98,6 +102,36 @@ def test_members_are_taken_by_their_indices(network: TableNetwork) -> None:
     _, operands, _ = random_case(network, num_symbols=7, seeds=3, num_questions=5, seed=0)
     taken = network.encode(operands, 7, torch.float64).take_members(torch.tensor([2, 0]))
     assert torch.equal(taken.operands, operands[[2, 0]])
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_gradients_for_training_are_those_of_the_reference(network: TableNetwork) -> None:
+    """They replace what `into` held before, and come with the loss of every member."""
+    parameters, operands, _ = random_case(network, num_symbols=7, seeds=2, num_questions=9, seed=0)
+    answers = torch.randint(7, (2, 9), generator=Generator().manual_seed(1))
+    into = {name: torch.full_like(parameter, torch.nan) for name, parameter in reversed(parameters.items())}
+    loss = network.gradients(parameters, Questions(operands, 7), answers, LOSSES["cross_entropy"], into)
+    logits = reference(network, parameters, operands)[0]
+    expected = torch.stack([torch.nn.functional.cross_entropy(x, y) for x, y in zip(logits, answers, strict=True)])
+    torch.testing.assert_close(loss, expected.detach())
+    gradients = torch.autograd.grad(expected.sum(), list(parameters.values()))
+    torch.testing.assert_close(into, dict(zip(parameters, gradients, strict=True)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, WIDE_MLP, DEEP_MLP], ids=str)
+def test_flops_are_those_that_torch_counts(network: Network[Any]) -> None:
+    """For sizes without padding. torch counts products alone, so a transformer's sums over operands and heads are added."""
+    num_symbols, count = 16, 50
+    member = network.init_params(num_symbols, Generator().manual_seed(0))
+    inputs = torch.rand(1, count, 30) if isinstance(network, DeepMLP) else torch.zeros(1, count, 2, dtype=torch.int64)
+    questions = network.encode(inputs, num_symbols, torch.float32)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.logits({name: parameter.unsqueeze(0) for name, parameter in member.items()}, questions)
+    sums = 0
+    if isinstance(network, Transformer):
+        features = network.width if network is WIDE_MLP else network.mlp_width + num_symbols
+        sums = 2 * count * 2 * network.heads * features
+    assert network.flops(num_symbols, count) == counter.get_total_flops() + sums
 
 
 def test_power_decoder_has_the_published_number_of_parameters() -> None:
