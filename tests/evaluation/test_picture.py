@@ -1,9 +1,10 @@
 """Pictures and lines of text of both environments."""
 
 import numpy as np
+import pytest
 
-from grokbench.evaluation.picture import NO_QUESTION, QUESTION_COLORS
-from grokbench.tasks import parse_id
+from grokbench.evaluation.picture import NO_QUESTION, QUESTION_COLORS, Frame
+from grokbench.tasks import make_instance, parse_id
 from grokbench.tasks.tables import TableInstance
 from tests.support.oracle import action_of, stacked, started, vector
 
@@ -43,14 +44,31 @@ def test_places_without_a_question_are_gray() -> None:
     assert not (frame[:, 28:] == QUESTION_COLORS[NO_QUESTION]).all(axis=-1).any()
 
 
+@pytest.mark.parametrize(("task", "side"), [("add_mod97-0.5", 194), ("add_mod193-0.5", 386), ("mnist5k-n60", 213)])
+def test_pictures_have_at_least_194_pixels_a_side(task: str, side: int) -> None:
+    """Every question of a table has equally many pixels; 5,000 images fill a square of 71 places."""
+    picture = Frame().picture(make_instance(parse_id(task), 0))
+    assert picture.shape == (side, side, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_images_have_a_pixel_each() -> None:
+    """Every training image and every held-out image is somewhere in the square, and the rest of it is gray."""
+    instance = make_instance(parse_id("mnist5k-n60"), 0)
+    right = np.where(instance.train, instance.shown_answers, -1)
+    kinds = Frame(answers=right).picture(instance)[::3, ::3].reshape(-1, 3)
+    counts = [int((kinds == color).all(axis=-1).sum()) for color in QUESTION_COLORS]
+    assert counts == [60, 0, 0, 4940, 71 * 71 - 5000]
+
+
 def test_the_ansi_line() -> None:
-    """A line with the task, the step, both accuracies and the rank."""
+    """A line with the task, the step, both accuracies and the last layer's effective rank."""
     env = started(render_mode="ansi")
     assert env.render() == "add_mod7-0.5-v1 seed 0  step 0  nothing answered yet"
-    env.step(action_of(env, 5))
-    line = env.render()
-    assert "\n" not in line
-    assert line.startswith("add_mod7-0.5-v1 seed 0  step 10  train 100.0%  held out 20.0%  effective rank ")
+    action = action_of(env, 5)
+    action["features"][:, -1] = 0  # the last layer has two features
+    env.step(action)
+    assert env.render() == "add_mod7-0.5-v1 seed 0  step 10  train 100.0%  held out 20.0%  effective rank 1.0"
     action = action_of(env)
     action["features"][:] = np.nan
     env.step(action)

@@ -84,7 +84,7 @@ def test_centering_the_identity_removes_a_direction() -> None:
 @pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("center", [True, False])
 def test_an_outer_product_has_rank_one(name: str, center: bool) -> None:
-    """Up to the square root of rounding."""
+    """A single direction is left, up to the square root of rounding."""
     x = np.outer(_random(40), _random(5, seed=1))
     assert MEASURES[name](x, center=center) == pytest.approx(1, abs=1e-4)
 
@@ -108,9 +108,9 @@ def test_two_unequal_directions() -> None:
 
 
 def test_srank_cuts_at_a_hundredth() -> None:
-    """The largest σ is enough from a share of 99 % on."""
-    assert ranks.srank(np.diag([99.5, 0.5]), center=False) == 1
-    assert ranks.srank(np.diag([98.5, 1.5]), center=False) == 2
+    """The largest σ is enough from a share of exactly 99 % on."""
+    assert ranks.srank(np.diag([99.0, 1.0]), center=False) == 1
+    assert ranks.srank(np.diag([98.99, 1.01]), center=False) == 2
 
 
 @pytest.mark.parametrize("center", [True, False])
@@ -166,8 +166,43 @@ def test_float32_features_are_reduced_in_float64() -> None:
         np.testing.assert_allclose(values, np.cov(x.astype(np.float64).T), rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_single_question_has_rank_zero(name: str) -> None:
+    """It spans no direction around its mean; n − 1 = 0 isn't divided by."""
+    assert MEASURES[name](np.array([[3.0, -1.0]])) == 0
+    assert MEASURES[name](torch.tensor([[3.0, -1.0]])).item() == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
+def test_features_that_are_not_finite_show_in_the_covariance(value: float) -> None:
+    """So they do when their squares overflow, and without a warning."""
+    x = _random(5, 3)
+    x[2, 1] = value
+    assert not np.isfinite(covariance(x)).all()
+    assert not covariance(torch.from_numpy(x)).isfinite().all()
+    assert np.isfinite(covariance(x)[0, 0])
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_covariance_in_float32_is_reduced_in_float64(name: str) -> None:
+    """Its eigenvalues are those of the same numbers in float64, and it stays as it was."""
+    single = covariance(_ill_conditioned(40, 7)).astype(np.float32)
+    before = single.copy()
+    assert MEASURES[name](covariance=single, n=40) == MEASURES[name](covariance=single.astype(np.float64), n=40)
+    assert (single == before).all()
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_neither_order_nor_rotation_matters(name: str) -> None:
+    """Measures don't depend on the order of the questions, on the mean, or on the basis of the features."""
+    x = _random(40, 7) @ np.diag(np.logspace(0, -2, 7))
+    rotation = np.linalg.qr(_random(7, 7, seed=1))[0]
+    moved = np.random.default_rng(2).permutation(x) @ rotation + _random(7, seed=3)
+    assert MEASURES[name](moved) == pytest.approx(float(MEASURES[name](x)), rel=1e-9)
+
+
 @pytest.mark.parametrize("name", SCALE_FREE)
-@pytest.mark.parametrize("scale", [1e-30, 1e-3, 7.0, 1e30])
+@pytest.mark.parametrize("scale", [1e-100, 1e-30, 7.0, 1e100])
 def test_scale_doesnt_matter(name: str, scale: float) -> None:
     """Every measure but the paper's absolute cut is free of scale."""
     x = _ill_conditioned(40, 7)
