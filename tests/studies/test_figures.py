@@ -1,5 +1,6 @@
 """Figures, by what their axes show."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,14 @@ STEPS = np.array([10.0, 20.0, 30.0])
 def test_a_band_is_mean_and_range() -> None:
     """The line is the mean over seeds; the band reaches from the lowest to the highest."""
     axes = Figure().subplots()
-    draw_band(axes, STEPS, [np.array([0.0, 0.2, 0.4]), np.array([0.2, 0.2, 0.8])], color="k", label="train")
+    seeds = [np.array([0.0, 0.2, 0.4]), np.array([0.2, 0.2, 0.8]), np.array([0.7, 0.2, 0.3])]
+    draw_band(axes, STEPS, seeds, color="k", label="train")
     (line,) = axes.lines
-    assert np.allclose(line.get_xydata(), [[10, 0.1], [20, 0.2], [30, 0.6]])
+    assert np.allclose(line.get_xydata(), [[10, 0.3], [20, 0.2], [30, 0.5]])
     assert line.get_label() == "train"
     (band,) = axes.collections
     corners = np.asarray(band.get_paths()[0].vertices).round(6)
-    assert {tuple(corner) for corner in corners} == {(10, 0), (10, 0.2), (20, 0.2), (30, 0.4), (30, 0.8)}
+    assert {tuple(corner) for corner in corners} == {(10, 0), (10, 0.7), (20, 0.2), (30, 0.3), (30, 0.8)}
 
 
 def test_layers_are_numbered_from_the_first() -> None:
@@ -46,6 +48,29 @@ def test_curves_end_where_the_first_run_diverges() -> None:
     assert x_of(train)[-1] == x_of(held_out)[-1] == common_steps(seeds)[-1]
     assert np.allclose(y_of(train), seeds[1].train)
     assert np.allclose(y_of(held_out), seeds[1].held_out)
+
+
+def test_all_rows_end_where_the_first_run_diverges() -> None:
+    """Ranks and norms too, whichever seed diverges."""
+    seeds = [make_curves(SETTING, LATE, diverged_at=200), make_curves(SETTING, LATE, seed=1)]
+    for panel in (seeds, seeds[::-1]):
+        for axes in panels_figure([Panel("diverged", panel)]).axes:
+            assert {x_of(line)[-1] for line in axes.lines} == {common_steps(seeds)[-1]}
+
+
+def test_each_row_has_its_own_rank() -> None:
+    """The second row shows the numerical rank, the third the effective rank."""
+    run = make_curves(SETTING, replace(LATE, numerical=[7] * 9))
+    _, numerical, effective, _ = panels_figure([Panel("late", [run])]).axes
+    assert set(y_of(numerical.lines[0])) == {7}
+    assert np.allclose(y_of(effective.lines[0]), run.rank()[:, 0])
+
+
+def test_a_single_layer_has_a_curve() -> None:
+    """The layers' colors divide by their number minus 1."""
+    axes = Figure().subplots()
+    draw_layers(axes, STEPS, [np.array([[1.0], [2.0], [3.0]])])
+    assert [line.get_label() for line in axes.lines] == ["1"]
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +108,4 @@ def test_save_makes_the_folder(tmp_path: Path) -> None:
     """The file is a picture of the format that its name says."""
     save(Figure(), tmp_path / "new" / "empty.png")
     assert (tmp_path / "new" / "empty.png").read_bytes().startswith(b"\x89PNG")
+    save(Figure(), tmp_path / "new" / "empty.png")  # into the folder that there is now

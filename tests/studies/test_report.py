@@ -22,6 +22,7 @@ SETTING = Deep("mnist5k-n60", 3, 1.0, 0.1, steps=100)
         ([None], "never"),
         ([], "never"),
         ([1500, 2500], "2,000 (1,500–2,500)"),
+        ([4.0, None, 1.0, None, 1.0], "2 (1–4, 2 never)"),
     ],
 )
 def test_spread(values: list[float | None], text: str) -> None:
@@ -65,9 +66,20 @@ def test_a_report_has_all_parts_in_order() -> None:
 
 
 def test_describe_runs() -> None:
-    """Runs of the same setting count once as a setting; a minute each."""
+    """Runs that differ by seed have the same setting. Every run took a minute."""
     other = replace(SETTING, decay=0.2)
     runs = [make_curves(SETTING, AT_ONCE), make_curves(SETTING, AT_ONCE, seed=1), make_curves(other, AT_ONCE)]
     text = describe_runs([run.record for run in runs])
     assert text.startswith("3 runs of 2 settings, 3 minutes of training and exams (")
     assert text.count("torch") == 1
+
+
+def test_every_machine_is_described_once() -> None:
+    """In a fixed order, with device, threads and the version of torch, a question mark where the record doesn't say."""
+    run = make_curves(SETTING, AT_ONCE).record
+    elsewhere = run.provenance.model_copy(update={"device": "Tiny GPU", "threads": 3, "versions": {"numpy": "2"}})
+    runs = [run.model_copy(update={"provenance": elsewhere}), run, run]
+    text = describe_runs(runs)
+    assert text.count(run.provenance.device) == 1
+    assert "Tiny GPU, 3 threads, torch ?" in text
+    assert text == describe_runs(runs[::-1])

@@ -1,7 +1,14 @@
 """Settings give tasks and recipes; grids name each of them once."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from baselines.networks.decoder import Decoder
+from baselines.networks.deep_mlp import DeepMLP
+from baselines.networks.transformer import Transformer
+from baselines.training.agent import NetworkAgent
 from grokbench.errors import RecipeError
 from grokbench.runs.plan import Run
 from grokbench.studies import deep_grokking
@@ -26,6 +33,35 @@ def test_a_single_layer_trains_on_the_full_batch(layers: int, agent: str, batch_
     assert recipe.hyperparameters["training"]["batch_size"] == batch_size
 
 
+def test_settings_decide_about_the_network() -> None:
+    """Width, depth and α of the deep MLP; a single head and hidden units four times the width in the one-layer transformer."""
+    deep = Deep("mnist5k-n60", 3, alpha=2.5, decay=0.05, width=12).experiment.recipe.make()
+    single, double = (Wide("div_mod47-0.7", 8, layers, decay=1.0, steps=100).experiment.recipe.make() for layers in (1, 2))
+    assert isinstance(deep, NetworkAgent)
+    assert isinstance(single, NetworkAgent)
+    assert isinstance(double, NetworkAgent)
+    assert deep.method.network == DeepMLP(inputs=784, depth=3, width=12, init_scale=2.5)
+    assert single.method.network == Transformer(width=8, heads=1, mlp_width=32)
+    assert double.method.network == Decoder(width=8, heads=1, layers=2)
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_recipes_of_a_grid_have_names_of_their_own(name: str, scale: Scale) -> None:
+    """A folder of runs is named after its recipe, so recipes with the same name have the same hyperparameters."""
+    settings = [setting for cohort in find_study(name).cohorts(scale) for setting in cohort.settings]
+    recipes = [setting.experiment.recipe for setting in settings]
+    assert len({recipe.name for recipe in recipes}) == len({recipe.hash for recipe in recipes})
+
+
+def test_precision_is_part_of_a_recipes_name() -> None:
+    """So are width, α and weight decay: each of them changes the name."""
+    base = Deep("mnist5k-n60", 3, alpha=8.0, decay=0.05)
+    changes: list[dict[str, Any]] = [{"dtype": "float64"}, {"width": 12}, {"alpha": 1.0}, {"decay": 0.1}, {"depth": 4}]
+    names = {replace(base, **change).experiment.recipe.name for change in changes}
+    assert len(names | {base.experiment.recipe.name}) == 6
+
+
 def test_a_baseline_needs_a_recipe() -> None:
     """The error comes when the experiment is made."""
     assert Baseline("add_mod47-0.7", "mlp").experiment.recipe.name == "mlp"
@@ -34,7 +70,7 @@ def test_a_baseline_needs_a_recipe() -> None:
 
 
 def test_where_selects_by_fields_in_order() -> None:
-    """A value, several values, a class."""
+    """A field may be compared with a value or with several. Settings of another class are left out."""
     grid: list[Setting] = [Deep("mnist5k-n60", depth, alpha, 0.1) for depth in (6, 3) for alpha in (1.0, 8.0)]
     grid.append(Wide("div_mod47-0.7", 8, 1, decay=0.1, steps=100))
     assert [(setting.depth, setting.alpha) for setting in where(grid, Deep, alpha=8)] == [(6, 8), (3, 8)]

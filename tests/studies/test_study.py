@@ -1,15 +1,19 @@
 """A study from its name to its report."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from grokbench.agents.recipes import Recipe
 from grokbench.analysis.curves import Curves
 from grokbench.errors import StudyError
+from grokbench.runs.plan import Experiment
 from grokbench.runs.store import find_records
 from grokbench.studies import deep_grokking
 from grokbench.studies.settings import Baseline, Deep, Setting, StudyCohort
 from grokbench.studies.study import STUDIES, find_study, reproduce
+from grokbench.tasks import parse_id
 from tests.support.curves import AT_ONCE, LATE, make_curves
 from tests.support.tables import table_rows
 
@@ -44,6 +48,39 @@ def test_a_study_from_runs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {name: len(layers) for name, layers in metrics.items()} == {"probe": 2, "weight_norm": 3}
     reproduce("deep-grokking", scale="small", runs=runs, out=out, device="cpu")
     assert [record.cost.seconds for record in find_records([runs])[0]] == [record.cost.seconds for record in records]
+
+
+@dataclass(frozen=True)
+class Small(Setting):
+    """A setting whose agent is a class of `tests.support.agents`."""
+
+    agent: str
+
+    @property
+    def experiment(self) -> Experiment:
+        """Addition mod 7 with the agent."""
+        return Experiment(parse_id("add_mod7-0.5-to100"), Recipe(self.agent.lower(), f"tests.support.agents:{self.agent}"))
+
+
+def test_an_incomplete_study_has_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that fails leaves the other cohorts their runs, and nothing is written beside them."""
+    cohorts = [StudyCohort((Small(agent),), seeds=(0,)) for agent in ("RaisingAgent", "AddingAgent")]
+    monkeypatch.setattr(deep_grokking, "cohorts", lambda scale: cohorts)
+    assert reproduce("deep-grokking", scale="paper", runs=tmp_path / "runs", out=tmp_path / "report", device="cpu") is None
+    assert not (tmp_path / "report").exists()
+    records, _ = find_records([tmp_path / "runs"])
+    assert [(record.agent.name, record.incomplete) for record in records if not record.incomplete] == [("addingagent", None)]
+
+
+def test_the_papers_scale_is_not_described_as_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its report has no paragraph about how the small scale differs, and names the command with its scale."""
+    setting = Deep("mnist5k-n60", 2, 1.0, 0.05, width=4, steps=10)
+    monkeypatch.setattr(deep_grokking, "cohorts", lambda scale: [StudyCohort((setting,), seeds=(1,))])
+    reproduce("deep-grokking", scale="paper", runs=tmp_path / "runs", out=tmp_path / "report", device="cpu")
+    report = (tmp_path / "report" / "README.md").read_text(encoding="utf-8")
+    assert "`grokbench reproduce deep-grokking --scale paper`: " in report
+    assert deep_grokking.SMALL_SCALE not in report
+    assert {record.seed for record in find_records([tmp_path / "runs"])[0]} == {1}
 
 
 BASELINE_RUN = make_curves(Baseline("add_mod47-0.7", "mlp"), LATE)  # for all baselines: each run is fitted once

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grokbench.analysis.curves import Curves
+from grokbench.analysis.curves import NUMERICAL_RANK, Curves
 from grokbench.evaluation.protocol import PROTOCOL, Exam
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.provenance import current_provenance
@@ -18,11 +18,15 @@ LAYERS = 2
 
 @dataclass(frozen=True)
 class Shape:
-    """The levels of a run's curves at points that are evenly spaced in log-steps, from step 10 to the budget."""
+    """The levels of a run's curves at points that are evenly spaced in log-steps, from step 10 to the budget.
+
+    `numerical` has the levels of the numerical rank. By default it is like the other ranks.
+    """
 
     train: Sequence[float]
     held_out: Sequence[float]
     rank: Sequence[float]
+    numerical: Sequence[float] | None = None
 
     def knot(self, position: float, *, budget: int) -> float:
         """The step of a point, or of a place between two points: 0 is the first point."""
@@ -50,15 +54,17 @@ def make_curves(setting: Setting, shape: Shape, *, seed: int = 0, diverged_at: i
     experiment = setting.experiment
     steps = [step for step in PROTOCOL.grid(experiment.task.budget) if diverged_at is None or step <= diverged_at]
     knots = [shape.knot(position, budget=experiment.task.budget) for position in range(len(shape.train))]
-    train, held_out, rank = (
-        np.interp(np.log(steps), np.log(knots), levels) for levels in (shape.train, shape.held_out, shape.rank)
+    train, held_out, rank, numerical = (
+        np.interp(np.log(steps), np.log(knots), levels)
+        for levels in (shape.train, shape.held_out, shape.rank, shape.numerical or shape.rank)
     )
+    by_measure = {measure: numerical if measure == NUMERICAL_RANK else rank for measure in MEASURES}
     exams = [
         Exam(
             step,
             round(float(train[i]) * experiment.task.num_train),
             round(float(held_out[i]) * experiment.task.num_held_out),
-            None if step == diverged_at else {measure: [float(rank[i])] * LAYERS for measure in MEASURES},
+            None if step == diverged_at else {measure: [float(levels[i])] * LAYERS for measure, levels in by_measure.items()},
             metrics={"weight_norm": [10 / (1 + i), 1.0, 1.0]} | ({"probe": [0.25, 0.75]} if i % 10 == 0 else {}),
         )
         for i, step in enumerate(steps)
