@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.speed import PARTS
-from benchmarks.tables import TABLES, factor, mebibytes, median_share, rate, spread_of, tables
+from benchmarks.tables import TABLES, factor, mebibytes, median_share, rate, seconds, spread_of, tables
+from tests.support.tables import table_rows
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -20,7 +21,7 @@ def test_the_page_shows_the_committed_results() -> None:
 
 
 def test_every_part_has_a_table() -> None:
-    """What is measured is shown, in the order of measuring or another."""
+    """All that is measured is shown."""
     assert set(TABLES) == set(PARTS)
 
 
@@ -32,8 +33,22 @@ def test_every_part_has_a_table() -> None:
         (median_share([0.7988, 0.75, 0.84]), "80%"),
         (median_share(None), ""),
         (mebibytes(151_265_280), "144 MiB"),
+        (seconds(12.6), "13 s"),
+        (seconds(None), ""),
     ],
 )
 def test_a_number_is_written(written: str, expected: str) -> None:
-    """Median first, least and most in brackets, without the sign there."""
+    """A median comes first, then the least and the most in brackets, where the sign × is left out."""
     assert written == expected
+
+
+def test_results_of_a_single_part_are_shown_too() -> None:
+    """The other tables have their headers alone; a machine without a GPU says so."""
+    results = json.loads((FOLDER / "speed.json").read_text(encoding="utf-8"))
+    machine = results["machine"] | {"gpu": None}
+    single = tables({"machine": machine, "task": "add_mod97-0.3", "moduli": results["moduli"]})
+    assert "no GPU; Python" in single
+    rows = table_rows(single)
+    assert len(rows) == len(TABLES) + len(results["moduli"])
+    assert rows[-2][0] == str(results["moduli"][-1]["p"])
+    assert "H100; Python" in tables({"machine": machine | {"gpu": "H100"}, "task": ""})

@@ -22,7 +22,7 @@ def random_parameters(network: Decoder, num_symbols: int) -> Parameters:
 
 
 def torch_layer(p: Parameters, layer: int) -> nn.TransformerEncoderLayer:
-    """torch's layer with these parameters. Its linear layers have biases, all zero."""
+    """The layer of torch with these parameters. Its linear layers have biases, all zero."""
     made = nn.TransformerEncoderLayer(WIDTH, 3, 4 * WIDTH, dropout=0.0, batch_first=True, dtype=torch.float64)
     for module in (made.self_attn.out_proj, made.linear1, made.linear2):
         nn.init.zeros_(module.bias)
