@@ -1,10 +1,15 @@
 """Simulations of the statistics, on methods whose truth is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from grokbench.agents.recipes import find_recipe
+from tests.support.entries import good_runs, make_run
+from tests.support.records import write_records
 from tools import simulate_statistics
-from tools.simulate_statistics import Synthetic, resampled, simulate
+from tools.simulate_statistics import Counts, Synthetic, resampled, simulate, simulated_rows
 
 
 def test_synthetic_methods_share_their_instances() -> None:
@@ -22,8 +27,67 @@ def test_synthetic_methods_share_their_instances() -> None:
 
 
 def test_certain_cases_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without any spread: equal methods never differ, a faster one always does, and the interval is the truth."""
+    """If runs have no spread, equal methods never differ, a faster method always does, and the interval is the truth."""
     monkeypatch.setattr(simulate_statistics, "SIMULATIONS", 3)
     monkeypatch.setattr(simulate_statistics, "SPEEDUP", 4.0)
     counts = simulate(resampled([[100.0] * 5, [300.0] * 5]), np.random.default_rng(0), 10, [100.0, 300.0])
     assert (counts.false_positives, counts.detections, counts.covered) == (0, 3, 3)
+
+
+def test_synthetic_tasks_differ_and_times_are_restricted() -> None:
+    """Medians of log T run from the lowest to the highest, and no time passes the budget."""
+    times, _ = Synthetic(budget=1e9, never=0.0).draw(np.random.default_rng(0), 20_000, 1.0)
+    assert np.median(np.log(times), axis=1) == pytest.approx(np.linspace(7.0, 8.5, 8), abs=0.02)
+    restricted, _ = Synthetic(budget=1_500.0).draw(np.random.default_rng(0), 1_000, 1.0)
+    assert restricted.max() == 1_500
+    assert (restricted < 1_500).any()
+
+
+def test_resampled_runs_are_drawn_with_replacement() -> None:
+    """Both methods take their runs from the same population, task by task; the second is faster by the speedup."""
+    slow, fast = resampled([[100.0, 200.0], [700.0]])(np.random.default_rng(0), 50, 2.0)
+    assert slow.shape == fast.shape == (2, 50)
+    assert [sorted(set(row)) for row in slow] == [[100, 200], [700]]
+    assert [sorted(set(row)) for row in fast] == [[50, 100], [350]]
+    assert (slow[0] != 2 * fast[0]).any()
+
+
+def test_an_interval_that_misses_the_truth_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs twice as slow as the true means have a score of 2 or ½, with an interval far from 1."""
+    monkeypatch.setattr(simulate_statistics, "SIMULATIONS", 2)
+    for factor in (0.5, 2.0):
+        draw = resampled([[100.0 * factor] * 5, [300.0 * factor] * 5])
+        assert simulate(draw, np.random.default_rng(0), 10, [100.0, 300.0]).covered == 0
+
+
+def test_a_row_has_the_rates_in_the_order_of_the_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """False positives, power, coverage; a row for each number of seeds."""
+    monkeypatch.setattr(simulate_statistics, "SIMULATIONS", 4)
+    monkeypatch.setattr(simulate_statistics, "SEEDS", (3, 10))
+    monkeypatch.setattr(simulate_statistics, "simulate", lambda draw, rng, seeds, means: Counts(1, seeds // 3, 4))
+    draw = resampled([[100.0, 300.0], [50.0]])
+    assert simulated_rows("flat", draw) == [
+        ["flat", "3", "25.0%", "25.0%", "100.0%"],
+        ["flat", "10", "25.0%", "75.0%", "100.0%"],
+    ]
+
+
+def test_true_means_are_those_of_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the mean over runs, not over tasks."""
+    seen = []
+    monkeypatch.setattr(simulate_statistics, "simulate", lambda draw, rng, seeds, means: seen.append(means) or Counts())
+    simulated_rows("flat", resampled([[100.0, 300.0], [50.0]]))
+    assert seen[0] == pytest.approx([200, 50], rel=0.02)
+
+
+def test_real_times_are_those_of_complete_scored_groups(tmp_path: Path) -> None:
+    """Controls and tasks that lack a seed are left out, and a run that never generalizes has the budget."""
+    never = make_run("add_mod47-0.7", seed=3, steps_to_generalize=1e9, recipe=find_recipe("transformer"))
+    runs = [never if (run.task, run.seed) == (never.task, never.seed) else run for run in good_runs()]
+    tasks = {run.task for run in runs if not run.parsed_task().control}
+    lacking = next(run for run in runs if run.task in tasks - {never.task})
+    (times,) = simulate_statistics.real_times([write_records(tmp_path, [run for run in runs if run is not lacking])])
+    budget = never.parsed_task().budget
+    expected = [run.outcome.steps_to_generalize or budget for run in runs if run.task == never.task]
+    assert sorted(times) == sorted(expected)
+    assert times.count(budget) == 1
