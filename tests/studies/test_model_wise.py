@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 
 from grokbench.analysis.curves import Curves
 from grokbench.studies import model_wise
@@ -60,11 +61,58 @@ def test_no_width_fits() -> None:
     assert (str(fits), str(jump)) == ("no width fits", "no width fits the training data")
 
 
+def of_two_seeds(shapes: Mapping[int, tuple[Shape, Shape]]) -> dict[Any, list[Curves]]:
+    """Two runs of each width."""
+    settings = {Wide("div_mod23-0.7", width, 1, 1.0, steps=500): pair for width, pair in shapes.items()}
+    return {
+        setting: [make_curves(setting, shape, seed=i) for i, shape in enumerate(pair)] for setting, pair in settings.items()
+    }
+
+
+def test_all_seeds_of_a_width_must_fit() -> None:
+    """A width with a seed that doesn't fit is no fit; accuracies are means over seeds."""
+    curves = of_two_seeds({2: (UNFITTED, UNFITTED), 4: (LATE, UNFITTED), 8: (NEVER, LATE), 16: (LATE, LATE)})
+    assert FittingWidths.measure(curves).smallest_fit == 8
+    jump = HeldOutJump.measure(curves)
+    assert jump.widths == [8, 16]
+    assert jump.accuracies == pytest.approx([0.5, 0.9], abs=0.01)
+    assert FittingWidths.measure(of_two_seeds({4: (LATE, UNFITTED)})).accuracy == pytest.approx(0.55, abs=0.01)
+
+
+def test_the_largest_gain_is_a_rise_between_neighbors() -> None:
+    """A fall isn't a gain, and a rise over several widths is no jump."""
+    gain = HeldOutJump([2, 4, 8, 16], [0.4, 0.0, 0.1, 0.25]).largest_gain
+    assert (gain.narrow, gain.wide) == (8, 16)
+    assert gain.size == pytest.approx(0.15)
+    assert HeldOutJump([8], [0.3]).largest_gain.size == 0
+
+
+def test_curves_are_drawn_up_to_the_last_step_of_all_runs() -> None:
+    """The heat map ends where the first run diverged, and shows the mean over seeds at even places in log-steps."""
+    setting = Wide("div_mod23-0.7", 4, 1, 1.0, steps=500)
+    runs = [
+        make_curves(setting, LATE),
+        make_curves(setting, NEVER, seed=1),
+        make_curves(setting, LATE, seed=2, diverged_at=300),
+    ]
+    (figure,) = model_wise.figures({setting: runs}).values()
+    heat_map, section = figure.axes[:2]
+    last = min(run.steps[-1] for run in runs)
+    assert last < 300
+    assert f"at step {last:.0f}," in section.get_title()
+    (mesh,) = heat_map.collections
+    shown = np.asarray(mesh.get_array()).flatten()
+    steps = np.geomspace(runs[0].steps[0], last, len(shown))
+    expected = np.mean([np.interp(np.log(steps), np.log(run.steps), run.held_out) for run in runs], axis=0)
+    assert np.abs(shown - expected).max() < 0.01
+
+
 def test_a_slope_is_no_jump() -> None:
-    """Nor is an accuracy that is high where the training data is just fitted."""
+    """A jump starts from less than half of the answers, where the training data is just fitted."""
     assert HeldOutJump([8, 16, 32], [0.1, 0.35, 0.4]).holds
     assert not HeldOutJump([8, 16, 32], [0.1, 0.2, 0.3]).holds
     assert not HeldOutJump([8, 16], [0.6, 0.9]).holds
+    assert not HeldOutJump([8, 16], [0.5, 0.9]).holds
     assert not HeldOutJump([8], [0.1]).holds
 
 

@@ -1,5 +1,6 @@
 """Simulations of the statistics, on methods whose truth is known."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from grokbench.agents.recipes import find_recipe
 from tests.support.entries import good_runs, make_run
 from tests.support.records import write_records
 from tools import simulate_statistics
-from tools.simulate_statistics import Counts, Synthetic, resampled, simulate, simulated_rows
+from tools.simulate_statistics import Counts, Draw, Synthetic, resampled, simulate, simulated_rows
 
 
 def test_synthetic_methods_share_their_instances() -> None:
@@ -74,8 +75,13 @@ def test_a_row_has_the_rates_in_the_order_of_the_headers(monkeypatch: pytest.Mon
 
 def test_true_means_are_those_of_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the mean over runs, not over tasks."""
-    seen = []
-    monkeypatch.setattr(simulate_statistics, "simulate", lambda draw, rng, seeds, means: seen.append(means) or Counts())
+    seen: list[Sequence[float]] = []
+
+    def recorded(draw: Draw, rng: np.random.Generator, seeds: int, true_means: Sequence[float]) -> Counts:
+        seen.append(true_means)
+        return Counts()
+
+    monkeypatch.setattr(simulate_statistics, "simulate", recorded)
     simulated_rows("flat", resampled([[100.0, 300.0], [50.0]]))
     assert seen[0] == pytest.approx([200, 50], rel=0.02)
 

@@ -24,5 +24,5 @@ def test_training_questions_do_not_count() -> None:
 
 def test_the_transformer_answers_mirror_images_first() -> None:
     """After memorizing a small table it knows more held-out answers whose mirror image is in training than others."""
-    accuracy = mirror_accuracy(task_id="add_mod23-0.7", steps=150)
+    accuracy = mirror_accuracy(task_id="add_mod23-0.7", steps=100)
     assert accuracy.with_mirror > accuracy.without_mirror + 0.1

@@ -68,7 +68,7 @@ def test_the_forward_is_pytorchs_layers(depth: int) -> None:
 @pytest.mark.parametrize("together", [True, False], ids=["all members at once", "member by member"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients_are_autograds(together: bool, loss: str) -> None:
-    """The written gradients are autograd's, as CUDA computes them and as a CPU does."""
+    """The gradients are autograd's, by the computation for CUDA and by the computation for a CPU."""
     network, generator = DeepMLP(inputs=30, depth=4, width=8, init_scale=3.0), Generator().manual_seed(0)
     drawn = [network.init_params(5, generator) for _ in range(3)]
     parameters = {name: torch.stack([member[name] for member in drawn]).double().requires_grad_() for name in drawn[0]}
@@ -142,7 +142,7 @@ def test_training_is_pytorchs() -> None:
 
 
 def test_the_weight_norm_is_reported() -> None:
-    """A number per layer, of weights and biases together."""
+    """Every layer has a number: the norm of its weights and biases together."""
     trained = started(agent(), [0, 1])
     norms = trained.learn(1)["weight_norm"]
     assert norms.shape == (2, 4)
@@ -181,7 +181,7 @@ def test_what_cannot_train_together() -> None:
     ],
 )
 def test_the_wrong_kind_of_task(recipe: str, task: str, message: str) -> None:
-    """A network for images refuses a table of pairs, and the other way round."""
+    """A network for images refuses pairs of symbols, and a network for pairs refuses images."""
     agent, instance = find_recipe(recipe).make(), make_instance(parse_id(task), 0)
     observation = Examiner([instance], agent.feature_dims).observations([0])
     spec = spec_of([instance], agent.feature_dims)

@@ -23,7 +23,7 @@ LARGE, WIDE_AND_SHORT, TALL, SMALL = (130, 96, 50), (40, 120, 90), (700, 64, 33)
 
 
 def operands(members: int, sizes: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Rows, weights, biases and shifts that ask for gradients."""
+    """Rows, weights, biases and shifts that require gradients."""
     n, k, m = sizes
     generator = torch.Generator().manual_seed(0)
     shapes = [(members, n, k), (members, k, m), (members, m), (members, k)]

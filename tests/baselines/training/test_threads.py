@@ -1,4 +1,4 @@
-"""Work side by side on threads."""
+"""Functions that run side by side on threads."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_shards_side_by_side_learn_what_they_learn_in_turn() -> None:
 
 
 def test_a_failure_side_by_side_is_raised() -> None:
-    """What goes wrong in a thread reaches the caller, and the thread count comes back."""
+    """An exception in a thread reaches the caller, and the number of threads is restored."""
     torch.set_num_threads(2)
     try:
         with pytest.raises(ZeroDivisionError):
