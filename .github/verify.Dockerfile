@@ -2,4 +2,4 @@
 FROM python:3.12-slim
 WORKDIR /grokbench
 COPY . .
-RUN pip install --no-cache-dir --constraint constraints.txt . && chmod -R a+rX /grokbench
+RUN pip install --no-cache-dir --constraint constraints.txt '.[optimizers]' && chmod -R a+rX /grokbench

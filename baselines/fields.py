@@ -1,4 +1,4 @@
-"""Hyperparameters as frozen pydantic dataclasses: every field is required, and an error says what was expected."""
+"""Hyperparameters as frozen pydantic dataclasses. An error says what was expected."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar, dataclass_transform
@@ -11,7 +11,7 @@ from grokbench.errors import RecipeError
 
 Hyperparameters = TypeVar("Hyperparameters")
 
-# A description completes the sentence "learning_rate must be …, got 'fast'".
+# A description completes the sentence "lr must be …, got 'fast'".
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number above 0")]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0 up")]
 Fraction = Annotated[float, Field(ge=0, lt=1, description="a number in [0, 1)")]
@@ -38,8 +38,8 @@ def check(condition: bool, message: str) -> None:
         raise RecipeError(message)
 
 
-def from_table(kind: type[Hyperparameters], table: Mapping[str, Any]) -> Hyperparameters:
-    """The hyperparameters of class `kind` from a recipe's table, in which lists are tuples.
+def from_table(kind: type[Hyperparameters], table: Mapping[str, Any], where: str) -> Hyperparameters:
+    """The hyperparameters of class `kind` from the recipe's table `[where]`, in which lists are tuples.
 
     Raises:
         RecipeError: the table lacks a hyperparameter, has an unknown name, or has a wrong value.
@@ -47,16 +47,23 @@ def from_table(kind: type[Hyperparameters], table: Mapping[str, Any]) -> Hyperpa
     try:
         return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
     except ValidationError as error:
-        raise RecipeError(_message(kind, table, error)) from None
+        raise RecipeError(_message(kind, table, where, error)) from None
 
 
-def _message(kind: Any, table: Mapping[str, Any], error: ValidationError) -> str:
+def fields_of(kind: Any) -> dict[str, FieldInfo]:
+    """The hyperparameters that a class of hyperparameters has, by name."""
+    fields: dict[str, FieldInfo] = kind.__pydantic_fields__
+    return fields
+
+
+def _message(kind: Any, table: Mapping[str, Any], where: str, error: ValidationError) -> str:
     """The names that are missing or unknown; without such names, the first wrong value."""
-    expected = kind.__pydantic_fields__
-    names = {"lacks": sorted(set(expected) - set(table)), "doesn't know": sorted(set(table) - set(expected))}
+    expected = fields_of(kind)
+    required = {name for name, field in expected.items() if field.is_required()}
+    names = {"lacks": sorted(required - set(table)), "doesn't know": sorted(set(table) - set(expected))}
     problems = [f"{words} {', '.join(given)}" for words, given in names.items() if given]
     if problems:
-        return f"{kind.__name__} {' and '.join(problems)}: its hyperparameters are {', '.join(sorted(expected))}"
+        return f"[{where}] {' and '.join(problems)}: its hyperparameters are {', '.join(sorted(expected))}"
     problem = error.errors()[0]
     if not problem["loc"]:  # raised by `check` in __post_init__
         return str(problem["ctx"]["error"])

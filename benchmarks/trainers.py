@@ -13,6 +13,7 @@ import grokbench
 from baselines.networks.mlp import ACTIVATIONS, MLP
 from baselines.networks.network import Network, Parameters
 from baselines.networks.products import multiply
+from baselines.optimizers.adamw import AdamWSettings
 from baselines.training.agent import NetworkAgent
 from benchmarks.timing import DEVICE, Trainer
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
@@ -76,11 +77,10 @@ def plain(recipe_name: str, last_only: bool = False) -> Trainer:
         last_only: compute the last layer at the last position alone. Otherwise every position of every question is computed.
     """
     agent = agent_on(find_recipe(recipe_name), TASK, 1)
-    training, start = agent.method.training, agent.shards[0].parameters
+    training, adamw, start = agent.method.training, agent.method.optimizer, agent.shards[0].parameters
+    assert isinstance(adamw, AdamWSettings)
     parameters = {name: parameter[0].detach().clone().requires_grad_() for name, parameter in start.items()}
-    optimizer = torch.optim.AdamW(
-        parameters.values(), training.learning_rate, training.betas, weight_decay=training.weight_decay
-    )
+    optimizer = torch.optim.AdamW(parameters.values(), adamw.lr, adamw.betas, weight_decay=adamw.weight_decay)
     inputs, answers = train_questions(TASK)
     forward = plain_forward(agent.method.network, parameters, inputs, last_only)
     targets = F.one_hot(answers, agent.spec.num_symbols).float() if training.loss == "mse" else answers
@@ -143,7 +143,7 @@ def deep(members: int) -> Trainer:
 def deep_recipes(members: int) -> list[Recipe]:
     """A recipe for each member; two weight decays alternate."""
     decays = [0.05 if member % 2 else 0.1 for member in range(members)]
-    return [recipe(DEEP.experiment.recipe, training={"weight_decay": decay}) for decay in decays]
+    return [recipe(DEEP.experiment.recipe, optimizer={"weight_decay": decay}) for decay in decays]
 
 
 def plain_deep() -> Trainer:

@@ -88,7 +88,8 @@ def make(task_id: str, **options: Any) -> gymnasium.Env[Any, Any]:
     Args:
         task_id: any valid id, such as `add_mod97-0.3`, with or without `grokbench/` and `-v1`.
         **options: `feature_dims` (the widths of the layers that the agent shows, default (128,)), `salt` (fresh instances),
-            `render_mode`, and the options of `gymnasium.make`.
+            `budget` (in steps, instead of the standard one), `logits` (whether actions have logits), `render_mode`, and the
+            options of `gymnasium.make`.
 
     Raises:
         TaskError: the id names no task.

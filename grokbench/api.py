@@ -29,7 +29,9 @@ def run(
     out: str | Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     max_steps: int | None = None,
+    budget: int | None = None,
     probes: bool = False,
+    logits: bool = False,
     threads: int = 1,
     progress: bool = False,
 ) -> RunResult:
@@ -48,7 +50,9 @@ def run(
         out: the folder of runs. A run that is finished there isn't repeated. None keeps nothing on disk.
         device: where the agent computes.
         max_steps: pause at the last exam within so many steps.
+        budget: the largest step that counts as T, None for the task's own. A run lasts twice as long at most.
         probes: train linear probes on every layer now and then.
+        logits: let the agent show logits, so that the exams have `train_loss` and `held_out_loss`.
         threads: the threads that the run computes on. torch's own number comes back afterwards.
         progress: show a live table.
 
@@ -57,7 +61,7 @@ def run(
         AgentError: the agent can't be made, or failed while it ran; the message says why.
     """
     chosen = agent if isinstance(agent, Recipe) else recipe(agent)
-    plans = plan([task], [chosen], seeds=[seed], salt=salt)
+    plans = plan([task], [chosen], seeds=[seed], salt=salt, budget=budget)
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
         with Progress(max_steps=max_steps) if progress else nullcontext(Callback()) as shown:
@@ -69,6 +73,7 @@ def run(
                 device=device,
                 max_steps=max_steps,
                 probes=probes,
+                logits=logits,
                 threads=threads,
                 processes=1,
             )

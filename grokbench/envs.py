@@ -21,6 +21,7 @@ from grokbench.tasks import Instance, Task, make_instance, parse_id
 from grokbench.tasks.images import PIXELS, ImageTask
 
 FEATURE_BOUND = 1e6  # nominal, because ranks don't depend on scale
+LOSSES = ("train_loss", "held_out_loss")
 EVENTS = ("steps_to_memorize", "first_crossing", "steps_to_generalize")
 
 
@@ -47,14 +48,15 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
     |---|---|---|
     | `answers` | `MultiDiscrete` (N,) | an answer below q to every question |
     | `features` | `Box` (N, Σ feature_dims) | features of every question, the last layer at the right |
+    | `logits` | `Box` (N, q) | with `logits=True` alone: the answers' logits, whose largest one is the answer |
 
     ## Reward
-    −(steps since the last exam)/budget. When generalization is confirmed, the steps after T are given back. Divergence is
-    charged the rest of the budget. So the return of an episode is −min(T, budget)/budget.
+    −(steps since the last exam)/budget. When generalization is confirmed, the steps after T are given back. A run that ends
+    without T is charged the rest of the budget. So the return of an episode is −min(T, budget)/budget.
 
     ## Episode end
-    *Terminated* when generalization is confirmed, or when features aren't finite (divergence). *Truncated* when the budget is
-    spent and no candidate for T is waiting for its confirmation.
+    *Terminated* when the window of T ends, or when features aren't finite (divergence). *Truncated* when the next exam comes
+    after the budget and no exam can still become T. The horizon, twice the budget, ends every window.
 
     ## Info
     Numbers only. `reset` gives `seed` and `step`. `step` always gives these keys:
@@ -66,14 +68,16 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
     | `train_accuracy`, `held_out_accuracy` | the same as shares |
     | `diverged` | 1 if the features aren't finite, else 0 |
     | `steps_to_memorize`, `first_crossing`, `steps_to_generalize` | steps of these events, −1 before they happen |
-    | `effective_rank` and the other measures of `grokbench.ranks` | ranks of the last layer's features, NaN if diverged |
+    | `train_loss`, `held_out_loss` | with `logits=True` alone: mean cross-entropy in nats |
+    | `effective_rank` and the other measures of `grokbench.ranks` | ranks of the last layer; NaN at every second exam |
 
     ## Arguments
-    `grokbench.make(id, feature_dims=(128,), salt="", render_mode=None)`: the widths of the layers that the agent shows; a text
-    that draws fresh instances; `ansi` for a line of text, `rgb_array` for the table as a picture.
+    `grokbench.make(id, feature_dims=(128,), salt="", budget=None, logits=False, render_mode=None)`: the widths of the layers
+    that the agent shows; a text that draws fresh instances; a budget in steps instead of the standard one; whether actions have
+    logits; `ansi` for a line of text, `rgb_array` for the table as a picture.
 
     ## Version history
-    v1: protocol version 1.
+    v1: protocol 2 (`grokbench.PROTOCOL`).
     """
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 20}  # noqa: RUF012
@@ -84,14 +88,17 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         *,
         feature_dims: Sequence[int] = (128,),
         salt: str = "",
+        budget: int | None = None,
+        logits: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        self.task = parse_id(task) if isinstance(task, str) else task
+        self.task = _task(task, budget)
         self.feature_dims = checked_feature_dims(feature_dims)
         self.salt = salt
+        self.logits = logits
         self.render_mode = _checked_render_mode(render_mode)
         self.observation_space = observation_space(self.task)
-        self.action_space = action_space(self.task, self.feature_dims)
+        self.action_space = action_space(self.task, self.feature_dims, logits=logits)
         self._examiner: Examiner | None = None
         self._frame = Frame()
 
@@ -123,12 +130,14 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         before = examiner.outcomes[0]
         if before.end:
             raise gymnasium.error.ResetNeeded(f"this run has ended ({before.end} at step {before.step}): call reset()")
+        _check_logits_shown(action, wanted=self.logits)
         exam = examiner.mark_member(action)
         after = examiner.outcomes[0]
         if self.render_mode:
             self._frame = Frame(exam, np.array(to_numpy(action["answers"])))
         terminated, truncated = _flags(after)
-        return self.observe(), reward(before, after, self.task.budget), terminated, truncated, exam_info(exam, after, self.task)
+        info = exam_info(exam, after, self.task, logits=self.logits)
+        return self.observe(), reward(before, after, self.task.budget), terminated, truncated, info
 
     def render(self) -> Any:
         """`ansi`: one line. `rgb_array`: every question in its place, right and wrong × train and held out."""
@@ -158,17 +167,20 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         *,
         feature_dims: Sequence[int] = (128,),
         salt: str = "",
+        budget: int | None = None,
+        logits: bool = False,
         render_mode: str | None = None,
     ) -> None:
         if num_envs < 1:
             raise ActionError(f"num_envs is the number of seeds, at least 1, got {num_envs}")
-        self.task = parse_id(task) if isinstance(task, str) else task
+        self.task = _task(task, budget)
         self.num_envs = num_envs
         self.feature_dims = checked_feature_dims(feature_dims)
         self.salt = salt
+        self.logits = logits
         self.render_mode = _checked_render_mode(render_mode)
         self.single_observation_space = observation_space(self.task)
-        self.single_action_space = action_space(self.task, self.feature_dims)
+        self.single_action_space = action_space(self.task, self.feature_dims, logits=logits)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._examiner: Examiner | None = None
@@ -211,9 +223,10 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         live = [i for i, outcome in enumerate(before) if not outcome.end]
         infos: dict[str, Any] = {}
         if live:
+            _check_logits_shown(actions, wanted=self.logits)
             exams = examiner.mark(_of_members(actions, live, self.num_envs), live)
             for i, exam in zip(live, exams, strict=True):
-                infos = self._add_info(infos, exam_info(exam, examiner.outcomes[i], self.task), i)
+                infos = self._add_info(infos, exam_info(exam, examiner.outcomes[i], self.task, logits=self.logits), i)
                 if self.render_mode:
                     self._frames[i] = Frame(exam, np.array(to_numpy(actions["answers"][i])))
         rewards = [reward(old, new, self.task.budget) for old, new in zip(before, examiner.outcomes, strict=True)]
@@ -260,42 +273,42 @@ def observation_space(task: Task) -> Space[Any]:
     return Dict(
         inputs=Box(0, 1, (n, PIXELS), np.float32) if images else MultiDiscrete(np.full((n, 2), q)),
         targets=MultiDiscrete(np.full(n, q + 1)),
-        steps_to_next_exam=Discrete(max(task.budget, PROTOCOL.smallest_gap) + 1),
+        steps_to_next_exam=Discrete(PROTOCOL.horizon(task) + 1),
     )
 
 
-def action_space(task: Task, feature_dims: tuple[int, ...]) -> Space[Any]:
+def action_space(task: Task, feature_dims: tuple[int, ...], *, logits: bool = False) -> Space[Any]:
     """The space of one instance's actions."""
     n, q = task.num_questions, task.num_symbols
-    return Dict(
-        answers=MultiDiscrete(np.full(n, q)),
-        features=Box(-FEATURE_BOUND, FEATURE_BOUND, (n, sum(feature_dims)), np.float32),
-    )
+    spaces: dict[str, Space[Any]] = {
+        "answers": MultiDiscrete(np.full(n, q)),
+        "features": Box(-FEATURE_BOUND, FEATURE_BOUND, (n, sum(feature_dims)), np.float32),
+    }
+    return Dict(spaces | {"logits": Box(-FEATURE_BOUND, FEATURE_BOUND, (n, q), np.float32)} if logits else spaces)
 
 
 def reward(before: Outcome, after: Outcome, budget: int) -> float:
     """The reward of one exam. The rewards of a whole run sum to −min(T, budget)/budget."""
     if before.end:
         return 0.0
-    charged = min(before.step, budget)
-    if after.end == "diverged":
-        return (charged - budget) / budget
-    due = after.steps_to_generalize if after.steps_to_generalize is not None else min(after.step, budget)
-    return (charged - due) / budget
+    due = budget if after.censored else after.steps_to_generalize or min(after.step, budget)
+    return (min(before.step, budget) - due) / budget
 
 
-def exam_info(exam: Exam, outcome: Outcome, task: Task) -> dict[str, float]:
+def exam_info(exam: Exam, outcome: Outcome, task: Task, *, logits: bool = False) -> dict[str, float]:
     """One exam and the outcome so far, as `GrokEnv` documents it. The keys are always the same."""
     events = {name: -1 if (step := getattr(outcome, name)) is None else step for name in EVENTS}
     ranks = {name: float("nan") if exam.ranks is None else exam.ranks[name][-1] for name in MEASURES}
+    losses = {name: float("nan") if (loss := getattr(exam, name)) is None else loss for name in (LOSSES if logits else ())}
     return {
         "step": exam.step,
         "train_right": exam.train,
         "held_out_right": exam.held_out,
         "train_accuracy": exam.train / task.num_train,
         "held_out_accuracy": exam.held_out / task.num_held_out,
-        "diverged": float(exam.ranks is None),
+        "diverged": float(exam.diverged),
         **events,
+        **losses,
         **ranks,
     }
 
@@ -303,6 +316,17 @@ def exam_info(exam: Exam, outcome: Outcome, task: Task) -> dict[str, float]:
 def _flags(outcome: Outcome) -> tuple[bool, bool]:
     """Terminated and truncated."""
     return outcome.end in ("generalized", "diverged"), outcome.end == "censored"
+
+
+def _task(task: Task | str, budget: int | None) -> Task:
+    if isinstance(task, str):
+        return parse_id(task, budget)
+    return task if budget is None else parse_id(task.id, budget)
+
+
+def _check_logits_shown(action: Action, *, wanted: bool) -> None:
+    if wanted and isinstance(action, dict) and "logits" not in action:
+        raise ActionError("this environment was made with logits=True: an action has the key 'logits' too")
 
 
 def _of_members(actions: Action, live: list[int], num_envs: int) -> Action:

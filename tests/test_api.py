@@ -18,7 +18,7 @@ def test_a_run_keeps_nothing_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     run = grokbench.run("mlp", TASK, seed=3, max_steps=60)
     assert run.record.seed == 3
-    assert len(run.exams) == 6
+    assert len(run.exams) == 12
     assert list(tmp_path.iterdir()) == []
 
 
@@ -41,7 +41,7 @@ def test_a_class_runs() -> None:
             return super().learn(steps) | {"steps_so_far": self.steps}
 
     run = grokbench.run(Local, TASK, max_steps=30, salt="fresh")
-    assert run.exams["steps_so_far"].tolist() == [10, 20, 30]
+    assert run.exams["steps_so_far"].tolist() == [5, 10, 15, 20, 25, 30]
     assert run.record.salt == "fresh"
 
 

@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, lists, mistakes, exit statuses."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -20,8 +21,10 @@ from grokbench.cli import COMMANDS, main
 from grokbench.cli.runs import parse_seeds
 from grokbench.errors import StoreError, TaskError
 from grokbench.runs.records import to_json
+from grokbench.runs.store import find_records
 from grokbench.tasks import get_suite, list_suites
 from tests.support.entries import make_run
+from tests.support.optimizers import LION
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -77,7 +80,7 @@ def test_list_of_a_suite_shows_its_tasks_alone(grokbench: Command) -> None:
     [
         (("run", "--agents", "mpl", "--suite", "mini"), "did you mean 'mlp'"),
         (("reproduce", "grokking"), "expected one of deep-grokking"),
-        (("run", "--agents", "nowhere:Agent", "--suite", "mini"), "can't load the agent"),
+        (("run", "--agents", "nowhere:Agent", "--suite", "mini"), "can't load"),
         (("run", "--agents", "none.toml", "--suite", "mini"), "can't read the recipe"),
         (("run", "--agents", "mlp", "--suite", "miny"), "expected one of mini"),
         (("run", "--agents", "mlp", "--tasks", "add_mod24-0.5"), "nearest prime is 23"),
@@ -85,7 +88,7 @@ def test_list_of_a_suite_shows_its_tasks_alone(grokbench: Command) -> None:
         (("score", "/nowhere/at/all"), "there is no folder"),
         (("plot", "tests"), "no runs to draw"),
         (("run", "--agents", "mlp", "--suite", "mini", "--seeds", "9-0"), "whole numbers or ranges, such as 0-9"),
-        (("check", "transformr"), "did you mean"),
+        (("check", "adanw"), "did you mean"),
     ],
 )
 def test_mistakes_are_one_clear_line(grokbench: Command, arguments: tuple[str, ...], why: str) -> None:
@@ -229,10 +232,10 @@ def test_calibrate_runs_every_combination(grokbench: Command, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "other", "why"),
     [
-        ("learning_rate = 1e-3", 'learning_rate = "fast"', "learning_rate must be a number above 0, got 'fast'"),
-        ("learning_rate = 1e-3", "learning_rate = -1.0", "learning_rate must be a number above 0"),
+        ("lr = 1e-3", 'lr = "fast"', "lr must be a number above 0, got 'fast'"),
+        ("lr = 1e-3", "lr = -1.0", "lr must be a number above 0"),
         ("batch_size = 0", "batch_size = 0.5", "batch_size must be a whole number"),
-        ("[training]", "[optimizer]", "it takes network, training, gradient, muon"),
+        ("[training]", "[trainings]", "it takes network, training, optimizer, schedule"),
         ("[training]", "[gradient]\nkind = 1\n[training]", "[gradient] needs filter"),
     ],
 )
@@ -313,7 +316,43 @@ def test_version(grokbench: Command) -> None:
     assert grokbench("--version") == Result(0, f"grokbench {version('grokbench')}\n", "")
 
 
+def test_a_budget_and_losses(grokbench: Command, tmp_path: Path) -> None:
+    """`--budget` limits the named tasks' runs, and `--logits` is passed on."""
+    arguments = (
+        "--agents",
+        "tests.runs.test_losses:LinearAgent",
+        "--tasks",
+        "add_mod5-0.5",
+        "--seeds",
+        "0",
+        "--out",
+        str(tmp_path),
+    )
+    result = grokbench("run", *arguments, "--budget", "20", "--logits")
+    assert result.returncode == 0, result.stderr
+    (record,), _ = find_records([tmp_path])
+    assert (record.budget, record.outcome.end, record.exams[-1].step) == (20, "censored", 20)
+    assert all(exam.train_loss and exam.held_out_loss for exam in record.exams)
+    assert grokbench("run", *arguments, "--budget", "0").returncode == 2
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_text_has_an_example(command: str) -> None:
     """The example calls the command itself."""
     assert f"Example: grokbench {command}" in (COMMANDS[command].__doc__ or "")
+
+
+def test_an_optimizer_of_ones_own_runs(tmp_path: Path) -> None:
+    """A recipe of six lines and a class in the current folder: run, and its record has the file's hash."""
+    (tmp_path / "my_lion.py").write_text(LION, encoding="utf-8")
+    text = 'extends = "mlp"\n\n[optimizer]\ntarget = "my_lion:Lion"\nlr = 1e-3\nweight_decay = 1.0\n'
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    arguments = ["run", "--agents", "mine.toml", "--tasks", "add_mod11-0.6", "--seeds", "0-1", "--max-steps", "40"]
+    command = [sys.executable, "-m", "grokbench", *arguments, "--out", "runs"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stderr
+    records, errors = find_records([tmp_path / "runs"])
+    assert not errors
+    assert {record.agent.source for record in records} == {hashlib.sha256(LION.encode()).hexdigest()}
+    assert {record.cost.steps for record in records} == {40}
+    assert "pytorch-optimizer" in records[0].provenance.versions

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grokbench
@@ -91,14 +92,22 @@ def test_bad_render_mode_and_number_of_members() -> None:
         GrokVectorEnv(NAME, num_envs=0)
 
 
-SCHEDULES = st.lists(st.tuples(st.sampled_from([0, 24, 25, 25]), st.integers(1, 9)), max_size=9)
+def charged(steps: list[Step], budget: int) -> int:
+    """What a run was charged, in steps. Every exam is charged whole steps of the budget."""
+    charges = [round(-step[1] * budget) for step in steps]
+    assert [step[1] for step in steps] == pytest.approx([-charge / budget for charge in charges], abs=1e-12)
+    return sum(charges)
 
 
-@given(st.integers(20, 300), SCHEDULES, st.sampled_from([0, 25]), st.none() | st.integers(0, 30))
+SCHEDULES = st.lists(st.tuples(st.sampled_from([0, 24, 25, 25]), st.integers(1, 30)), max_size=9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 120) | st.integers(500, 600), SCHEDULES, st.sampled_from([0, 25]), st.none() | st.integers(0, 60))
 def test_the_return_is_minus_t_over_the_budget(
     budget: int, stretches: list[tuple[int, int]], tail: int, diverges: int | None
 ) -> None:
-    """Whatever the exams show, the rewards sum to −min(T, budget)/budget, with T from `info`."""
+    """Whatever the exams show, a run is charged min(T, budget) steps, with T from `info`."""
     task = parse_id(NAME, budget=budget)
     schedule: list[int | None] = [right for right, times in stretches for _ in range(times)]
     if diverges is not None and diverges < len(schedule):
@@ -106,32 +115,63 @@ def test_the_return_is_minus_t_over_the_budget(
     steps = episode(started(task), schedule, tail)
     *_, terminated, truncated, info = steps[-1]
     t = info["steps_to_generalize"]
-    charged = t if t > 0 else budget
-    assert sum(step[1] for step in steps) == pytest.approx(-charged / budget, abs=1e-9)
+    assert 0 < t <= budget or t == -1
+    assert charged(steps, budget) == (t if t > 0 else budget)
     assert terminated == (t > 0 or info["diverged"] == 1)
     assert truncated == (not terminated)
     assert not any(step[2] or step[3] for step in steps[:-1])
 
 
+@pytest.mark.parametrize(
+    ("budget", "schedule", "tail", "charge", "last"),
+    [
+        (600, [], 25, 5, 1009),  # generalizes at the first exam; its window ends before the horizon
+        (600, [0, 25, 0], 25, 10, 1030),  # one failure is forgiven
+        (297, [0] * 30, 25, 155, 594),  # within the budget; the horizon ends its window
+        (297, [0] * 57, 25, 297, 594),  # at the budget
+        (297, [0] * 58, 25, 297, 297),  # too late
+        (298, [0] * 58, 25, 298, 297),
+        (297, [25] * 10, 0, 297, 297),  # relapses
+        (297, [0] * 55 + [25] * 10, 0, 297, 376),  # relapses after the budget
+        (297, [0, 0, None], 0, 297, 15),  # diverges
+        (297, [25] * 70 + [None], 25, 297, 392),  # diverges after the budget
+    ],
+)
+def test_charges(budget: int, schedule: list[int | None], tail: int, charge: int, last: int) -> None:
+    """The return and the last exam's step of runs that end in different ways."""
+    steps = episode(started(parse_id(NAME, budget=budget)), schedule, tail)
+    assert (charged(steps, budget), steps[-1][4]["step"]) == (charge, last)
+
+
 def test_a_run_that_generalizes() -> None:
-    """Every exam is charged its ten steps, and the confirming one gives back the steps after T."""
-    steps = episode(started(), [0, 0, 25], 25)
-    rewards = [step[1] * 300 for step in steps]
-    assert rewards == pytest.approx([-10, -10, -10, -10, -10, -10, 30])
-    assert [step[0]["steps_to_next_exam"] for step in steps] == [10, 10, 10, 10, 10, 10, 0]
+    """Every exam is charged its steps, and the confirming one gives back the steps after T."""
+    env = started(parse_id(NAME, budget=2000))
+    steps = episode(env, [0, 0, 25], 25)
+    taken = [step[4]["step"] for step in steps]
+    gaps = [after - before for before, after in pairwise([0, *taken])]
+    assert gaps[:50] == [5] * 50
+    assert [step[1] * 2000 for step in steps] == pytest.approx([*(-gap for gap in gaps[:-1]), taken[-2] - 15])
+    assert [step[0]["steps_to_next_exam"] for step in steps] == [*gaps[1:], 0]
     info = steps[-1][4]
-    assert (info["steps_to_generalize"], info["first_crossing"], info["step"]) == (30, 30, 70)
+    assert (info["steps_to_generalize"], info["first_crossing"], info["step"]) == (15, 15, 1030)
     assert (info["train_right"], info["held_out_right"]) == (24, 25)
-    assert (info["train_accuracy"], info["held_out_accuracy"], info["steps_to_memorize"]) == (1, 1, 10)
+    assert (info["train_accuracy"], info["held_out_accuracy"], info["steps_to_memorize"]) == (1, 1, 5)
     assert steps[-1][2:4] == (True, False)
 
 
 def test_a_candidate_at_the_budget() -> None:
-    """A candidate at the budget is followed beyond it, at no charge."""
-    steps = episode(started(), [0] * 29, 25)
-    assert steps[-1][4]["steps_to_generalize"] == 300
-    assert steps[-1][4]["step"] == 380  # the first exam at or after 375
-    assert [step[1] for step in steps[30:]] == pytest.approx([0] * 8)
+    """The last exam within the budget is followed beyond it up to the horizon, at no charge."""
+    steps = episode(started(), [0] * 57, 25)
+    assert steps[-1][4]["steps_to_generalize"] == 297
+    assert steps[-1][4]["step"] == 600
+    assert [step[1] * 300 for step in steps[57:]] == pytest.approx([-6, -3, *[0] * 32, 3])
+    assert steps[-1][2:4] == (True, False)
+
+
+def test_ranks_are_measured_at_every_second_exam() -> None:
+    """The first, third, fifth and so on. The others give NaN."""
+    steps = episode(started(parse_id(NAME, budget=50)), [], 0)
+    assert [bool(np.isnan(step[4]["effective_rank"])) for step in steps] == [False, True] * 5
 
 
 def test_random_answers_are_near_chance() -> None:
@@ -139,13 +179,13 @@ def test_random_answers_are_near_chance() -> None:
     env = started(parse_id("mul_mod31-0.5", budget=100))
     env.action_space.seed(0)
     total, accuracies = 0.0, []
-    for _ in range(10):
+    for _ in range(20):
         _, reward, terminated, truncated, info = env.step(env.action_space.sample())
         total += reward
         accuracies.append((info["train_accuracy"], info["held_out_accuracy"]))
     assert (terminated, truncated) == (False, True)
     assert total == pytest.approx(-1)
-    spread = 5 * np.sqrt(1 / 31 / 4800)
+    spread = 5 * np.sqrt(1 / 31 / 9600)
     np.testing.assert_allclose(np.mean(accuracies, axis=0), 1 / 31, atol=spread)
 
 
@@ -216,29 +256,32 @@ WRONG: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("action", "message"), WRONG)
 def test_a_wrong_action_changes_nothing(action: Any, message: str) -> None:
-    """The error names the fault, and the next valid action takes the exam at step 10."""
+    """The error names the fault, and the next valid action takes the exam at step 5."""
     env = started()
     with pytest.raises(ValueError, match=message):
         env.step(action)
     _, reward, _, _, info = env.step(action_of(env))
-    assert info["step"] == 10
-    assert reward == pytest.approx(-10 / 300)
+    assert info["step"] == 5
+    assert reward == pytest.approx(-5 / 300)
 
 
+@pytest.mark.parametrize("exams_before", [1, 2])
 @pytest.mark.parametrize(
     ("bad", "tensors"), [(np.nan, False), (np.nan, True), (np.inf, True), (-np.inf, True), (np.inf, False)]
 )
-def test_features_that_are_not_finite_end_the_run(bad: float, tensors: bool) -> None:
-    """The run terminates as diverged, the rest of the budget is charged, and answers are still counted."""
+def test_features_that_are_not_finite_end_the_run(bad: float, tensors: bool, exams_before: int) -> None:
+    """With ranks or without: the run terminates as diverged, is charged the rest of the budget, and answers are counted."""
     env = started()
-    env.step(action_of(env))
+    for _ in range(exams_before):
+        env.step(action_of(env))
     action = action_of(env, 4)
     action["features"][5, 4] = bad
     if tensors:
         action = {name: torch.from_numpy(value) for name, value in action.items()}
     _, reward, terminated, truncated, info = env.step(action)
     assert (terminated, truncated) == (True, False)
-    assert reward == pytest.approx(-290 / 300)
+    assert reward == pytest.approx(-(300 - 5 * exams_before) / 300)
+    assert np.isnan(info["effective_rank"])
     assert (info["diverged"], info["held_out_right"], info["steps_to_generalize"]) == (1, 4, -1)
 
 
@@ -248,11 +291,11 @@ def test_no_step_before_reset_or_after_the_end() -> None:
     with pytest.raises(gymnasium.error.ResetNeeded, match="reset"):
         env.step({})
     env.reset(seed=0)
-    episode(env, [25] * 5)
-    with pytest.raises(gymnasium.error.ResetNeeded, match=r"ended \(generalized at step 50\)"):
+    episode(env, [], 25)
+    with pytest.raises(gymnasium.error.ResetNeeded, match=r"ended \(generalized at step 600\)"):
         env.step(action_of(env))
     env.reset(seed=0)
-    assert env.step(action_of(env))[4]["step"] == 10
+    assert env.step(action_of(env))[4]["step"] == 5
 
 
 def test_tensors_give_the_same_info() -> None:
@@ -263,7 +306,7 @@ def test_tensors_give_the_same_info() -> None:
         expected = arrays.step(action)[4]
         answers = torch.from_numpy(action["answers"]).to(torch.int32)
         features = torch.from_numpy(action["features"]).requires_grad_()
-        assert tensors.step({"answers": answers, "features": features})[4] == pytest.approx(expected, rel=1e-9)
+        assert tensors.step({"answers": answers, "features": features})[4] == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
 def test_ranks_are_the_last_layers() -> None:

@@ -19,7 +19,7 @@ def test_a_vector_is_its_members_seed_for_seed() -> None:
         assert_same(member_of(infos, i), info)
     ended: list[tuple[Any, Any] | None] = [None] * 3
     for exam in range(200):
-        # The first generalizes at 50, the second diverges at 120, the third is censored at 300.
+        # The first is confirmed at 600, the second diverges at 60, without ranks, and the third is censored at 297.
         actions = stacked(envs, [25, 24, 7], exam)
         if exam == 11:
             actions["features"][1, 0, 0] = np.nan
@@ -78,11 +78,11 @@ def test_reset_mask_restarts_some() -> None:
     assert member_of(infos, 1) == member_of(infos, 2) == {}
     assert [instance.seed for instance in envs.instances] == [7, 1, 2]
     assert [instance.fingerprint for instance in envs.instances[1:]] == kept[1:]
-    assert observations["steps_to_next_exam"].tolist() == [10, 10, 10]
+    assert observations["steps_to_next_exam"].tolist() == [5, 5, 5]
     _, rewards, terminated, _, infos = envs.step(stacked(envs, [0, 0, 0]))
-    assert infos["step"].tolist() == [10, 60, 60]
+    assert infos["step"].tolist() == [5, 30, 30]
     assert not terminated.any()
-    assert rewards * 300 == pytest.approx([-10, -10, -10])
+    assert rewards * 300 == pytest.approx([-5, -5, -5])
     with pytest.raises(ValueError, match=r"reset_mask must have shape \(3,\)"):
         envs.reset(options={"reset_mask": np.array([True])})
 
@@ -97,7 +97,7 @@ def test_a_wrong_vector_action_changes_nothing() -> None:
     for action, message in ((bad, "answers lie in"), ({k: v[:2] for k, v in good.items()}, "leading axis of 3 members")):
         with pytest.raises(ValueError, match=message):
             envs.step(action)
-    assert envs.step(good)[4]["step"].tolist() == [10, 10, 10]
+    assert envs.step(good)[4]["step"].tolist() == [5, 5, 5]
 
 
 def test_vector_tensors() -> None:
@@ -110,4 +110,28 @@ def test_vector_tensors() -> None:
         expected = arrays.step(actions)[4]
         found = tensors.step({name: torch.from_numpy(value) for name, value in actions.items()})[4]
         for i in range(3):
-            assert member_of(found, i) == pytest.approx(member_of(expected, i), rel=1e-9)
+            assert member_of(found, i) == pytest.approx(member_of(expected, i), rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+def test_members_at_exams_of_different_numbers(tensors: bool) -> None:
+    """A member that restarted is at an exam with ranks while the others are at an exam without. Each is as on its own."""
+    envs, singles = vector(), [started(seed=seed) for seed in (8, 1, 2)]
+    envs.reset(seed=0)
+    first = stacked(envs, [0, 3, 4])
+    envs.step(first)
+    envs.reset(seed=[8, None, None], options={"reset_mask": np.array([True, False, False])})
+    for i in (1, 2):
+        singles[i].step({name: value[i] for name, value in first.items()})
+    for exam in range(1, 4):
+        actions = stacked(envs, [25, 0, 7], exam)
+        if exam == 3:  # members 0 and 1: an exam with ranks and an exam without
+            actions["features"][:2, 5, 1] = np.nan
+        given = {name: torch.from_numpy(value) for name, value in actions.items()} if tensors else actions
+        _, rewards, terminated, _, infos = envs.step(given)
+        assert np.isnan(infos["effective_rank"]).tolist() == [exam != 1, exam != 2, exam != 2]
+        for i, env in enumerate(singles):
+            _, reward, over, _, info = env.step({name: value[i] for name, value in actions.items()})
+            assert (rewards[i], terminated[i]) == (reward, over)
+            assert member_of(infos, i) == pytest.approx(info, rel=1e-9, nan_ok=True)
+    assert infos["diverged"].tolist() == [1, 1, 0]

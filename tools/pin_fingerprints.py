@@ -21,7 +21,7 @@ def fingerprints() -> dict[str, list[str]]:
 
 
 def pin(target: Path) -> None:
-    """Write the fingerprints of every standard task. A task that is no longer standard drops out.
+    """Add the fingerprints of every standard task to the pinned ones. A task that left its suite stays pinned.
 
     Raises:
         ValueError: an instance differs from the one that is pinned under its version.
@@ -31,7 +31,7 @@ def pin(target: Path) -> None:
     changed = [task for task, prints in current.items() if pinned.get(task, prints) != prints]
     if changed:
         raise ValueError(f"these tasks are pinned with other instances: raise the version of {', '.join(changed)}")
-    target.write_text(json.dumps(current, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(pinned | current, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -82,6 +82,11 @@ class Decoder(AttentionNetwork):
         names = ("query", "key", "value", "output", "mlp_in", "mlp_out")
         return tuple(f"{name}{layer}" for layer in range(self.layers) for name in names)
 
+    @property
+    @override
+    def fan_in_first(self) -> tuple[str, ...]:
+        return (*self.hidden_weights, "unembed")
+
     @override
     def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         d, bound = self.width, 1 / sqrt(self.width)

@@ -48,6 +48,11 @@ class MLP(TableNetwork):
     def hidden_weights(self) -> tuple[str, ...]:
         return tuple(f"layer{layer}" for layer in range(1, len(self.hidden)))
 
+    @property
+    @override
+    def fan_in_first(self) -> tuple[str, ...]:
+        return (*self.hidden_weights, f"layer{len(self.hidden)}")
+
     @override
     def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         widths = [*self.hidden, num_symbols]

@@ -31,6 +31,11 @@ class Network(Protocol[Encoded]):
         """The names of the matrices between hidden layers. Embeddings and output matrices aren't among them."""
         return ()
 
+    @property
+    def fan_in_first(self) -> tuple[str, ...]:
+        """The names of the matrices that products store as (fan-in, fan-out), which `nn.Linear` has the other way around."""
+        return ()
+
     def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         """One member's initial parameters, in float32 on the CPU, without the leading axis."""
 

@@ -66,6 +66,11 @@ class Transformer(AttentionNetwork):
     def hidden_weights(self) -> tuple[str, ...]:
         return ("query", "key", "value", "output", "mlp_in", "mlp_out")
 
+    @property
+    @override
+    def fan_in_first(self) -> tuple[str, ...]:
+        return (*self.hidden_weights, "unembed")
+
     @override
     def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         d, m, scale = self.width, self.mlp_width, 1 / sqrt(self.width)

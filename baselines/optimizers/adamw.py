@@ -7,30 +7,65 @@ Shapes: S members, P numbers in a member's row.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.optim.adamw import adamw
+from typing_extensions import override
 
-ADAM_EPSILON = 1e-8
+from baselines.fields import Fraction, NonNegative, Positive, hyperparameters
+from baselines.networks.network import Network
+from baselines.optimizers.layout import Layout
+from baselines.optimizers.optimizer import CohortOptimizer, Settings
+from baselines.optimizers.schedules import Schedule
+
+Betas = Annotated[tuple[Fraction, Fraction], Field(description="two numbers in [0, 1)")]
 
 
-class AdamW:
-    """AdamW with decoupled weight decay on every parameter. The learning rate rises linearly over the first `warmup` steps.
+@hyperparameters
+class AdamWSettings(Settings):
+    """Hyperparameters of AdamW, with the names of `torch.optim.AdamW`.
 
     Attributes:
-        values: the parameters, (S, P); updated in place.
+        lr: learning rate after warm-up.
+        weight_decay: decoupled weight decay, on every parameter.
+        betas: averaging rates of the gradient and of its square.
+        eps: added to the root of the average square.
+    """
+
+    lr: Positive
+    weight_decay: NonNegative
+    betas: Betas
+    eps: Positive = 1e-8
+
+    @property
+    @override
+    def shared(self) -> Self:
+        return replace(self, lr=1.0, weight_decay=1.0)
+
+    @override
+    def start(
+        self, members: Sequence[Any], values: Tensor, *, layout: Layout, network: Network[Any], schedule: Schedule
+    ) -> "AdamW":
+        return AdamW(values, members, schedule)
+
+
+class AdamW(CohortOptimizer):
+    """AdamW with decoupled weight decay on every parameter. Members may differ in learning rate and weight decay.
+
+    Attributes:
         rates_and_decays: learning rate and weight decay of every member, (S, 2).
         updates: the number of steps taken, (S,), the same for all members.
     """
 
-    def __init__(
-        self, values: Tensor, *, rates: Sequence[float], decays: Sequence[float], betas: tuple[float, float], warmup: int
-    ) -> None:
-        self.values = values
+    def __init__(self, values: Tensor, members: Sequence[AdamWSettings], schedule: Schedule) -> None:
+        self.values, self.schedule, self.settings = values, schedule, members[0]
+        rates, decays = [member.lr for member in members], [member.weight_decay for member in members]
         self.rates_and_decays = torch.tensor([rates, decays], dtype=torch.float64, device=values.device).T  # (S, 2)
-        self.betas, self.warmup = betas, max(warmup, 1)
         self.mean, self.square = torch.zeros_like(values), torch.zeros_like(values)  # (S, P)
         self.updates = torch.zeros(len(values), device=values.device)  # (S,)
         self._group()
@@ -41,9 +76,9 @@ class AdamW:
         for member, (rate, decay) in enumerate(self.rates_and_decays.tolist()):
             self._groups.setdefault((rate, decay), []).append(member)
 
+    @override
     def step(self, gradients: Tensor) -> None:
-        """Take a step along `gradients` (S, P)."""
-        warm = self.warm(self.updates[0] + 1)  # ()
+        factor = self.factor(self.updates[0] + 1)  # ()
         for (rate, decay), members in self._groups.items():
             rows = partial(_rows, members=members)
             adamw(
@@ -55,26 +90,25 @@ class AdamW:
                 rows(self.updates),
                 fused=True,
                 amsgrad=False,
-                beta1=self.betas[0],
-                beta2=self.betas[1],
-                lr=rate * warm,
+                beta1=self.settings.betas[0],
+                beta2=self.settings.betas[1],
+                lr=rate * factor,
                 weight_decay=decay,
-                eps=ADAM_EPSILON,
+                eps=self.settings.eps,
                 maximize=False,
             )
 
-    def warm(self, updates: Tensor) -> Tensor:
-        """The part of the learning rate that step number `updates` () has: rises to 1 during warm-up, ()."""
+    def factor(self, updates: Tensor) -> Tensor:
+        """The schedule's factor on the learning rate at step number `updates` (), ()."""
         # The fused update reads the learning rate as float32 on CUDA, and as float64 on CPU.
-        precise = updates if updates.is_cuda else updates.double()
-        return (precise / self.warmup).clamp(max=1.0)
+        return self.schedule.factor(updates if updates.is_cuda else updates.double())
 
+    @override
     def state(self) -> dict[str, Tensor]:
-        """The buffers of everything that changes, parameters included. They aren't copied."""
         return {"values": self.values, "mean": self.mean, "square": self.square, "updates": self.updates}
 
+    @override
     def take_members(self, indices: Tensor) -> None:
-        """Continue with these members alone, `indices` (s,)."""
         for name in ("values", "mean", "square", "updates", "rates_and_decays"):
             setattr(self, name, getattr(self, name).index_select(0, indices))
         self._group()

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from baselines.networks.network import Network
-from baselines.optimizers.gradient_filters import Filter
-from baselines.optimizers.muon import MuonSettings
-from baselines.training.hyperparameters import DTYPES, PER_MEMBER, Training
+from baselines.training.data import Data
+from baselines.training.hyperparameters import DTYPES, PER_MEMBER
 from baselines.training.method import Method
-from baselines.training.shards import Data, Shard
+from baselines.training.shards import Shard
 from baselines.training.threads import side_by_side
 from grokbench.agents.agent import Agent, Spec
 from grokbench.errors import AgentError
@@ -35,18 +33,11 @@ class NetworkAgent(Agent):
 
     batched = True
 
-    def __init__(
-        self,
-        network: Network[Any],
-        training: Training,
-        *,
-        gradient_filter: Filter | None = None,
-        muon: MuonSettings | None = None,
-    ) -> None:
-        self.method = Method(network, training, gradient_filter, muon)
-        self.feature_dims = network.feature_dims
-        self.dtype = training.dtype
-        self.seeds_together = training.seeds_together
+    def __init__(self, method: Method) -> None:
+        self.method = method
+        self.feature_dims = method.network.feature_dims
+        self.dtype = method.training.dtype
+        self.seeds_together = method.training.seeds_together
         self.methods: Sequence[Method] = ()
 
     @classmethod
@@ -55,16 +46,15 @@ class NetworkAgent(Agent):
         """An agent for a cohort in which every member has the method of its own agent.
 
         Raises:
-            AgentError: the agents differ in more than `PER_MEMBER`, or they differ and use Muon.
+            AgentError: the agents differ in more than `PER_MEMBER`; with Muon, in more than `init_scale`.
         """
         methods = [agent.method for agent in agents if isinstance(agent, NetworkAgent)]
-        first = methods[0]
-        if any(method.shared != first.shared for method in methods) or (first.muon and len(set(methods)) > 1):
+        if any(method.shared != methods[0].shared for method in methods):
             raise AgentError(
-                f"agents that train together may differ in nothing but {', '.join(PER_MEMBER)}, and in nothing with Muon: "
-                "run each recipe by itself"
+                f"agents that train together may differ in nothing but {', '.join(PER_MEMBER)}, and with Muon in init_scale "
+                "alone: run each recipe by itself"
             )
-        joint = NetworkAgent(first.network, first.training, gradient_filter=first.gradient_filter, muon=first.muon)
+        joint = NetworkAgent(methods[0])
         joint.methods = methods
         return joint
 
@@ -78,11 +68,18 @@ class NetworkAgent(Agent):
         self.inputs = inputs if spec.batched else inputs.unsqueeze(0)  # (S, N, L)
         self.targets = targets if spec.batched else targets.unsqueeze(0)  # (S, N)
         num_train = int((self.targets[0] != spec.num_symbols).sum())
-        self._start_shards(_even_sizes(len(spec.seeds), self._shard_count(num_train) if on_cpu else 1))
+        self._start_shards(_even_sizes(len(spec.seeds), self._shard_count(num_train)))
+        self.captured = None if on_cpu else all(shard.optimizer.capturable for shard in self.shards)
 
     def _shard_count(self, num_train: int) -> int:
-        """The number of shards on CPU: as few as fit the cache. It doesn't depend on the number of threads."""
-        return ceil(len(self.spec.seeds) / self._largest_shard(num_train))
+        """The number of shards: as few as fit the cache on CPU. It doesn't depend on the number of threads.
+
+        A closure computes a single member's gradients, so every member has a shard of its own.
+        """
+        members = len(self.spec.seeds)
+        if self.method.optimizer.needs_closure:
+            return members
+        return ceil(members / self._largest_shard(num_train)) if self.spec.device == "cpu" else 1
 
     def _largest_shard(self, num_train: int) -> int:
         """The members whose minibatches fit the cache, at least 1."""
@@ -104,13 +101,15 @@ class NetworkAgent(Agent):
             losses = side_by_side(partial(Shard.learn, steps=min(INTERRUPTIBLE, steps - start)), self.shards)
         metrics = [shard.network.metrics(shard.parameters) for shard in self.shards]
         report = {name: torch.cat([values[name].detach() for values in metrics]) for name in metrics[0]}  # (S, layers) each
-        report["loss"] = torch.cat(losses)  # (S,)
+        if all(shard.updates for shard in self.shards):
+            report["loss"] = torch.cat(losses)  # (S,)
         return {name: self._unbatched(values.cpu().numpy()) for name, values in report.items()}
 
     @override
     def act(self) -> dict[str, Tensor]:
-        answers, features = zip(*side_by_side(Shard.show, self.shards), strict=True)
-        return {"answers": self._unbatched(torch.cat(answers)), "features": self._unbatched(torch.cat(features))}
+        logits, features = map(torch.cat, zip(*side_by_side(Shard.show, self.shards), strict=True))
+        shown = {"answers": logits.argmax(-1), "features": features} | ({"logits": logits} if self.spec.logits else {})
+        return {name: self._unbatched(values) for name, values in shown.items()}
 
     def _unbatched(self, values: Any) -> Any:
         """`values` (S, …), without the leading axis S if the spec isn't batched."""

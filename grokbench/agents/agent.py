@@ -19,25 +19,25 @@ DEFAULT_FEATURE_DIMS = (128,)
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What an agent is told beside the observation. It names neither the task nor the seed of the instance.
+    """What an agent is told beside the observation. It names neither task, seed nor budget, and is the same for any budget.
 
     Attributes:
         num_symbols: the number q of possible answers; a target of q is blank.
         num_questions: the number N of questions.
-        budget: the steps within which the agent has to generalize.
         feature_dims: the widths of the layers that the agent shows; they lie side by side in `features`.
         device: where to compute, `cpu` or `cuda`.
         seeds: the agent's own random seeds, one for each member of the cohort.
         batched: whether every array has a leading axis S, one row for each member. Only agents with `batched = True` see this.
+        logits: whether `act` should show its logits too, for the losses in the record.
     """
 
     num_symbols: int
     num_questions: int
-    budget: int
     feature_dims: tuple[int, ...]
     device: str
     seeds: tuple[int, ...]
     batched: bool = False
+    logits: bool = False
 
     @property
     def seed(self) -> int:
@@ -59,11 +59,11 @@ class Spec:
         return Spec(
             num_symbols=inner.task.num_symbols,
             num_questions=inner.task.num_questions,
-            budget=inner.task.budget,
             feature_dims=inner.feature_dims,
             device=device,
             seeds=tuple(instance.agent_seed for instance in instances),
             batched=batched,
+            logits=inner.logits,
         )
 
 
@@ -78,12 +78,14 @@ class Agent(ABC):
         batched: whether it can train several members at once; it then implements `keep`.
         seeds_together: the most members of a cohort, if it is batched.
         dtype: the number format that it computes in, which the record states.
+        captured: whether its steps are replays of a CUDA graph, which the record states; None on a CPU.
     """
 
     feature_dims: tuple[int, ...] = DEFAULT_FEATURE_DIMS
     batched: bool = False
     seeds_together: int = 10
     dtype: str | None = None
+    captured: bool | None = None
 
     @abstractmethod
     def reset(self, observation: Observation, spec: Spec) -> None:
@@ -104,7 +106,10 @@ class Agent(ABC):
 
     @abstractmethod
     def act(self) -> Action:
-        """Fill in the table: `answers` (N,) whole numbers below q, and show the `features` (N, Σ feature_dims)."""
+        """Fill in the table: `answers` (N,) whole numbers below q, and show the `features` (N, Σ feature_dims).
+
+        With `spec.logits`, also show `logits` (N, q), whose largest value of each row is the answer.
+        """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -1,26 +1,25 @@
 """Recipes: an agent with every hyperparameter set, found by name, by file or by class."""
 
 import hashlib
-import importlib
 import inspect
 import json
-import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
-from types import CodeType, FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any
 
 from grokbench.agents.agent import Agent
+from grokbench.agents.targets import BASELINES, is_baseline, load_target, name_of, own_target, source_hash
 from grokbench.errors import AgentError, RecipeError
 
-BASELINES = "baselines"
 LONGEST_NAME = 60
+SELECTORS = ("name", "target", "filter")  # keys that say what a table describes
+OWN_OPTIMIZERS = ("adamw", "muon")  # that the baselines write themselves; pytorch-optimizer can have made the others
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,9 @@ class Recipe:
         name: what tables and folders call it.
         target: the agent's class or factory, as `module:Class`.
         hyperparameters: the keyword arguments that make the agent.
-        source: SHA-256 of the code of an agent from outside the baselines, else empty.
-        factory: the class itself, if it was given as a class and not by its name.
+        source: SHA-256 of the code of an agent, or of a baseline's optimizer, from outside the baselines; else empty.
+        factory: the agent's class itself, if it was given as a class and not by its name.
+        optimizer: the optimizer's class itself, if it was given as a class and not by its name.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Recipe:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: str = ""
     factory: Callable[..., Agent] | None = field(default=None, compare=False, repr=False)
+    optimizer: type[Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hyperparameters", _frozen(self.hyperparameters))
@@ -67,15 +68,24 @@ class Recipe:
             raise RecipeError(f"{self.name!r} sets a hyperparameter that isn't number, text, list or table: {error}") from error
         return hashlib.sha256(content.encode()).hexdigest()
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages beside torch and numpy whose versions change the agent's runs, if they are installed."""
+        optimizer = self.hyperparameters.get("optimizer")
+        named = _comparable("name", optimizer) if isinstance(optimizer, Mapping) else None
+        return () if optimizer is None or named in OWN_OPTIMIZERS else ("pytorch-optimizer",)
+
     def make(self) -> Agent:
         """A new agent.
 
         Raises:
             AgentError: the class can't be found, isn't an `Agent`, or doesn't accept the hyperparameters.
         """
-        factory = self.factory or load_target(self.target)
+        factory, hyperparameters = self.factory or load_target(self.target), self.plain_hyperparameters
+        if self.optimizer is not None:
+            hyperparameters["optimizer"]["target"] = self.optimizer
         try:
-            agent = factory(**self.plain_hyperparameters)
+            agent = factory(**hyperparameters)
         except TypeError as error:
             accepted = ", ".join(inspect.signature(factory).parameters) or "none"
             raise RecipeError(f"{self.target} doesn't accept what {self.name!r} sets: {error}; it takes {accepted}") from error
@@ -88,22 +98,25 @@ def recipe(base: str | type[Agent] | Recipe, *, name: str | None = None, **chang
     """A recipe, changed where you say so.
 
     ```python
-    recipe("transformer", training={"weight_decay": 3.0})  # the other hyperparameters of [training] stay
-    recipe(MyAgent, width=64)                              # MyAgent(width=64)
+    recipe("transformer", optimizer={"weight_decay": 3.0})           # the other hyperparameters of [optimizer] stay
+    recipe("transformer", optimizer={"name": "lion", "lr": 1e-4})    # another optimizer replaces the table
+    recipe("transformer", optimizer={"target": MyLion, "lr": 1e-4})  # so does a class of your own
+    recipe(MyAgent, width=64)                                        # MyAgent(width=64)
     ```
 
     Args:
         base: a recipe, what `find_recipe` takes, or a class derived from `Agent`.
         name: what tables call it; by default the base's name and the changes.
-        **changes: hyperparameters. A table is merged into the base's table of that name, any other value replaces it.
+        **changes: hyperparameters. A table is merged into the base's table of that name, unless its `name`, `target` or
+            `filter` is another. Such a table, and any other value, replaces the base's.
 
     Raises:
         RecipeError: there is no such recipe.
+        AgentError: the class of an optimizer can't be loaded.
     """
     found = base if isinstance(base, Recipe) else find_recipe(base) if isinstance(base, str) else _of_class(base)
     merged = _merged(found.plain_hyperparameters, changes)
-    name = name or _changed_name(found.name, changes)
-    return Recipe(name, found.target, merged, found.source, found.factory)
+    return _with_source(name or _changed_name(found.name, changes), found.target, merged, base=found)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -134,78 +147,10 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
 
 
-def is_baseline(target: str) -> bool:
-    """Whether `target` is in the baselines' package."""
-    return target.partition(":")[0].split(".")[0] == BASELINES
-
-
-def load_target(target: str) -> Any:
-    """The object that `module:attribute` names; modules of the current folder are found too.
-
-    Raises:
-        AgentError: it can't be imported.
-    """
-    module_name, _, attribute = target.partition(":")
-    try:
-        with importable_here():
-            loaded: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            loaded = getattr(loaded, part)
-    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
-        raise AgentError(f"can't load the agent {target!r} (looked in {Path.cwd()} too): {error}") from error
-    if not callable(loaded):
-        raise AgentError(f"{target!r} is a {type(loaded).__name__}: name a class, or a function that makes an agent")
-    return loaded
-
-
-@contextmanager
-def importable_here() -> Iterator[None]:
-    """Within it modules of the current folder can be imported; `sys.path` is as before afterwards."""
-    here = str(Path.cwd())
-    if "" in sys.path or here in sys.path:
-        yield
-        return
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
-
-
-def source_hash(target: Any) -> str:
-    """SHA-256 of the file that defines `target`; of its own code where there is no file, as in a notebook."""
-    module = inspect.getmodule(target)
-    file = getattr(module, "__file__", None)
-    if file and Path(file).is_file() and getattr(module, "__name__", "") != "__main__":
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    try:
-        code = inspect.getsource(target).encode()
-    except (OSError, TypeError):
-        code = repr(_compiled(target)).encode()
-    return hashlib.sha256(code).hexdigest()
-
-
-def _compiled(target: Any) -> list[Any]:
-    """The compiled functions of a class and its plain attributes, for a class whose source text is gone."""
-    parts: list[Any] = []
-    for name, value in sorted(vars(target).items()):
-        function = getattr(value, "__func__", value)  # of class methods and static methods
-        if isinstance(function, FunctionType):
-            parts.append((name, repr(function.__defaults__), *_instructions(function.__code__)))
-        elif not name.startswith("__") and isinstance(value, bool | int | float | str | tuple):
-            parts.append((name, repr(value)))
-    return parts
-
-
-def _instructions(code: CodeType) -> tuple[Any, ...]:
-    constants = [_instructions(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return code.co_code, code.co_names, constants
-
-
 def _of_class(agent: type[Agent]) -> Recipe:
     if not (isinstance(agent, type) and issubclass(agent, Agent)):
         raise RecipeError(f"a recipe is made of a name, a file, or a class derived from grokbench.Agent, got {agent!r}")
-    target = f"{agent.__module__}:{agent.__qualname__}"
+    target = name_of(agent)
     return Recipe(agent.__name__, target, {}, "" if is_baseline(target) else source_hash(agent), factory=agent)
 
 
@@ -231,15 +176,48 @@ def _read_recipe(name: str, text: str) -> Recipe:
         return recipe(find_recipe(str(extended)), name=name, **content)
     if not isinstance(target, str) or ":" not in target:
         raise RecipeError(f'the recipe {name!r} needs a line such as agent = "module:Class", got {target!r}')
-    return Recipe(name, target, content, "" if is_baseline(target) else source_hash(load_target(target)))
+    return _with_source(name, target, content)
+
+
+def _with_source(name: str, target: str, hyperparameters: dict[str, Any], *, base: Recipe | None = None) -> Recipe:
+    """The recipe with the hash of the code that it takes from outside grokbench.
+
+    A `base` that takes the same class has the hash already, and the class if it isn't in a file.
+    """
+    own = own_target(target, hyperparameters)
+    optimizer = own if isinstance(own, type) else None
+    if optimizer is not None:
+        hyperparameters = hyperparameters | {"optimizer": hyperparameters["optimizer"] | {"target": name_of(optimizer)}}
+    elif base is not None and own == own_target(base.target, base.hyperparameters):
+        return Recipe(name, target, hyperparameters, base.source, base.factory, base.optimizer)
+    source = "" if own is None else source_hash(optimizer or load_target(_checked_name(own)))
+    return Recipe(name, target, hyperparameters, source, optimizer=optimizer)
+
+
+def _checked_name(target: Any) -> str:
+    if not isinstance(target, str) or ":" not in target:
+        raise RecipeError(f'[optimizer] target must be a class, or its name as "my_file:MyClass", got {target!r}')
+    return target
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         tables = isinstance(merged.get(key), dict) and isinstance(value, Mapping)
-        merged[key] = _merged(merged[key], value) if tables else value
+        merged[key] = _merged(merged[key], value) if tables and not _names_another(merged[key], value) else value
     return merged
+
+
+def _names_another(base: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+    """Whether the changed table describes another optimizer, schedule or filter than the base's table."""
+    return any(key in change and _comparable(key, change) != _comparable(key, base) for key in SELECTORS)
+
+
+def _comparable(key: str, table: Mapping[str, Any]) -> Any:
+    """The value of a selector, a class by its name. Case, "-" and "_" don't count in the names of optimizers."""
+    value = table.get(key)
+    text = name_of(value) if isinstance(value, type) else value
+    return text.lower().replace("-", "").replace("_", "") if key == "name" and isinstance(text, str) else text
 
 
 def _changed_name(base: str, changes: Mapping[str, Any]) -> str:
@@ -253,6 +231,8 @@ def _words(changes: Mapping[str, Any]) -> Iterator[str]:
     for key, value in changes.items():
         if isinstance(value, Mapping):
             yield from _words(value)
+        elif key in ("name", "target"):
+            yield value.__name__ if isinstance(value, type) else str(value).rpartition(":")[2]
         else:
             yield f"{key}-{value}"
 

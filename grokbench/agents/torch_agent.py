@@ -1,8 +1,9 @@
 """An agent around any PyTorch module: write `build`, and the rest is here."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from grokbench.agents.agent import Action, Agent, Observation, Spec
+from grokbench.agents.passes import Passes
 from grokbench.errors import AgentError
 
 
@@ -25,11 +27,16 @@ class TorchAgent(Agent):
 
     The agent has its own random state: it neither reads nor changes torch's global one.
 
+    An optimizer whose `step` needs a closure, such as LBFGS, gets it. Each call is a forward-backward pass, and so a step. For
+    SAM, which needs the gradients before the call too, override `update`.
+
     Attributes:
         minibatch_size: training questions per step, drawn without replacement; 0 takes all of them.
+        passes_per_step: the most forward-backward passes of an update. An update begins only if as many steps are left.
     """
 
     minibatch_size: int = 0
+    passes_per_step: int = 1
 
     @abstractmethod
     def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -50,34 +57,61 @@ class TorchAgent(Agent):
         with self._own_random_state():
             self.model, self.optimizer = self.build(spec)
             self.model.to(spec.device)
+        self.passes = Passes(self.passes_per_step)
+        self.last_loss: Tensor | None = None
         self.dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
-        self.model.train()
+        self._set_mode("train")
+        self.passes.left += steps
         with self._own_random_state():
-            for _ in range(steps):
-                loss = self._step()
-        return {"loss": loss.detach()}
+            while self.passes.suffice:
+                self.passes.take(self._step())
+        return {} if self.last_loss is None else {"loss": self.last_loss}
 
-    def _step(self) -> Tensor:
+    def _step(self) -> int:
+        """An update on the next minibatch; returns how many passes it made."""
         inputs, answers = self.train_inputs, self.train_answers
         if 0 < self.minibatch_size < len(answers):
             index = torch.randperm(len(answers), device=answers.device)[: self.minibatch_size]
             inputs, answers = inputs[index], answers[index]
-        loss = self.loss(self._forward(inputs)[0], answers)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss
+        losses: list[Tensor] = []
+
+        @torch.enable_grad()
+        def closure() -> Tensor:
+            loss = self.loss(self._forward(inputs)[0], answers)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            return losses[-1]
+
+        self.update(closure)
+        self.last_loss = losses[0] if losses else self.last_loss
+        return len(losses)
+
+    def update(self, closure: Callable[[], Tensor]) -> None:
+        """Update the parameters once. `closure` is a forward-backward pass: it computes the gradients, and returns the loss."""
+        if self.passes_per_step > 1 or _needs_closure(self.optimizer):
+            self.optimizer.step(closure)  # type: ignore[arg-type]
+        else:
+            closure()
+            self.optimizer.step()
+
+    def _set_mode(self, mode: str) -> None:
+        """Put the module, and an optimizer with modes such as a schedule-free one, into `train` or `eval` mode."""
+        for part in (self.model, self.optimizer):
+            if callable(switch := getattr(part, mode, None)):
+                switch()
 
     @override
     @torch.no_grad()
     def act(self) -> Action:
-        self.model.eval()
+        self._set_mode("eval")
         with self._own_random_state():
             logits, features = self._forward(self.inputs)
-        return {"answers": logits.argmax(-1), "features": features}
+        shown = {"answers": logits.argmax(-1), "features": features}
+        return shown | {"logits": logits} if self.spec.logits else shown
 
     def _forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and features, once the module has returned just these."""
@@ -100,6 +134,8 @@ class TorchAgent(Agent):
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random_state": self.random_state,
+            "steps_left": self.passes.left,
+            "loss": self.last_loss,
         }
 
     @override
@@ -107,6 +143,7 @@ class TorchAgent(Agent):
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.random_state = state["random_state"]
+        self.passes.left, self.last_loss = state["steps_left"], state["loss"]
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
@@ -118,6 +155,12 @@ class TorchAgent(Agent):
                 torch.cuda.set_rng_state(self.random_state["cuda"])
             yield
             self.random_state = _random_state(cuda=bool(cuda))
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step` can't be called without a closure."""
+    parameter = signature(optimizer.step).parameters.get("closure")
+    return parameter is not None and parameter.default is parameter.empty
 
 
 def _seeded(spec: Spec) -> dict[str, Tensor]:

@@ -21,7 +21,8 @@ from grokbench.agents.agent import Action
 from grokbench.errors import AgentError, CheckpointError
 
 _ARRAY, _TENSOR, _BFLOAT, _ITEMS = "__array__", "__tensor__", "__bfloat16__", "__items__"
-_MARKS = {_ARRAY, _TENSOR, _BFLOAT, _ITEMS}
+_AXES, _PERMUTED = "__axes__", "__permuted__"  # a tensor whose memory has its axes in another order
+_MARKS = {_ARRAY, _TENSOR, _BFLOAT, _ITEMS, _AXES, _PERMUTED}
 
 
 def pack(tree: dict[str, Any]) -> bytes:
@@ -52,7 +53,7 @@ def unpack(data: bytes) -> dict[str, Any]:
         return tree
     except CheckpointError:
         raise
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{type(error).__name__}: {error}") from None
 
 
@@ -65,14 +66,16 @@ def _take_arrays(node: Any, path: str, stored: dict[str, NDArray[Any]]) -> Any:
     if isinstance(node, list | tuple):
         return [_take_arrays(value, f"{path}/{i}", stored) for i, value in enumerate(node)]
     if arrays.is_array_api_obj(node) and not isinstance(node, np.generic):
-        name = str(len(stored))
-        if arrays.is_torch_array(node) and str(node.dtype) == "torch.bfloat16":  # numpy has no bfloat16, so its bits are stored
+        name, is_tensor = str(len(stored)), arrays.is_torch_array(node)
+        if is_tensor and (axes := _axes_by_stride(node)):
+            return {_AXES: axes, _PERMUTED: _take_arrays(node.permute(axes), path, stored)}
+        if is_tensor and str(node.dtype) == "torch.bfloat16":  # numpy has no bfloat16, so its bits are stored
             stored[name] = _native(node.view(sys.modules["torch"].int16), path)
             return {_BFLOAT: name}
         stored[name] = _native(node, path)
-        return {_TENSOR if arrays.is_torch_array(node) else _ARRAY: name}
+        return {_TENSOR if is_tensor else _ARRAY: name}
     if isinstance(node, np.generic):
-        return node.item()
+        node = node.item()
     if node is None or isinstance(node, bool | int | float | str):
         return node
     raise AgentError(f"state_dict holds a {type(node).__name__} at {path or '/'}: use arrays, numbers, text, lists and dicts")
@@ -96,6 +99,17 @@ def _native(array: Any, path: str) -> NDArray[Any]:
     return np.asarray(found, dtype=found.dtype.newbyteorder("="), order="C")
 
 
+def _axes_by_stride(tensor: Any) -> list[int] | None:
+    """The order of axes in which a tensor is contiguous, if it is another than its own.
+
+    A matrix product can round otherwise on a transposed matrix, so a resumed run needs the same memory.
+    """
+    if tensor.is_contiguous():
+        return None
+    axes = sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis))
+    return axes if tensor.permute(axes).is_contiguous() else None
+
+
 def _put_arrays(node: Any, stored: dict[str, NDArray[Any]]) -> Any:
     if isinstance(node, dict):
         if set(node) == {_ARRAY}:
@@ -109,6 +123,9 @@ def _put_arrays(node: Any, stored: dict[str, NDArray[Any]]) -> Any:
             import torch
 
             return torch.from_numpy(stored[node[_BFLOAT]]).clone().view(torch.bfloat16)
+        if set(node) == {_AXES, _PERMUTED}:
+            permuted = _put_arrays(node[_PERMUTED], stored)
+            return permuted.permute([node[_AXES].index(axis) for axis in range(permuted.ndim)])
         if set(node) == {_ITEMS}:
             return {key: _put_arrays(value, stored) for key, value in node[_ITEMS]}
         return {key: _put_arrays(value, stored) for key, value in node.items()}

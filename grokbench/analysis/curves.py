@@ -9,7 +9,6 @@ import numpy as np
 from grokbench.analysis.patterns import Fit, fit
 from grokbench.analysis.series import FloatArray
 from grokbench.analysis.stages import MINIMAL_RISE, Delay, Stretch, delayed_generalization, rank_falls, surges
-from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.records import ExamRecord, RunRecord
 
 EFFECTIVE_RANK = "effective_rank"
@@ -55,7 +54,7 @@ class Curves:
     @cached_property
     def exams(self) -> list[ExamRecord]:
         """The exams before the run diverged. A run that diverged at once keeps its first exam."""
-        return list(takewhile(lambda exam: exam.ranks is not None, self.record.exams)) or self.record.exams[:1]
+        return list(takewhile(lambda exam: not exam.diverged, self.record.exams)) or self.record.exams[:1]
 
     @cached_property
     def steps(self) -> FloatArray:
@@ -73,9 +72,15 @@ class Curves:
         return np.array([exam.held_out for exam in self.exams]) / self.record.parsed_task().num_held_out
 
     def rank(self, measure: str = EFFECTIVE_RANK) -> FloatArray:
-        """A rank measure of every layer, (T, L). It is 0 if the run diverged at once."""
-        num_layers = len(self.record.agent.feature_dims or [0])
-        return np.array([exam.ranks[measure] if exam.ranks else [0.0] * num_layers for exam in self.exams])
+        """A rank measure of every layer, (T, L). It is 0 if the run diverged at once.
+
+        Between two exams that measure ranks it is interpolated along the logarithm of the step.
+        """
+        measured = [(exam.step, exam.ranks[measure]) for exam in self.exams if exam.ranks]
+        if not measured:
+            return np.zeros((len(self.exams), len(self.record.agent.feature_dims or [0])))
+        steps, ranks = (np.array(values, dtype=float) for values in zip(*measured, strict=True))  # (R,), (R, L)
+        return np.stack([np.interp(np.log(self.steps), np.log(steps), layer) for layer in ranks.T], axis=1)
 
     def metric(self, name: str) -> MetricCurve:
         """The metric of this name at the exams that have it."""
@@ -138,7 +143,7 @@ class Curves:
 
         It has stopped if it gained less than a minimal surge over the last fifth of the steps.
         """
-        before = self.held_out[self.steps <= self.steps[-1] / float(PROTOCOL.confirmation)]
+        before = self.held_out[self.steps <= 0.8 * self.steps[-1]]
         return len(self.surges) > 0 and self.final_held_out - float(before[-1]) < MINIMAL_RISE
 
     @cached_property

@@ -113,13 +113,13 @@ def verify(
     runs: int = 2,
     sandbox: bool = True,
     container: str | None = None,
-    seconds: float = 3_600,
+    seconds: float = 14_400,
     threads: int = 1,
     processes: int | None = None,
     save: bool = False,
     leaderboard: Path = LEADERBOARD,
 ) -> int:
-    """Repeat some runs of an entry, and run fresh instances of their tasks, with its agent in a sandbox.
+    """Repeat some runs of an entry, and run fresh instances until the evidence decides, with its agent in a sandbox.
 
     Example: grokbench verify my-method --salt "$(date)"
 
@@ -129,7 +129,7 @@ def verify(
         runs: how many runs to repeat.
         sandbox: keep the agent from network and secrets; --no-sandbox for code that you trust.
         container: run the agent in a container of this image.
-        seconds: the longest that one cohort may take.
+        seconds: the longest that all of it may take.
         threads: the threads that a run computes on. Runs repeat to the bit on as many as the entry's own.
         processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
         save: keep the verdict, good or bad, in the leaderboard's verdicts.

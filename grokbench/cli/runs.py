@@ -18,7 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def list_(suite: str | None = None) -> int:
-    """Show the standard tasks, or the tasks of one suite, and the suites.
+    """Show the standard tasks, the suites and the recipes, or the tasks of one suite.
 
     Example: grokbench list --suite mini
 
@@ -27,6 +27,8 @@ def list_(suite: str | None = None) -> int:
     """
     from tabulate import tabulate
 
+    from grokbench.agents.recipes import recipe_names
+
     headers = ["task", "formula", "training questions", "budget (steps)", "generalizes at", "source"]
     rows = [
         (t.id, t.formula, f"{t.num_train} of {t.num_questions}", t.budget, f"{t.threshold:.1%}", t.source)
@@ -34,8 +36,9 @@ def list_(suite: str | None = None) -> int:
     ]
     print(tabulate(rows, headers, intfmt=","))
     if suite is None:
-        suites = [(s.name, len(s.tasks), s.control, s.about) for s in grokbench.list_suites()]
-        print("\n" + tabulate(suites, ["suite", "tasks", "control", "about"]))
+        suites = [(s.name, len(s.tasks), s.budget, s.control, s.about) for s in grokbench.list_suites()]
+        print("\n" + tabulate(suites, ["suite", "tasks", "budget (steps)", "control", "about"], intfmt=","))
+        print(f"\nrecipes: {', '.join(recipe_names())}")
     return 0
 
 
@@ -49,7 +52,9 @@ def run(
     salt: str = "",
     max_steps: int | None = None,
     device: Device = "auto",
+    budget: int | None = None,
     probes: bool = False,
+    logits: bool = False,
     threads: int = 1,
     processes: int | None = None,
 ) -> int:
@@ -66,7 +71,9 @@ def run(
         salt: any text draws fresh instances, which nobody can have tuned to; empty for the published ones.
         max_steps: pause every run at its last exam within so many steps. The same command without it continues.
         device: where agents compute.
+        budget: the largest step that counts as steps-to-generalize, for --tasks; default: each task's own.
         probes: train linear probes on every layer at every doubling of the steps, and record their accuracy.
+        logits: record the cross-entropy on training and on held-out questions at every exam.
         threads: the threads that a run computes on. A record states them, and may depend on them.
         processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
     """
@@ -77,7 +84,7 @@ def run(
     from grokbench.runs.store import Store
 
     recipes = [find_recipe(name) for name in agents]
-    plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt)
+    plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt, budget=budget)
     with Progress(max_steps=max_steps) as progress:
         done = engine.run(
             plans,
@@ -86,6 +93,7 @@ def run(
             device=device,
             max_steps=max_steps,
             probes=probes,
+            logits=logits,
             threads=threads,
             processes=processes,
         )

@@ -26,17 +26,21 @@ from grokbench.tasks import Instance
 
 @dataclass(frozen=True)
 class Marks:
-    """The marks of one member's answers and features.
+    """The marks of one member's answers, features and logits.
 
     Attributes:
         train: right answers on the training questions.
         held_out: right answers on the held-out questions.
-        ranks: for every measure a number per layer; None if the features aren't finite.
+        finite: whether the features are finite.
+        ranks: for every measure a number per layer; None where they weren't measured or the features aren't finite.
+        losses: mean cross-entropy on training and on held-out questions, in nats; None without logits.
     """
 
     train: int
     held_out: int
+    finite: bool
     ranks: Ranks | None
+    losses: tuple[float, float] | None
 
 
 class Examiner:
@@ -62,7 +66,7 @@ class Examiner:
         outcome = self.outcomes[member]
         if outcome.end:
             return 0
-        return self.protocol.next_exam(outcome.step, self.task.budget) - outcome.step
+        return self.protocol.next_exam(outcome.step, self.protocol.horizon(self.task)) - outcome.step
 
     def observation(self, member: int) -> Observation:
         """New arrays with what the agent of `member` sees: inputs (N, L), targets (N,), steps_to_next_exam ()."""
@@ -89,7 +93,7 @@ class Examiner:
         """Mark the next exam of every member in `members`, and advance their outcomes.
 
         Args:
-            action: answers (len(members), N) and features (len(members), N, Σd).
+            action: answers (len(members), N), features (len(members), N, Σd), and logits (len(members), N, q) if there are any.
             members: indices into `instances`.
             losses: the training loss that the agent reports for each of them.
             metrics: the other numbers that the agent reports for each of them.
@@ -97,19 +101,19 @@ class Examiner:
         Raises:
             ActionError: the action has wrong keys, shapes, dtypes or values; no outcome has changed.
         """
-        answers, features = self._checked(action, leading=(len(members),))
+        arrays = self._checked(action, leading=(len(members),))
         reports = zip(losses or [None] * len(members), metrics or [None] * len(members), strict=True)
-        marked = list(zip(members, self._marks(answers, features, members), reports, strict=True))
+        marked = list(zip(members, self._marks(arrays, members), reports, strict=True))
         return [self._advance(member, marks, *report) for member, marks, report in marked]
 
     def mark_member(self, action: Action, member: int = 0, *, loss: float | None = None, metrics: Ranks | None = None) -> Exam:
-        """Mark the next exam of one member, from arrays without a leading axis: answers (N,) and features (N, Σd).
+        """Mark the next exam of one member, from arrays without a leading axis: answers (N,), features (N, Σd), logits (N, q).
 
         Raises:
             ActionError: as `mark` does, with shapes that have no leading axis.
         """
-        answers, features = self._checked(action, leading=())
-        (marks,) = self._marks(answers[None], features[None], [member])
+        arrays = {name: array[None] for name, array in self._checked(action, leading=()).items()}
+        (marks,) = self._marks(arrays, [member])
         return self._advance(member, marks, loss, metrics)
 
     def _advance(self, member: int, marks: Marks, loss: float | None, metrics: Ranks | None) -> Exam:
@@ -121,24 +125,30 @@ class Examiner:
             ranks=marks.ranks,
             loss=_finite_or_none(loss),
             metrics=metrics or None,
+            train_loss=marks.losses[0] if marks.losses else None,
+            held_out_loss=marks.losses[1] if marks.losses else None,
+            diverged=not marks.finite,
         )
         self.outcomes[member] = self.protocol.advance(outcome, exam, self.task)
         return exam
 
-    def _checked(self, action: Action, *, leading: tuple[int, ...]) -> tuple[AnyArray, AnyArray]:
-        """The answers (*leading, N) and the features (*leading, N, Σd)."""
-        answers, features = _arrays_of(action)
-        n, width = self.task.num_questions, sum(self.feature_dims)
-        _check_shape("answers", answers, (*leading, n))
-        _check_shape("features", features, (*leading, n, width))
-        _check_answers(answers, self.task.num_symbols)
-        if not _is_dtype(features, "real floating"):
-            raise ActionError(f"features are floating-point numbers, got dtype {features.dtype}")
-        return answers, features
+    def _checked(self, action: Action, *, leading: tuple[int, ...]) -> dict[str, AnyArray]:
+        """The answers (*leading, N), the features (*leading, N, Σd), and the logits (*leading, N, q) if there are any."""
+        arrays = _arrays_of(action)
+        n, q = self.task.num_questions, self.task.num_symbols
+        shapes = {"answers": (*leading, n), "features": (*leading, n, sum(self.feature_dims)), "logits": (*leading, n, q)}
+        for name, array in arrays.items():
+            _check_shape(name, array, shapes[name])
+            if name != "answers" and not _is_dtype(array, "real floating"):
+                raise ActionError(f"{name} are floating-point numbers, got dtype {array.dtype}")
+        _check_answers(arrays["answers"], q)
+        return arrays
 
-    def _marks(self, answers: AnyArray, features: AnyArray, members: Sequence[int]) -> Iterator[Marks]:
-        train, held_out = self._count_right(answers, tuple(members)).tolist()
-        return map(Marks, train, held_out, self._ranks(features))
+    def _marks(self, arrays: Mapping[str, AnyArray], members: Sequence[int]) -> Iterator[Marks]:
+        train, held_out = self._count_right(arrays["answers"], tuple(members)).tolist()
+        finite, ranks = self._finite_and_ranks(arrays["features"], members)
+        losses = self._losses(arrays["logits"], tuple(members)) if "logits" in arrays else [None] * len(members)
+        return map(Marks, train, held_out, finite, ranks, losses)
 
     def _count_right(self, answers: AnyArray, members: tuple[int, ...]) -> NDArray[np.int64]:
         """Right answers on training and on held-out questions, (2, S)."""
@@ -154,6 +164,33 @@ class Examiner:
         right_answers = np.stack([instance.shown_answers for instance in instances])
         train = np.stack([instance.train for instance in instances])
         return xp.asarray(right_answers, device=device), xp.asarray(train, device=device)
+
+    def _losses(self, logits: AnyArray, members: tuple[int, ...]) -> list[tuple[float, float] | None]:
+        """The mean cross-entropy of every member on training and on held-out questions; None where it isn't finite."""
+        xp = array_api.array_namespace(logits)
+        right_answers, train = self._keys(members, array_api.device(logits), xp)
+        precise = xp.astype(logits, xp.float64)
+        with np.errstate(invalid="ignore"):  # infinite logits give NaN, which is no loss
+            shifted = precise - xp.max(precise, axis=-1, keepdims=True)  # (S, N, q)
+        right = xp.take_along_axis(shifted, right_answers[..., None], axis=-1)[..., 0]  # (S, N)
+        losses = xp.log(xp.sum(xp.exp(shifted), axis=-1)) - right  # (S, N)
+        sums = [xp.sum(xp.where(part, losses, xp.zeros_like(losses)), axis=-1) for part in (train, ~train)]
+        means = to_numpy(xp.stack(sums, axis=-1)) / np.array([self.task.num_train, self.task.num_held_out])  # (S, 2)
+        return [
+            (float(of_train), float(of_held_out)) if np.isfinite((of_train, of_held_out)).all() else None
+            for of_train, of_held_out in means
+        ]
+
+    def _finite_and_ranks(self, features: AnyArray, members: Sequence[int]) -> tuple[list[bool], list[Ranks | None]]:
+        """Whether the features (S, N, Σd) of every member are finite, and their ranks where the exam measures them."""
+        due = [i for i, member in enumerate(members) if self.protocol.measures_ranks(self.outcomes[member].exams)]
+        if not due:
+            return _finite_members(features).tolist(), [None] * len(members)
+        measured = self._ranks(features if len(due) == len(members) else features[due])
+        ranks = dict(zip(due, measured, strict=True))
+        others = _finite_members(features) if len(due) < len(members) else np.ones(len(members), bool)
+        finite = [ranks[i] is not None if i in ranks else bool(others[i]) for i in range(len(members))]
+        return finite, [ranks.get(i) for i in range(len(members))]
 
     def _ranks(self, features: AnyArray) -> list[Ranks | None]:
         """The ranks of every member, from features (S, N, Σd); None for a member whose features aren't finite."""
@@ -180,6 +217,29 @@ def ranks_by_member(layers: Sequence[Mapping[str, AnyArray]]) -> list[Ranks]:
     return [{name: rows[member] for name, rows in by_measure.items()} for member in range(members)]
 
 
+def check_logits(answers: Any, logits: Any) -> None:
+    """Check that every answer, (…, N), has the largest of its question's logits, (…, N, q). NaN passes.
+
+    Their shapes must have been checked.
+
+    Raises:
+        ActionError: an answer hasn't, so answers and logits don't come from the same weights.
+    """
+    logits = _as_array(logits, "logits")
+    xp = array_api.array_namespace(logits)
+    index = xp.astype(xp.asarray(_as_array(answers, "answers"), device=array_api.device(logits)), xp.int64)[..., None]
+    chosen = xp.take_along_axis(logits, index, axis=-1)[..., 0]
+    if bool(xp.any(chosen < xp.max(logits, axis=-1))):
+        raise ActionError("every answer must be the symbol with the largest logit, so that the same weights give both")
+
+
+def _finite_members(features: AnyArray) -> NDArray[np.bool_]:
+    """(S,) whether the features (S, N, Σd) are finite."""
+    xp = array_api.array_namespace(features)
+    finite: NDArray[np.bool_] = to_numpy(xp.all(xp.isfinite(features), axis=(-2, -1)))
+    return finite
+
+
 def _are_finite(covariances: Sequence[AnyArray]) -> NDArray[np.bool_]:
     """(S,) whether the covariances of all layers, (S, d, d) each, are finite."""
     xp = array_api.array_namespace(*covariances)
@@ -193,11 +253,11 @@ def _zeros_where(mask: NDArray[np.bool_], covariances: AnyArray) -> AnyArray:
     return xp.where(xp.asarray(mask)[:, None, None], xp.zeros_like(covariances), covariances)
 
 
-def _arrays_of(action: Action) -> tuple[AnyArray, AnyArray]:
-    if not isinstance(action, dict) or set(action) != {"answers", "features"}:
+def _arrays_of(action: Action) -> dict[str, AnyArray]:
+    if not isinstance(action, dict) or set(action) - {"logits"} != {"answers", "features"}:
         got = f"the keys {sorted(map(str, action))}" if isinstance(action, dict) else f"a {type(action).__name__}"
-        raise ActionError(f"an action is a dict with the keys 'answers' and 'features', got {got}")
-    return _as_array(action["answers"], "answers"), _as_array(action["features"], "features")
+        raise ActionError(f"an action is a dict with the keys 'answers' and 'features', and 'logits' if wanted, got {got}")
+    return {name: _as_array(value, name) for name, value in action.items()}
 
 
 def _as_array(value: Any, name: str) -> AnyArray:

@@ -29,12 +29,11 @@ class Frame:
         task = instance.task
         if self.exam is None:
             return f"{task.id} seed {instance.seed}  step 0  nothing answered yet"
-        ranks = self.exam.ranks
-        rank = "diverged" if ranks is None else f"{ranks['effective_rank'][-1]:.1f}"
+        rank = f"  effective rank {self.exam.ranks['effective_rank'][-1]:.1f}" if self.exam.ranks else ""
         return (
             f"{task.id} seed {instance.seed}  step {self.exam.step}  "
-            f"train {self.exam.train / task.num_train:.1%}  held out {self.exam.held_out / task.num_held_out:.1%}  "
-            f"effective rank {rank}"
+            f"train {self.exam.train / task.num_train:.1%}  held out {self.exam.held_out / task.num_held_out:.1%}"
+            f"{'  diverged' if self.exam.diverged else rank}"
         )
 
     def picture(self, instance: Instance) -> NDArray[np.uint8]:

@@ -87,7 +87,7 @@ class Runs(Sequence[RunResult]):
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row per run: task, agent, seed, outcome, cost, and every hyperparameter as `training.weight_decay`."""
+        """One row per run: task, agent, seed, outcome, cost, and every hyperparameter as `optimizer.weight_decay`."""
         whole = ["steps_to_memorize", "first_crossing", "steps_to_generalize", "examples", "flops", "parameters"]
         frame = pd.DataFrame([_run_row(record) for record in self.records])
         return frame.astype({name: "Int64" for name in whole if name in frame})
@@ -142,7 +142,7 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
         "incomplete": record.incomplete,
         **record.outcome.model_dump(),
         **record.cost.model_dump(),
-        "budget": record.parsed_task().budget,
+        "budget": record.budget,
         **dict(_flattened(record.agent.hyperparameters)),
     }
 
@@ -155,6 +155,8 @@ def _exam_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
             "train_accuracy": exam.train / task.num_train,
             "held_out_accuracy": exam.held_out / task.num_held_out,
             "loss": exam.loss,
+            "train_loss": exam.train_loss,
+            "held_out_loss": exam.held_out_loss,
             **_layer_columns(exam),
         }
 

@@ -1,4 +1,4 @@
-"""Intervals and tests: bootstrap, exchange and permutation tests, Holm's correction, Wilson's interval, tied ranks.
+"""Intervals and tests: bootstrap, exchange and permutation tests, Holm's correction, Wilson's interval, shared places.
 
 Everything here repeats to the bit: each function seeds its own Philox generator.
 
@@ -11,9 +11,9 @@ Why these functions aren't scipy's, with times on 8 tasks × 10 seeds and 10,000
 """
 
 from collections.abc import Callable, Sequence
-from itertools import combinations, product
-from math import exp, log, log2
-from statistics import mean
+from itertools import product
+from math import exp, hypot, log2, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,75 +23,86 @@ Samples = Sequence[Sequence[float]]  # min(T, budget) of every run: a sequence p
 
 SIGNIFICANCE = 0.05  # two methods differ where the p of their exchange test is below this
 RESAMPLES = 10_000
+EXCHANGES = 100_000  # of a paired test: so many that dozens of rows can be corrected for
 TIE_MARGIN = 1e-12  # statistics on the log scale that differ by less are equal up to rounding
 
 
-def bootstrap_interval(
-    samples: Samples, references: Sequence[float], *, confidence: float = 0.95, resamples: int = RESAMPLES
+def score_interval(
+    samples: Samples,
+    references: Samples,
+    *,
+    tuning_spread: float = 0.0,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Studentized bootstrap interval of the score. Davison & Hinkley 1997, section 5.2.1.
+    """Interval of the score: a studentized bootstrap over seeds (Davison & Hinkley 1997, section 5.2.1), and tuning's spread.
 
-    The seeds of every task are resampled by themselves, and the reference's means stay fixed. On the log scale, the deviation
-    of each resample is divided by the resample's own standard error. Basic and percentile intervals cover less: ten skewed
-    times, some of them censored, say too little about their spread (`python -m tools.simulate_statistics`). A resample whose
-    seeds all agree has no standard error, so it takes that of the sample.
+    The seeds of every task are resampled by themselves, for the entry and the reference at once: both ran on the same
+    instances. On the log scale, the deviation of each resample is divided by the resample's own standard error. Basic and
+    percentile intervals cover less: ten skewed times, some of them censored, say too little about their spread
+    (`python -m tools.simulate_statistics`). A resample without a standard error takes that of the sample.
 
     Args:
-        samples: min(T, budget) of every seed, task by task.
-        references: the reference's restricted mean on each task.
+        samples: min(T, budget) of the entry, task by task and seed by seed.
+        references: min(T, budget) of the reference on the same instances.
+        tuning_spread: the standard deviation of the log score that comes from tuning both methods.
         confidence: the share of intervals that hold the true score.
         resamples: the number of resamples.
     """
     rng = np.random.Generator(np.random.Philox(0))
-    log_score, log_score_variance = 0.0, np.zeros(())
+    log_score, variance = 0.0, 0.0
     deviations, variances = np.zeros(resamples), np.zeros(resamples)
     for sample, reference in zip(samples, references, strict=True):
-        times = np.asarray(sample, dtype=float)
-        resampled = times[rng.integers(len(times), size=(resamples, len(times)))]  # (resamples, seeds)
-        log_score += log(reference) - log(times.mean())
-        log_score_variance += _log_mean_variance(times)
-        deviations += log(times.mean()) - np.log(resampled.mean(axis=1))
-        variances += _log_mean_variance(resampled)
-    if not log_score_variance:
-        return exp(log_score / len(samples)), exp(log_score / len(samples))
-    studentized = deviations / np.sqrt(np.where(variances > 0, variances, log_score_variance))
+        times = np.array([sample, reference], dtype=float)  # (2, seeds)
+        seeds = times.shape[-1]
+        resampled = times[:, rng.integers(seeds, size=(resamples, seeds))]  # (2, resamples, seeds)
+        log_ratio, log_ratio_variance = _log_ratio_of_means(times)
+        resampled_log_ratios, resampled_variances = _log_ratio_of_means(resampled)
+        log_score += float(log_ratio)
+        variance += float(log_ratio_variance)
+        deviations += resampled_log_ratios - log_ratio
+        variances += resampled_variances
     tail = (1 - confidence) / 2
-    margins = np.sqrt(log_score_variance) * np.quantile(studentized, (1 - tail, tail))
-    low, high = (log_score - margins) / len(samples)
-    return exp(low), exp(high)
+    studentized = deviations / np.sqrt(np.where(variances > 0, variances, variance or 1.0))
+    low, high = sqrt(variance) * np.quantile(studentized, (tail, 1 - tail)) / len(samples)
+    tuning = stats.norm.isf(tail) * tuning_spread
+    center = log_score / len(samples)
+    # The upper tail of the resamples bounds the score from below, and the lower tail from above.
+    return exp(center - hypot(max(high, 0.0), tuning)), exp(center + hypot(max(-low, 0.0), tuning))
 
 
-def _log_mean_variance(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The estimated variance of the log of each row's mean, by the delta method: (…, seeds) → (…)."""
-    n, means = times.shape[-1], times.mean(axis=-1, keepdims=True)
-    variance: NDArray[np.float64] = ((times / means - 1) ** 2).sum(axis=-1) / (max(n - 1, 1) * n)
-    return variance
+def _log_ratio_of_means(times: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """log(mean reference / mean entry) and its variance by the delta method: (2, …, seeds) → (…) each."""
+    seeds, means = times.shape[-1], times.mean(axis=-1, keepdims=True)  # (2, …, 1)
+    influences = times[1] / means[1] - times[0] / means[0]  # (…, seeds)
+    variance: NDArray[np.float64] = (influences**2).sum(axis=-1) / (max(seeds - 1, 1) * seeds)
+    return np.log(means[1, ..., 0] / means[0, ..., 0]), variance
 
 
-def paired_p(first: Samples, second: Samples, *, resamples: int = RESAMPLES) -> float:
+def paired_p(first: Samples, second: Samples, *, exchanges: int = EXCHANGES) -> float:
     """Two-sided p-value of the paired exchange test between two methods on the same seeds.
 
     Under the null hypothesis, the two runs of any (task, seed) can change places. The statistic is the mean over tasks of
     log(RMST of the second / RMST of the first). Number i of a task belongs to the same seed in both. The test enumerates all
-    2^pairs exchanges where these are at most `resamples`, and draws that many otherwise.
+    2^pairs exchanges where these are at most `exchanges`, and draws that many otherwise.
     """
     first_times, second_times = np.asarray(first, dtype=float), np.asarray(second, dtype=float)  # (tasks, seeds)
-    exchanged = _exchanges(first_times.shape, resamples)  # (exchanges, tasks, seeds)
+    exchanged = _exchanges(first_times.shape, exchanges)  # (exchanges, tasks, seeds)
     first_means = np.where(exchanged, first_times, second_times).mean(axis=-1)  # (exchanges, tasks)
     second_means = np.where(exchanged, second_times, first_times).mean(axis=-1)
     log_ratios = np.abs(np.log(first_means / second_means).mean(axis=-1))
     return float((log_ratios >= log_ratios[0] - TIE_MARGIN).mean())
 
 
-def _exchanges(shape: tuple[int, ...], resamples: int) -> NDArray[np.bool_]:
+def _exchanges(shape: tuple[int, ...], exchanges: int) -> NDArray[np.bool_]:
     """Which pairs change places, (exchanges, tasks, seeds). The first exchange leaves every pair as observed."""
     pairs = int(np.prod(shape))
-    if pairs <= log2(resamples):
+    if pairs <= log2(exchanges):
         return np.array(list(product((False, True), repeat=pairs))).reshape(-1, *shape)
     rng = np.random.Generator(np.random.Philox(1))
-    exchanges = rng.integers(2, size=(resamples, *shape), dtype=np.int8).astype(bool)
-    exchanges[0] = False
-    return exchanges
+    exchanged = rng.integers(2, size=(exchanges, *shape), dtype=np.int8).astype(bool)
+    exchanged[0] = False
+    return exchanged
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -114,24 +125,19 @@ def improvement_probability(samples: Samples, references: Samples) -> float:
     return float((sooner + ties / 2).mean())
 
 
-def tied_ranks(methods: Sequence[Samples], *, significance: float = SIGNIFICANCE) -> list[int]:
-    """The rank of every method: 1 + the number of methods that are significantly faster, Holm-corrected over all pairs.
+def shared_places(methods: Sequence[Samples], *, significance: float = SIGNIFICANCE) -> list[int]:
+    """The place of every method in a table, from the best score down.
 
-    Methods that can't be told apart may share a rank. `methods[m][task][seed]` is min(T, budget).
+    A method shares the place above unless it is significantly slower than the first method of that place. So a table of m rows
+    needs m − 1 tests, not one for each pair. `methods[m][task][seed]` is min(T, budget).
     """
-    pairs = list(combinations(range(len(methods)), 2))
-    p_values = holm([paired_p(methods[i], methods[j]) for i, j in pairs])
-    ranks = [1] * len(methods)
-    for (i, j), p in zip(pairs, p_values, strict=True):
-        if p < significance:
-            slower = j if _log_ratio(methods[i], methods[j]) < 0 else i
-            ranks[slower] += 1
-    return ranks
-
-
-def _log_ratio(first: Samples, second: Samples) -> float:
-    """The sum over tasks of log(RMST of the first / RMST of the second)."""
-    return sum(log(mean(x) / mean(y)) for x, y in zip(first, second, strict=True))
+    places: list[int] = []
+    first = 0
+    for number, method in enumerate(methods):
+        if number and paired_p(methods[first], method) < significance:
+            first = number
+        places.append(first + 1)
+    return places
 
 
 def wilson_interval(solved: int, runs: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -143,16 +149,26 @@ def wilson_interval(solved: int, runs: int, *, confidence: float = 0.95) -> tupl
 def slower_p(claimed: Samples, new: Samples) -> float:
     """One-sided p-value of the hypothesis that the new runs are no slower than the claimed ones.
 
-    The statistic is the difference of the mean logs of min(T, budget), summed over tasks. Runs are permuted within each task.
+    The statistic is the difference of the mean ranks of min(T, budget), summed over tasks. Runs are permuted within each task.
+    Ranks, because a run that never generalizes would outweigh many others in a mean.
     """
+    return float(slower_p_values([np.array([times]) for times in claimed], [np.array([times]) for times in new])[0])
+
+
+def slower_p_values(claimed: Sequence[NDArray[Any]], new: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """`slower_p` of many comparisons at once: task by task the times (comparisons, runs), to p-values (comparisons,)."""
     rng = np.random.Generator(np.random.Philox(2))
-    observed, permuted = 0.0, np.zeros(RESAMPLES)
+    observed: Any = 0.0  # (comparisons, 1)
+    permuted: Any = 0.0  # (comparisons, RESAMPLES)
     for claimed_times, new_times in zip(claimed, new, strict=True):
-        logs, n = np.log([*new_times, *claimed_times]), len(new_times)
-        observed += logs[:n].mean() - logs[n:].mean()
-        shuffled = rng.permuted(np.broadcast_to(logs, (RESAMPLES, len(logs))), axis=1)
-        permuted += shuffled[:, :n].mean(axis=1) - shuffled[:, n:].mean(axis=1)
-    return float((1 + (permuted >= observed - TIE_MARGIN).sum()) / (1 + RESAMPLES))
+        n, m = new_times.shape[1], claimed_times.shape[1]
+        ranks = stats.rankdata(np.concatenate([new_times, claimed_times], axis=1), axis=1) / (n + m)  # (comparisons, n + m)
+        weights = np.repeat([1 / n, -1 / m], [n, m])  # (n + m,)
+        shuffled = rng.permuted(np.broadcast_to(weights, (RESAMPLES, n + m)), axis=1)  # (RESAMPLES, n + m)
+        observed = observed + (ranks @ weights)[:, None]
+        permuted = permuted + ranks @ shuffled.T
+    p_values: NDArray[np.float64] = (1 + (permuted >= observed - TIE_MARGIN).sum(axis=1)) / (1 + RESAMPLES)
+    return p_values
 
 
 def bootstrap(statistic: Callable[[np.random.Generator], float]) -> tuple[float, float]:

@@ -24,6 +24,7 @@ def run(
     device: str = "auto",
     max_steps: int | None = None,
     probes: bool = False,
+    logits: bool = False,
     threads: int = 1,
     processes: int | None = None,
 ) -> bool:
@@ -39,6 +40,7 @@ def run(
         device: `cpu`, `cuda`, or `auto` for cuda where torch finds a device.
         max_steps: pause every run at its last exam within so many steps.
         probes: train linear probes on every layer now and then, and keep their accuracy in the records.
+        logits: let agents show their logits, and keep the losses on training and held-out questions in the records.
 
         threads: the threads that a run computes on. A record states them, and may depend on them.
         processes: the most worker processes. None: as many as the cores that this process may use, divided by `threads`.
@@ -53,7 +55,7 @@ def run(
     """
     if threads < 1 or (processes is not None and processes < 1):
         raise WorkerError(f"threads and processes must be at least 1, got {threads} and {processes}")
-    options = RunOptions(resolve_device(device), max_steps, probes, threads)
+    options = RunOptions(resolve_device(device), max_steps, probes, logits, threads)
     keep_freed_memory()
     with computing_threads(threads):
         return _Engine(list(plans), store, Callbacks(callbacks), options).run(processes)

@@ -52,7 +52,8 @@ def live_runs(path: Path, experiments: Sequence[Experiment], store: Store, callb
         tree = read_checkpoint(path)
         if tree["code"] != code_hash():
             raise CheckpointError("made by another version of grokbench's code")
-        known = {experiment.recipe.hash: experiment for experiment in experiments if experiment.salt == tree["salt"]}
+        made = (tree["salt"], tree["budget"])
+        known = {experiment.recipe.hash: experiment for experiment in experiments if _instances(experiment) == made}
         live = list(zip(tree["recipes"], tree["live"], strict=True))
     except (CheckpointError, KeyError) as error:
         if path.exists():  # else another process has just finished that cohort
@@ -68,3 +69,8 @@ def _is_stale(cohort: Cohort, store: Store, callback: Callback) -> bool:
         return False
     experiments = [run.experiment for run in cohort.runs]
     return live_runs(cohort.checkpoint, experiments, store, callback) != list(cohort.runs)
+
+
+def _instances(experiment: Experiment) -> tuple[str, int]:
+    """The salt and the budget, which a checkpoint must share with the experiment."""
+    return experiment.salt, experiment.task.budget

@@ -14,7 +14,7 @@ from grokbench.agents.agent import Agent, Spec
 from grokbench.agents.recipes import Recipe
 from grokbench.agents.trees import batch_of_one, to_numpy
 from grokbench.errors import AgentError, StoreError
-from grokbench.evaluation.marking import Examiner
+from grokbench.evaluation.marking import Examiner, check_logits
 from grokbench.evaluation.probes import is_probed, probe
 from grokbench.evaluation.protocol import PROTOCOL, Exam, Ranks
 from grokbench.runs.callbacks import Callback
@@ -25,6 +25,7 @@ from grokbench.runs.store import Store, read_checkpoint
 from grokbench.tasks import make_instance
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
+LARGEST_COST = 1 << 63  # a record holds smaller numbers
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class RunOptions:
         device: `cpu` or `cuda`.
         max_steps: pause at the last exam within so many steps; None never pauses.
         probes: whether to train linear probes now and then.
+        logits: whether agents show logits, so that the records have losses.
         threads: the threads that a run computes on.
         checkpoint_seconds: the least time between two checkpoints.
     """
@@ -42,6 +44,7 @@ class RunOptions:
     device: str
     max_steps: int | None
     probes: bool
+    logits: bool = False
     threads: int = 1
     checkpoint_seconds: float = field(default_factory=lambda: SECONDS_BETWEEN_CHECKPOINTS)
 
@@ -111,8 +114,11 @@ class CohortLoop:
             except Exception as error:
                 self._start_over(error)
                 return
-        self.cost_per_step = self.agent.cost()
-        self.provenance = current_provenance(self.options.device, self.agent.dtype)
+        self.cost_per_step = _checked_cost(self.agent.cost(), PROTOCOL.horizon(self.task))
+        packages = self.runs[0].experiment.recipe.packages
+        self.provenance = current_provenance(
+            self.options.device, self.agent.dtype, captured=self.agent.captured, packages=packages
+        )
         if saved and saved["provenance"] != self.provenance.reproducibility:
             # Two environments made this run, so nothing can repeat it to the bit.
             self.provenance = self.provenance.model_copy(update={"code": None})
@@ -126,11 +132,11 @@ class CohortLoop:
         spec = Spec(
             num_symbols=self.task.num_symbols,
             num_questions=self.task.num_questions,
-            budget=self.task.budget,
             feature_dims=self.feature_dims,
             device=self.options.device,
             seeds=tuple(instance.agent_seed for instance in self.instances),
             batched=self.agent.batched,
+            logits=self.options.logits,
         )
         self.agent.reset(observation if spec.batched else {name: array[0] for name, array in observation.items()}, spec)
 
@@ -181,8 +187,12 @@ class CohortLoop:
         losses = _losses(report.pop("loss", None), len(self.live))
         metrics = _metrics_by_member(report, len(self.live))
         if self.agent.batched:
-            return self.examiner.mark(action, self.live, losses=losses, metrics=metrics)
-        return [self.examiner.mark_member(action, self.live[0], loss=losses[0], metrics=metrics[0])]
+            exams = self.examiner.mark(action, self.live, losses=losses, metrics=metrics)
+        else:
+            exams = [self.examiner.mark_member(action, self.live[0], loss=losses[0], metrics=metrics[0])]
+        if "logits" in action:
+            check_logits(action["answers"], action["logits"])
+        return exams
 
     def _probe(self, action: dict[str, Any]) -> Any:
         features = action["features"] if self.agent.batched else batch_of_one(action)["features"]
@@ -250,6 +260,7 @@ class CohortLoop:
             "code": code_hash(),
             "provenance": self.provenance.reproducibility,
             "salt": self.salt,
+            "budget": self.task.budget,
             "recipes": [self.runs[member].experiment.recipe.hash for member in self.live],
             "cohort": self.seeds,
             "live": [self.runs[member].seed for member in self.live],
@@ -267,6 +278,14 @@ def _make_agent(recipes: Sequence[Recipe]) -> Agent:
     if len({recipe.hash for recipe in recipes}) == 1:
         return first
     return type(first).join([recipe.make() for recipe in recipes])
+
+
+def _checked_cost(cost: Mapping[str, int], horizon: int) -> Mapping[str, int]:
+    """What an agent says that it costs. Raises AgentError for numbers that no record can hold after `horizon` steps."""
+    for name, value in cost.items():
+        if not 0 <= value * horizon < LARGEST_COST:
+            raise AgentError(f"cost() gives {name} = {value}, expected a number from 0 to {LARGEST_COST // horizon:.0e}")
+    return cost
 
 
 def _batched_report(report: Mapping[str, Any], *, batched: bool) -> dict[str, Any]:

@@ -31,8 +31,10 @@ class Experiment:
 
     @property
     def suffix(self) -> str:
-        """The end of a salted run's file names; empty without a salt."""
-        return f"-salt-{hashlib.sha256(self.salt.encode()).hexdigest()[:8]}" if self.salt else ""
+        """The end of the file names of runs with a salt or another budget than the standard one; else empty."""
+        salt = f"-salt-{hashlib.sha256(self.salt.encode()).hexdigest()[:8]}" if self.salt else ""
+        budget = self.task.budget
+        return f"{salt}-budget-{budget}" if budget != parse_id(self.task.id).budget else salt
 
 
 @dataclass(frozen=True)
@@ -72,25 +74,39 @@ class Plan:
 
 
 def plan(
-    tasks: Sequence[str], recipes: Sequence[Recipe], *, seeds: Sequence[int], suite: str | None = None, salt: str = ""
+    tasks: Sequence[str],
+    recipes: Sequence[Recipe],
+    *,
+    seeds: Sequence[int],
+    suite: str | None = None,
+    salt: str = "",
+    budget: int | None = None,
 ) -> list[Plan]:
     """Every recipe on every task. A suite adds its tasks, and its control with the control's own seeds.
 
     A run that is named twice, such as a task of the suite, is planned once.
 
+    Args:
+        tasks: task ids.
+        recipes: the agents with their hyperparameters.
+        seeds: the seeds of every task.
+        suite: the name of a suite to run, too.
+        salt: empty for the published instances; any other text draws fresh ones.
+        budget: the budget of `tasks` in steps, None for each task's own. A suite has its own budget.
+
     Raises:
         TaskError: a task or the suite is unknown, or there is nothing to run.
     """
-    wanted = [(name, seeds) for name in tasks]
+    wanted = [(parse_id(name, budget), seeds) for name in tasks]
     if suite:
         chosen = get_suite(suite)
-        wanted += [(name, seeds) for name in chosen.tasks]
-        wanted.append((chosen.control, chosen.control_seeds))
+        wanted += [(parse_id(name), seeds) for name in chosen.tasks]
+        wanted.append((parse_id(chosen.control), chosen.control_seeds))
     if not wanted or not recipes or not seeds:
         raise TaskError("nothing to run: name a suite or tasks, at least one agent and at least one seed")
     seeds_by_task: dict[Task, set[int]] = {}
-    for name, task_seeds in wanted:
-        seeds_by_task.setdefault(parse_id(name), set()).update(task_seeds)
+    for task, task_seeds in wanted:
+        seeds_by_task.setdefault(task, set()).update(task_seeds)
     return [
         Plan((Experiment(task, recipe, salt),), tuple(sorted(task_seeds)))
         for task, task_seeds in seeds_by_task.items()

@@ -108,22 +108,22 @@ class Progress(Callback):
         exam = progress.exam
         if exam is None:
             return "0", "", "", "", progress.reason or "starting"
-        rank = "diverged" if exam.ranks is None else f"{exam.ranks['effective_rank'][-1]:.1f}"
+        rank = "diverged" if exam.diverged else f"{progress.outcome.last_ranks[-1]:.1f}"
         train, held_out = exam.train / task.num_train, exam.held_out / task.num_held_out
         last_step = min(task.budget, self.max_steps or task.budget)
-        state = progress.reason or _time_left(progress, exam, last_step)
+        state = progress.reason or _time_left(progress, exam, task, last_step)
         return f"{exam.step:,}", f"{train:.1%}", f"{held_out:.1%}", rank, state
 
 
-def _time_left(progress: RunProgress, exam: Exam, last_step: int) -> str:
-    """The time until a candidate for T is confirmed; without a candidate, the time until `last_step`."""
+def _time_left(progress: RunProgress, exam: Exam, task: Task, last_step: int) -> str:
+    """The time until a candidate's window ends; without a candidate, the time until `last_step`."""
     steps = exam.step - (progress.first_step or 0)
     if not steps:
         return "…"
     seconds_per_step = (time.perf_counter() - progress.started) / steps
-    if progress.outcome.candidate:
-        confirmed_at = float(PROTOCOL.confirmation * progress.outcome.candidate)
-        return f"{_clock(seconds_per_step * max(0.0, confirmed_at - exam.step))} to confirm"
+    ends_at = PROTOCOL.window_end(progress.outcome, task)
+    if ends_at is not None:
+        return f"{_clock(seconds_per_step * (ends_at - exam.step))} to the end of the window"
     return f"at most {_clock(seconds_per_step * max(0, last_step - exam.step))}"
 
 

@@ -4,6 +4,7 @@ import hashlib
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,12 +29,14 @@ HASHED_CODE = (  # code outside these paths can't change an exam
 class Provenance(Sparse):
     """What made the run.
 
-    `code` is the hash of the code that computes runs. Old records, and runs resumed elsewhere, lack it.
+    `code` is the hash of the code that computes runs. Old records, and runs resumed elsewhere, lack it. `captured` says whether
+    the steps were replays of a CUDA graph; it is None on a CPU.
     """
 
     versions: dict[str, str]
     device: str
     dtype: str | None
+    captured: bool | None = None
     threads: int
     commit: str | None
     dirty: bool | None
@@ -49,11 +52,20 @@ class Provenance(Sparse):
         return self.model_dump(exclude={"commit", "dirty"})
 
 
-def current_provenance(device: str, dtype: str | None) -> Provenance:
-    """The provenance of runs of this process, on `device`, in the number format `dtype`."""
+def current_provenance(
+    device: str, dtype: str | None, *, captured: bool | None = None, packages: Sequence[str] = ()
+) -> Provenance:
+    """The provenance of runs of this process.
+
+    Args:
+        device: where they compute.
+        dtype: the number format.
+        captured: whether their steps are replays of a CUDA graph.
+        packages: further packages that compute them, whose versions are stated where they are installed.
+    """
     torch = sys.modules.get("torch")
     versions = {"python": platform.python_version()}
-    for package in ("grokbench", "numpy", "torch"):
+    for package in ("grokbench", "numpy", "torch", *packages):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -65,6 +77,7 @@ def current_provenance(device: str, dtype: str | None) -> Provenance:
         versions=versions,
         device=f"{device} ({name})",
         dtype=dtype,
+        captured=captured,
         threads=threads,
         commit=commit,
         dirty=dirty,

@@ -15,7 +15,7 @@ from pydantic import (
 
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import RecordError
-from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
+from grokbench.evaluation.protocol import PROTOCOL, Exam, rank_at
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Count, Sparse, Strict
 from grokbench.tasks import Task, parse_id
@@ -28,19 +28,28 @@ MOST_EXAMS = 10_000  # exams of one run; a budget of a billion steps has some th
 class ExamRecord(Sparse):
     """One exam, as `evaluation.protocol.Exam`.
 
-    `ranks` is null where the features weren't finite. `metrics` is left out where the agent reported none.
+    Keys without a value are left out: `ranks` where they weren't measured, `metrics` and losses where there are none, and
+    `diverged` where the features were finite.
     """
 
     step: Count
     train: Count
     held_out: Count
     loss: float | None
-    ranks: dict[str, list[float]] | None
+    ranks: dict[str, list[float]] | None = None
     metrics: dict[str, list[float]] | None = None
+    train_loss: float | None = None
+    held_out_loss: float | None = None
+    diverged: Literal[True] | None = None
 
     def exam(self) -> Exam:
         """The exam as the protocol reads it."""
-        return Exam(self.step, self.train, self.held_out, self.ranks, self.loss, self.metrics)
+        return Exam(**{name: getattr(self, name) for name in ExamRecord.model_fields} | {"diverged": bool(self.diverged)})
+
+    @staticmethod
+    def of(exam: Exam) -> "ExamRecord":
+        """The record of an exam."""
+        return ExamRecord(**asdict(exam) | {"diverged": True if exam.diverged else None})
 
 
 class AgentRecord(Sparse):
@@ -60,14 +69,18 @@ class OutcomeRecord(Strict):
     steps_to_memorize: Count | None
     steps_to_generalize: Count | None
     first_crossing: Count | None
-    censored: bool
+    passing_share: Annotated[float, Field(ge=0, le=1)] | None
     end: Literal["generalized", "censored", "diverged"] | None
     final_rank: float | None
+    rank_at_generalization: float | None
 
     @staticmethod
-    def of(outcome: Outcome) -> "OutcomeRecord":
-        """The record of an outcome."""
-        return OutcomeRecord(**{name: getattr(outcome, name) for name in OutcomeRecord.model_fields})
+    def of(exams: Sequence[Exam], task: Task) -> "OutcomeRecord":
+        """The outcome of a run's exams. Raises ProtocolError if they don't follow the protocol."""
+        outcome = PROTOCOL.outcome(exams, task)
+        rank = rank_at(exams, outcome.steps_to_generalize)
+        names = OutcomeRecord.model_fields.keys() - {"rank_at_generalization"}
+        return OutcomeRecord(**{name: getattr(outcome, name) for name in names}, rank_at_generalization=rank)
 
 
 class Cost(Strict):
@@ -92,9 +105,10 @@ def _known_task(task_id: str) -> str:
 class RunRecord(Strict):
     """One run. Identical runs have identical records, except for keys that contain `seconds`."""
 
-    schema_version: Literal[2] = Field(alias="schema")
-    protocol: Literal[1]
+    schema_version: Literal[3] = Field(alias="schema")
+    protocol: Literal[2]
     task: Annotated[str, AfterValidator(_known_task)]
+    budget: Annotated[int, Field(ge=1, lt=1 << 31)]
     agent: AgentRecord
     seed: Count
     salt: str
@@ -107,16 +121,16 @@ class RunRecord(Strict):
     exams: Annotated[list[ExamRecord], Field(max_length=MOST_EXAMS), FailFast()]
 
     def parsed_task(self) -> Task:
-        """The task of the run."""
-        return parse_id(self.task)
+        """The task of the run, with the run's budget."""
+        return parse_id(self.task, budget=self.budget)
 
-    def recomputed(self) -> Outcome:
+    def recomputed(self) -> OutcomeRecord:
         """The outcome, computed from the exams.
 
         Raises:
             ProtocolError: the exams don't follow the protocol.
         """
-        return PROTOCOL.outcome((exam.exam() for exam in self.exams), self.parsed_task())
+        return OutcomeRecord.of([exam.exam() for exam in self.exams], self.parsed_task())
 
 
 def make_record(
@@ -135,9 +149,10 @@ def make_record(
 ) -> RunRecord:
     """The record of a run. Its outcome is computed from its exams."""
     return RunRecord(
-        schema=2,
-        protocol=1,
+        schema=3,
+        protocol=2,
         task=task.id,
+        budget=task.budget,
         agent=AgentRecord(
             name=recipe.name,
             target=recipe.target,
@@ -151,10 +166,10 @@ def make_record(
         fingerprint=fingerprint,
         cohort=cohort,
         incomplete=incomplete,
-        outcome=OutcomeRecord.of(PROTOCOL.outcome(exams, task)),
+        outcome=OutcomeRecord.of(exams, task),
         cost=cost,
         provenance=provenance,
-        exams=[ExamRecord(**asdict(exam)) for exam in exams],
+        exams=[ExamRecord.of(exam) for exam in exams],
     )
 
 
@@ -176,16 +191,24 @@ def read_record(path: Path) -> RunRecord:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
         record = RunRecord.model_validate(content)
-        recomputed = OutcomeRecord.of(record.recomputed())
+        recomputed = record.recomputed()
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the record"
-        raise RecordError(f"{path}: {key}: {first['msg']} ({error.error_count()} findings)") from None
+        raise RecordError(f"{path}: {_finding(content, error)}") from None
     except (OSError, ValueError, RecursionError, KeyError, IndexError) as error:
         raise RecordError(f"{path}: not a run record: {error}") from None
     if recomputed != record.outcome:
         raise RecordError(f"{path}: the outcome it states doesn't follow from its exams")
     return record
+
+
+def _finding(content: Any, error: ValidationError) -> str:
+    """The first reason why `content` isn't a record. A record of an earlier protocol isn't damaged."""
+    version = content.get("protocol") if isinstance(content, dict) else None
+    if version in range(1, PROTOCOL.version):
+        return f"made under protocol {version}, and this is protocol {PROTOCOL.version}: make the run anew"
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"])) or "the record"
+    return f"{key}: {first['msg']} ({error.error_count()} findings)"
 
 
 def refuse_constant(name: str) -> None:

@@ -69,8 +69,8 @@ class Store:
             self.set_aside(path)
             return False
         experiment = run.experiment
-        expected = (experiment.task.id, experiment.recipe.hash, run.seed, experiment.salt)
-        if (record.task, record.agent.hash, record.seed, record.salt) != expected:
+        expected = (experiment.task, experiment.recipe.hash, run.seed, experiment.salt)
+        if (record.parsed_task(), record.agent.hash, record.seed, record.salt) != expected:
             raise RecordError(f"{path}: holds the record of another run; move it away or choose another --out")
         return record.incomplete is None
 

@@ -193,7 +193,7 @@ def figures(curves: CurvesBySetting) -> dict[str, Figure]:
 def _draw_heat_map(axes: Axes, curves: WideCurves, *, title: str) -> None:
     """Held-out accuracy as color over log-steps and width, in the mean over seeds."""
     widths = [setting.width for setting in curves]
-    steps = np.geomspace(10, _last_step(curves), HEAT_MAP_STEPS)
+    steps = np.geomspace(PROTOCOL.smallest_gap, _last_step(curves), HEAT_MAP_STEPS)
     accuracy = np.stack([_mean_held_out(seeds, steps) for seeds in curves.values()])  # (W, T): widths, steps
     mesh = axes.pcolormesh(steps, np.arange(len(widths)), accuracy, vmin=0, vmax=1, cmap="viridis", shading="nearest")
     axes.set_xscale("log")

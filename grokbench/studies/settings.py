@@ -53,16 +53,13 @@ class Deep(Setting):
         name = f"deep_mlp-depth{self.depth}-width{self.width}-alpha{self.alpha:g}-decay{self.decay:g}{suffix}"
         network = {"inputs": 784, "depth": self.depth, "width": self.width, "init_scale": self.alpha}
         training = {
-            "learning_rate": 1e-3,
-            "weight_decay": self.decay,
-            "betas": [0.9, 0.999],
-            "warmup": 0,
             "batch_size": 200,
             "loss": "mse",
             "dtype": self.dtype,
             "seeds_together": 12,
         }
-        return _experiment(self.task, self.steps, Recipe(name, "baselines.agents:deep_mlp", _tables(network, training)))
+        tables = _tables(network, training, decay=self.decay, betas=[0.9, 0.999], warmup=0)
+        return _experiment(self.task, self.steps, Recipe(name, "baselines.agents:deep_mlp", tables))
 
 
 @dataclass(frozen=True)
@@ -89,10 +86,6 @@ class Wide(Setting):
         single = self.layers == 1
         size = {"mlp_width": 4 * self.width} if single else {"layers": self.layers}
         training = {
-            "learning_rate": 1e-3,
-            "weight_decay": self.decay,
-            "betas": [0.9, 0.98],
-            "warmup": 10,
             "batch_size": 0 if single else 512,
             "loss": "cross_entropy",
             "dtype": "float32",
@@ -100,7 +93,8 @@ class Wide(Setting):
         }
         name = f"transformer-layers{self.layers}-width{self.width}-decay{self.decay:g}"
         target = "baselines.agents:transformer" if single else "baselines.agents:decoder"
-        tables = _tables({"width": self.width, "heads": 1, **size}, training)
+        network = {"width": self.width, "heads": 1, **size}
+        tables = _tables(network, training, decay=self.decay, betas=[0.9, 0.98], warmup=10)
         return _experiment(self.task, self.steps, Recipe(name, target, tables))
 
 
@@ -156,8 +150,13 @@ def where(settings: Iterable[Setting], kind: type[SettingType], **fields: Any) -
     )
 
 
-def _tables(network: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
-    return {"network": network, "training": training}
+def _tables(
+    network: dict[str, Any], training: dict[str, Any], *, decay: float, betas: list[float], warmup: int
+) -> dict[str, Any]:
+    """The tables of a recipe that is trained by AdamW with a constant learning rate of 1e-3 after warm-up."""
+    optimizer = {"name": "adamw", "lr": 1e-3, "weight_decay": decay, "betas": betas}
+    schedule = {"name": "constant", "warmup": warmup}
+    return {"network": network, "training": training, "optimizer": optimizer, "schedule": schedule}
 
 
 def _experiment(task: str, steps: int, recipe: Recipe) -> Experiment:

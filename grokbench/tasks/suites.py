@@ -1,13 +1,12 @@
 """The suites, which are named lists of tasks, and the budgets and thresholds of their tasks.
 
-The measurements behind the choice are in docs/suites.md. Where a reference is pinned, a budget is at least four times the
-reference's median steps-to-generalize. The threshold of an image task is 95 % of the held-out accuracy that the `deep_mlp`
-recipe reaches, where that was measured. Every other task has the tables' threshold. Tests check both.
+The measurements behind the choice are in docs/suites.md. The threshold of an image task is 95 % of the held-out accuracy that
+the `deep_mlp` recipe reaches, where that was measured. Every other task has the tables' threshold.
 """
 
 from dataclasses import dataclass
 
-POWER_ET_AL = (
+FULL = (  # the twelve of Power et al. 2022, and mul
     "add_mod97-0.5",
     "sub_mod97-0.5",
     "div_mod97-0.5",
@@ -20,7 +19,9 @@ POWER_ET_AL = (
     "compose_s5-0.5",
     "conjugate_s5-0.5",
     "sandwich_s5-0.5",
+    "mul_mod97-0.5",
 )
+MINI = ("sub_mod31-0.6", "add_mod47-0.35", "div_mod47-0.5")
 CORE = (
     "add_mod59-0.5",
     "add_mod67-0.5",
@@ -36,54 +37,35 @@ DEEP = ("mnist5k-n500", "mnist5k-n1000")
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of scored tasks, and a control.
+    """A named list of scored tasks with one budget, and a control.
 
     Attributes:
         name: the suite's name.
         about: what the suite is for.
         tasks: the names of the scored tasks, without version.
+        budget: the largest step that counts as steps-to-generalize, on every scored task.
         control: the name of a task with random answers. No honest agent can pass it, and it is never scored.
+        control_budget: the control's budget in steps.
         control_seeds: the seeds of the control's official runs.
     """
 
     name: str
     about: str
     tasks: tuple[str, ...]
+    budget: int
     control: str
+    control_budget: int = 2_000
     control_seeds: tuple[int, ...] = (0, 1)
 
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        Suite("mini", "minutes on two CPU cores", ("add_mod47-0.7", "mul_mod47-0.7"), "random_mod23-0.5"),
-        Suite(
-            "full",
-            "Power et al.'s twelve operations and mul, at 97",
-            (*POWER_ET_AL, "mul_mod97-0.5"),
-            "random_mod97-0.5",
-        ),
-        Suite("core", "the leaderboard", CORE, "random_mod97-0.5"),
-        Suite("deep", "deep networks on handwritten digits", DEEP, "random_mnist5k-n1000"),
+        Suite("mini", "minutes on two CPU cores", MINI, 5_000, "random_mod23-0.5", control_budget=500),
+        Suite("core", "the leaderboard", CORE, 10_000, "random_mod97-0.5"),
+        Suite("full", "Power et al.'s twelve operations and mul, at 97", FULL, 100_000, "random_mod97-0.5"),
+        Suite("deep", "deep networks on handwritten digits", DEEP, 20_000, "random_mnist5k-n1000"),
     )
-}
-
-BUDGETS: dict[str, int] = {  # in steps
-    "add_mod47-0.7": 10_000,
-    "mul_mod47-0.7": 10_000,
-    "random_mod23-0.5": 500,
-    "random_mod97-0.5": 2_000,
-    "add_mod59-0.5": 20_000,
-    "add_mod67-0.5": 20_000,
-    "add_mod97-0.3": 40_000,
-    "mul_mod47-0.6": 20_000,
-    "mul_mod59-0.5": 20_000,
-    "sub_mod59-0.6": 20_000,
-    "sub_mod67-0.5": 30_000,
-    "div_mod59-0.6": 20_000,
-    "mnist5k-n500": 50_000,
-    "mnist5k-n1000": 50_000,
-    "random_mnist5k-n1000": 2_000,
 }
 
 THRESHOLDS: dict[str, float] = {  # held-out accuracy
@@ -92,6 +74,12 @@ THRESHOLDS: dict[str, float] = {  # held-out accuracy
     "mnist5k-n2000": 0.865,
     "mnist-n5000": 0.878,
     "mnist-first-n5000": 0.879,
+}
+
+
+BUDGETS: dict[str, int] = {  # in steps; a task has one budget, in whatever suites it is
+    **{name: suite.budget for suite in SUITES.values() for name in suite.tasks},
+    **{suite.control: suite.control_budget for suite in SUITES.values()},
 }
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from grokbench.errors import TaskError
 
 NAMESPACE = "grokbench"
-DEFAULT_BUDGET = 100_000
+DEFAULT_BUDGET = 10_000
 DEFAULT_THRESHOLD = 0.99
 
 Ints = NDArray[np.int64]
@@ -31,9 +31,9 @@ class Task(ABC):
 
     Attributes:
         version: a task's numbers never change under one version.
-        budget: the largest step that counts as steps-to-generalize.
+        budget: the largest step that counts as steps-to-generalize. The agent isn't told it.
         threshold: the held-out accuracy that counts as generalization.
-        followed: whether a run goes on to the budget, and no accuracy counts as generalization.
+        followed: whether every run goes on to the budget and ends there, and no accuracy counts as generalization.
     """
 
     version: int = 1

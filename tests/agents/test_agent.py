@@ -15,13 +15,13 @@ TASK = parse_id("add_mod7-0.5-to200")
 
 
 def test_the_spec_of_a_vector_environment() -> None:
-    """All members' seeds in the members' order, the first of which is `seed`; the budget and the device."""
+    """All members' seeds in the members' order, the first of which is `seed`; and the device."""
     envs = grokbench.make_vec(TASK.id, 3, feature_dims=(4, 8))
     envs.reset(seed=5)
     spec = Spec.of(envs, device="cuda")
     assert spec.seeds == tuple(make_instance(TASK, seed).agent_seed for seed in (5, 6, 7))
     assert spec.seed == spec.seeds[0]
-    assert (spec.batched, spec.budget, spec.device, spec.feature_dims) == (True, 200, "cuda", (4, 8))
+    assert (spec.batched, spec.device, spec.feature_dims) == (True, "cuda", (4, 8))
     assert (spec.num_symbols, spec.num_questions) == (7, 49)
 
 

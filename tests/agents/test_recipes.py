@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
+import grokbench
 from grokbench.agents import Agent, Recipe, Spec, find_recipe, recipe, recipe_names
-from grokbench.agents.recipes import is_baseline, source_hash
+from grokbench.agents.targets import is_baseline, load_target, source_hash
 from grokbench.errors import AgentError, RecipeError
 from tests.support.agents import AddingAgent, ReportingAgent
+from tests.support.optimizers import LION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,10 +31,10 @@ def test_a_recipe_is_immutable_to_any_depth() -> None:
     """Neither the recipe nor its tables and lists can be changed, and a plain copy changes nothing."""
     mlp = find_recipe("mlp")
     before = mlp.hash
-    for change in ("mlp.hyperparameters['training']['weight_decay'] = 9", "mlp.hyperparameters['network']['hidden'][0] = 9"):
+    for change in ("mlp.hyperparameters['optimizer']['weight_decay'] = 9", "mlp.hyperparameters['network']['hidden'][0] = 9"):
         with pytest.raises(TypeError, match="does not support item assignment"):
             exec(change)
-    mlp.plain_hyperparameters["training"]["weight_decay"] = 9
+    mlp.plain_hyperparameters["optimizer"]["weight_decay"] = 9
     assert mlp.hash == before == find_recipe("mlp").hash
 
 
@@ -47,19 +49,19 @@ def test_a_recipe_can_be_pickled_and_compared() -> None:
 
 def test_a_change_is_merged_into_its_table() -> None:
     """The other hyperparameters stay; the name says what changed; the base is as it was."""
-    changed = recipe("transformer", training={"weight_decay": 3.0})
+    changed = recipe("transformer", optimizer={"weight_decay": 3.0})
     base = find_recipe("transformer")
     assert changed.name == "transformer-weight_decay-3.0"
     expected = base.plain_hyperparameters
-    expected["training"]["weight_decay"] = 3.0
+    expected["optimizer"]["weight_decay"] = 3.0
     assert changed.plain_hyperparameters == expected
     assert changed.hash != base.hash
-    assert recipe(changed, name="mine", training={"weight_decay": 1.0}).hash == base.hash
+    assert recipe(changed, name="mine", optimizer={"weight_decay": 1.0}).hash == base.hash
 
 
 def test_a_changed_name_can_be_shown() -> None:
     """A long list of changes is cut to sixty characters, and odd characters are replaced."""
-    many = recipe("mlp", training={"learning_rate": 1e-2, "weight_decay": 1e-3, "warmup": 11, "batch_size": 12})
+    many = recipe("mlp", optimizer={"lr": 1e-2, "weight_decay": 1e-3, "betas": [0.9, 0.95]}, training={"batch_size": 12})
     assert len(many.name) <= 60
     assert recipe("mlp", gradient={"filter": "a/b c"}).name == "mlp-filter-a-b-c"
 
@@ -98,10 +100,10 @@ def test_a_recipe_keeps_no_hold_on_the_values_that_made_it() -> None:
 def test_a_file_extends_a_recipe(tmp_path: Path) -> None:
     """The file says what differs, and the result is what `recipe` gives."""
     path = tmp_path / "tuned.toml"
-    path.write_text('extends = "transformer"\n[training]\nlearning_rate = 1e-2\nweight_decay = 3.0\n', encoding="utf-8")
+    path.write_text('extends = "transformer"\n[optimizer]\nlr = 1e-2\nweight_decay = 3.0\n', encoding="utf-8")
     extended = find_recipe(str(path))
     assert extended.name == "tuned"
-    assert extended.hash == recipe("transformer", training={"learning_rate": 1e-2, "weight_decay": 3.0}).hash
+    assert extended.hash == recipe("transformer", optimizer={"lr": 1e-2, "weight_decay": 3.0}).hash
 
 
 @pytest.mark.parametrize(
@@ -224,10 +226,10 @@ INSTANCE = AddingAgent()
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("./mine.py:Mine", "can't load the agent './mine.py:Mine'"),
-        (".mine:Mine", "can't load the agent '.mine:Mine'"),
-        (":Mine", "can't load the agent ':Mine'"),
-        ("math:", "can't load the agent 'math:'"),
+        ("./mine.py:Mine", "can't load './mine.py:Mine'"),
+        (".mine:Mine", "can't load '.mine:Mine'"),
+        (":Mine", "can't load ':Mine'"),
+        ("math:", "can't load 'math:'"),
         (f"{__name__}:INSTANCE", "is a AddingAgent: name a class, or a function"),
         ("math:pi", "is a float: name a class, or a function"),
     ],
@@ -327,3 +329,57 @@ def test_the_hash_is_the_same_in_every_process() -> None:
         environment = os.environ | {"PYTHONHASHSEED": seed}
         printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT).stdout
         assert printed.strip() == recipe("mlp", network={"hidden": [8]}).hash
+
+
+def test_another_optimizer_replaces_the_table(tmp_path: Path) -> None:
+    """A table that names another optimizer, schedule or filter replaces the base's; names are compared loosely."""
+    lion = recipe("transformer", optimizer={"name": "lion", "lr": 1e-4})
+    assert lion.plain_hyperparameters["optimizer"] == {"name": "lion", "lr": 1e-4}
+    assert lion.plain_hyperparameters["schedule"] == {"name": "constant", "warmup": 10}
+    assert lion.name == "transformer-lion-lr-0.0001"
+    cosine = {"name": "cosine", "warmup": 5, "steps": 100}
+    same = recipe("transformer", optimizer={"name": "Adam_W", "lr": 1e-4}, schedule=cosine)
+    assert same.plain_hyperparameters["optimizer"]["betas"] == [0.9, 0.98]
+    assert same.plain_hyperparameters["schedule"] == cosine
+    filtered = recipe("transformer_grokfast", gradient={"filter": "orthogonal"})
+    assert filtered.plain_hyperparameters["gradient"] == {"filter": "orthogonal"}
+    path = tmp_path / "lion.toml"
+    path.write_text('extends = "transformer"\n[optimizer]\nname = "lion"\nlr = 1e-4\n', encoding="utf-8")
+    assert find_recipe(str(path)).hash == lion.hash
+    assert lion.packages == ("pytorch-optimizer",)
+    assert same.packages == find_recipe("transformer").packages == ()
+
+
+def test_an_optimizer_of_ones_own_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class in a file of the current folder, by its name or as a class, gives the same recipe with its file's hash."""
+    (tmp_path / "my_lion.py").write_text(LION, encoding="utf-8")
+    (tmp_path / "own.toml").write_text(
+        'extends = "transformer"\n[optimizer]\ntarget = "my_lion:Lion"\nlr = 1e-3\n', encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    by_name = find_recipe("own.toml")
+    assert by_name.source == hashlib.sha256(LION.encode()).hexdigest()
+    by_class = recipe("transformer", optimizer={"target": load_target("my_lion:Lion"), "lr": 1e-3})
+    assert by_class.hash == by_name.hash
+    assert by_class.name == "transformer-Lion-lr-0.001"
+    assert by_class.plain_hyperparameters["optimizer"] == {"target": "my_lion:Lion", "lr": 1e-3}
+    for each in (by_name, by_class, recipe(by_class, optimizer={"lr": 1e-4}), pickle.loads(pickle.dumps(by_class))):
+        assert isinstance(each.make(), Agent)
+        assert each.source == by_name.source
+    assert recipe(by_name, optimizer={"name": "lion"}).source == ""
+
+
+def test_an_optimizer_from_a_notebook_runs() -> None:
+    """A class that no module has is kept with the recipe."""
+    module = ModuleType("another_notebook")
+    exec(LION, module.__dict__)
+    kind: Any = module.__dict__["Lion"]
+    kind.__module__ = "another_notebook"
+    sys.modules["another_notebook"] = module
+    mine = recipe("mlp", optimizer={"target": kind, "lr": 1e-3}, name="mine")
+    del sys.modules["another_notebook"]
+    assert isinstance(recipe(mine, training={"batch_size": 8}).make(), Agent)
+    record = grokbench.run(mine, "add_mod11-0.6", seed=0, max_steps=20).record
+    assert record.agent.source == mine.source != ""
+    assert record.agent.hyperparameters["optimizer"]["target"] == "another_notebook:Lion"

@@ -1,9 +1,11 @@
 """TorchAgent: trains any module, by hand or by the runner, with a random state of its own, and resumes to the bit."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from pytorch_optimizer import SAM, ScheduleFreeAdamW
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -231,7 +233,7 @@ def test_by_hand_on_an_environment() -> None:
     observation, _ = env.reset(seed=3)
     agent = Small()
     agent.start(env)
-    for step in (10, 20, 30):
+    for step in (5, 10, 15):
         agent.learn(int(observation["steps_to_next_exam"]))
         observation, _, _, _, info = env.step(agent.act())
         assert info["step"] == step
@@ -264,3 +266,77 @@ def test_the_spec_of_an_environment() -> None:
     spec = grokbench.Spec.of(env)
     assert (spec.num_symbols, spec.num_questions, spec.feature_dims, spec.batched) == (11, 121, (4, 8), False)
     assert spec.seed == make_instance(parse_id("add_mod11-0.6"), 7).agent_seed
+
+
+class ByLBFGS(Small):
+    """LBFGS with at most four passes an update, full batch, without dropout."""
+
+    minibatch_size = 0
+    passes_per_step = 5
+
+    @override
+    def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+        net = Net(spec.num_symbols)
+        net.dropout.p = 0.0
+        return net, torch.optim.LBFGS(net.parameters(), lr=0.5, max_iter=4)
+
+
+def test_a_closures_passes_are_steps() -> None:
+    """An update begins only if as many steps are left as it can make passes; what is left over counts later."""
+    agent = started(agent=ByLBFGS())
+    assert agent.learn(4) == {}
+    before = [parameter.detach().clone() for parameter in agent.model.parameters()]
+    agent.learn(1)
+    assert agent.passes.left == 1  # LBFGS has made four passes
+    assert any(not torch.equal(old, new) for old, new in zip(before, agent.model.parameters(), strict=True))
+    state = unpack(pack(agent.state_dict()))
+    loss = agent.learn(8)["loss"]
+    resumed = started(agent=ByLBFGS())
+    resumed.load_state_dict(state)
+    assert torch.equal(resumed.learn(8)["loss"], loss)
+
+
+def test_more_passes_than_declared_are_refused() -> None:
+    """The error names the number needed."""
+    agent = ByLBFGS()
+    agent.passes_per_step = 2
+    with pytest.raises(AgentError, match=r"made 4 forward-backward passes, .* set passes_per_step = 4 or more"):
+        started(agent=agent).learn(2)
+
+
+class BySAM(ByLBFGS):
+    """SAM, whose first pass comes before the call."""
+
+    passes_per_step = 2
+
+    @override
+    def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+        net = Net(spec.num_symbols)
+        return net, SAM(net.parameters(), torch.optim.AdamW, lr=1e-2)
+
+    @override
+    def update(self, closure: Callable[[], Tensor]) -> None:
+        closure()
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+
+
+class ByScheduleFree(Small):
+    """Schedule-free AdamW, which has modes."""
+
+    @override
+    def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+        net = Net(spec.num_symbols)
+        return net, ScheduleFreeAdamW(net.parameters(), lr=1e-2)
+
+
+def test_sam_and_schedule_free_optimizers_train() -> None:
+    """SAM spends two steps an update; a schedule-free optimizer answers in evaluation mode."""
+    sam = started(agent=BySAM())
+    first = sam.learn(2)["loss"]
+    assert sam.learn(121)["loss"] < first
+    assert sam.passes.left == 1
+    free = started(agent=ByScheduleFree())
+    free.learn(5)
+    assert free.optimizer.param_groups[0]["train_mode"]
+    free.act()
+    assert not free.optimizer.param_groups[0]["train_mode"]

@@ -241,3 +241,14 @@ def test_any_array_becomes_numpys() -> None:
     weight = torch.arange(6.0, requires_grad=True).view(2, 3)
     assert trees.to_numpy(weight.T).tolist() == [[0, 3], [1, 4], [2, 5]]
     assert trees.to_numpy([[1, 2], [3, 4]]).shape == (2, 2)
+
+
+def test_numbers_that_json_lacks_and_strides_come_back() -> None:
+    """Infinities of an optimizer's settings, and the memory order of a matrix, on which the rounding of products depends."""
+    basis = torch.arange(24.0).view(2, 3, 4).permute(2, 0, 1)
+    tree: dict[str, Any] = {"rate": float("inf"), "loss": np.float64("nan"), "basis": basis}
+    found = trees.unpack(trees.pack(tree))
+    assert found["rate"] == float("inf")
+    assert np.isnan(found["loss"])
+    assert torch.equal(found["basis"], tree["basis"])
+    assert found["basis"].stride() == tree["basis"].stride()

@@ -12,7 +12,7 @@ from tests.support.curves import AT_ONCE, LATE, NEVER, STILL_RISING, TWO_STAGES,
 
 SETTING = Deep("mnist5k-n1000", depth=3, alpha=8.0, decay=0.05)
 BUDGET = SETTING.steps
-GRID = list(PROTOCOL.grid(BUDGET))
+GRID = list(PROTOCOL.grid(BUDGET).steps)
 
 
 def first_exam(step: float) -> int:

@@ -17,7 +17,7 @@ from grokbench.errors import CurveError
 from grokbench.evaluation.protocol import PROTOCOL
 
 TIMES = np.arange(300.0)  # the steps of the paper's figures
-STEPS = np.array(list(PROTOCOL.grid(20_000)), dtype=float)
+STEPS = np.array(list(PROTOCOL.grid(20_000).steps), dtype=float)
 SHARES = st.floats(0, 1)
 PATTERN = st.builds(Pattern, st.floats(0.01, 1), st.floats(0, 300), SHARES, SHARES)
 

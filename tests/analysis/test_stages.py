@@ -26,7 +26,7 @@ from grokbench.analysis.stages import (
 from grokbench.errors import CurveError
 from grokbench.evaluation.protocol import PROTOCOL
 
-STEPS = np.array(list(PROTOCOL.grid(30_000)), dtype=float)
+STEPS = np.array(list(PROTOCOL.grid(30_000).steps), dtype=float)
 LOG_STEPS = np.log10(STEPS)
 ANSWERS = 2000  # held-out answers in an exam
 CURVES = 200  # noisy curves per test
@@ -56,7 +56,7 @@ NOT_MULTI_STAGE = {
     "gentle": 0.01 + 0.98 * sigmoid(3, 0.5),
     "very gentle": 0.01 + 0.98 * sigmoid(2.7, 1.5),
     "small": 0.4 + 0.2 * sigmoid(3, 0.3),
-    "drift": 0.2 + 0.4 * (LOG_STEPS - 1) / 3.5,
+    "drift": 0.2 + 0.4 * (LOG_STEPS - LOG_STEPS[0]) / (LOG_STEPS[-1] - LOG_STEPS[0]),
     "learned before the first exam": 0.97 + 0.02 * sigmoid(3, 0.2),
     "dip": 0.9 - 0.5 * bump(3, 0.2),
 }
@@ -64,7 +64,7 @@ MULTI_STAGE = {
     "two": TWO,
     "gentle": 0.01 + 0.45 * sigmoid(2, 0.12) + 0.5 * sigmoid(3.6, 0.12),
     "small first": 0.01 + 0.12 * sigmoid(2.2, 0.05) + 0.85 * sigmoid(3.6, 0.1),
-    "rising plateau": 0.01 + 0.3 * sigmoid(2, 0.05) + 0.4 * sigmoid(3.6, 0.05) + 0.05 * (LOG_STEPS - 1),
+    "rising plateau": 0.01 + 0.3 * sigmoid(2, 0.05) + 0.4 * sigmoid(3.6, 0.05) + 0.05 * (LOG_STEPS - LOG_STEPS[0]),
     "three": 0.01 + 0.3 * sigmoid(1.8, 0.04) + 0.3 * sigmoid(2.8, 0.04) + 0.3 * sigmoid(3.8, 0.04),
 }
 
@@ -226,7 +226,7 @@ def test_a_slow_surge_that_began_before_memorization() -> None:
     ("train", "held_out"),
     [
         pytest.param(TRAIN, 0.97 * TRAIN, id="learned together"),
-        pytest.param(TRAIN, 0.8 * TRAIN + 0.05 * (LOG_STEPS - 1), id="tapering off"),
+        pytest.param(TRAIN, 0.8 * TRAIN + 0.05 * (LOG_STEPS - LOG_STEPS[0]), id="tapering off"),
         pytest.param(TRAIN, np.full_like(LOG_STEPS, 0.01), id="never"),
         pytest.param(0.98 * TRAIN, sigmoid(3.5, 0.05), id="not memorized"),
         pytest.param(TRAIN, sigmoid(np.log10(MEMORIZED) + 0.2, 0.01), id="too soon"),

@@ -32,7 +32,7 @@ TABLE = {"rate": 0.5, "decay": 0.0, "share": 0.0, "warmup": 0, "width": 1, "kind
 
 def example(**changes: Any) -> Example:
     """The example with some values changed."""
-    return from_table(Example, TABLE | changes)
+    return from_table(Example, TABLE | changes, "example")
 
 
 @pytest.mark.parametrize("changes", [{"rate": 1e-300}, {"rate": 2}, {"share": 0.999}, {"kind": "quadratic"}, {"decay": 5.0}])
@@ -70,20 +70,20 @@ def test_the_error_shows_the_value_as_python_writes_it() -> None:
 def test_the_first_wrong_value_is_named() -> None:
     """In the order of the fields, whatever the order of the table."""
     with pytest.raises(RecipeError, match=r"^decay must be"):
-        from_table(Example, dict(reversed((TABLE | {"decay": -1.0, "width": 0}).items())))
+        from_table(Example, dict(reversed((TABLE | {"decay": -1.0, "width": 0}).items())), "example")
 
 
 def test_missing_and_unknown_names_come_before_wrong_values() -> None:
     """Both are listed in alphabetical order, and all hyperparameters after them."""
     table = {"width": 1, "kind": "gelu", "hidden": [1], "rate": 1.0, "zeta": 1, "Ärger": 2}
     accepted = "decay, hidden, kind, rate, share, warmup, width"
-    words = f"^Example lacks decay, share, warmup and doesn't know zeta, Ärger: its hyperparameters are {accepted}$"
+    words = rf"^\[example\] lacks decay, share, warmup and doesn't know zeta, Ärger: its hyperparameters are {accepted}$"
     with pytest.raises(RecipeError, match=words):
-        from_table(Example, table)
-    with pytest.raises(RecipeError, match=r"^Example doesn't know depth: "):
+        from_table(Example, table, "example")
+    with pytest.raises(RecipeError, match=r"^\[example\] doesn't know depth: "):
         example(depth=1)
-    with pytest.raises(RecipeError, match=r"^Example lacks decay, hidden, kind, rate, share, warmup, width: "):
-        from_table(Example, {})
+    with pytest.raises(RecipeError, match=r"^\[example\] lacks decay, hidden, kind, rate, share, warmup, width: "):
+        from_table(Example, {}, "example")
 
 
 def test_a_rule_about_two_values_is_told_in_its_own_words() -> None:

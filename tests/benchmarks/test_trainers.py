@@ -68,7 +68,7 @@ def test_both_products_are_the_same_product() -> None:
 def test_deep_members_differ_in_weight_decay() -> None:
     """Two weight decays alternate, and nothing else changes."""
     recipes = [recipe.plain_hyperparameters for recipe in deep_recipes(3)]
-    assert [recipe["training"].pop("weight_decay") for recipe in recipes] == [0.1, 0.05, 0.1]
+    assert [recipe["optimizer"].pop("weight_decay") for recipe in recipes] == [0.1, 0.05, 0.1]
     assert recipes[0] == recipes[1] == recipes[2]
 
 

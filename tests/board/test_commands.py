@@ -42,7 +42,7 @@ def test_submit_packs_an_entry_and_shows_the_next_commands(grokbench: Command, t
     form = "--name mine --title Mine --authors me --link https://x.org --description d --settings-tried 2 --suite mini"
     status, printed = grokbench("submit", str(runs), *form.split())
     assert status == 0
-    assert "mine: accepted, 22 sound runs, score ×" in printed
+    assert "mine: accepted, 32 sound runs, score ×" in printed
     assert "gh pr create" in printed
     assert (grokbench.leaderboard / "entries" / "mine" / "runs.jsonl").is_file()
     status, printed = grokbench("submit", str(runs), *form.split())

@@ -8,7 +8,7 @@ import torch
 
 from grokbench.errors import ActionError
 from grokbench.evaluation import ranks
-from grokbench.evaluation.marking import Examiner, ranks_by_member
+from grokbench.evaluation.marking import Examiner, check_logits, ranks_by_member
 from grokbench.evaluation.protocol import Outcome
 from grokbench.tasks import make_instance
 from tests.support.oracle import DIMS, SMALL, answers_of, features_of
@@ -33,8 +33,8 @@ def test_every_member_has_its_own_marks() -> None:
     """The order of members in the action is that of `members`, and a member that is left out keeps its outcome."""
     examiner = make_examiner()
     exams = examiner.mark(make_action(examiner, {2: 7, 0: 3}), [2, 0])
-    assert [(exam.step, exam.train, exam.held_out) for exam in exams] == [(10, 24, 7), (10, 24, 3)]
-    assert [outcome.step for outcome in examiner.outcomes] == [10, 0, 10]
+    assert [(exam.step, exam.train, exam.held_out) for exam in exams] == [(5, 24, 7), (5, 24, 3)]
+    assert [outcome.step for outcome in examiner.outcomes] == [5, 0, 5]
 
 
 def test_training_answers_are_counted_apart() -> None:
@@ -147,3 +147,74 @@ def test_observations_are_copies_without_held_out_answers() -> None:
         assert (targets[instance.train] == instance.shown_answers[instance.train]).all()
     observation["targets"][:] = 0
     assert (examiner.observation(0)["targets"] == examiner.instances[0].targets).all()
+
+
+def expected_losses(examiner: Examiner, member: int, logits: Any) -> list[float]:
+    """Torch's cross-entropy of a member's logits (N, q) on training and on held-out questions, in float64."""
+    instance = examiner.instances[member]
+    answers, train = torch.from_numpy(instance.shown_answers.copy()), torch.from_numpy(instance.train.copy())
+    precise = torch.as_tensor(logits).double()
+    return [float(torch.nn.functional.cross_entropy(precise[part], answers[part])) for part in (train, ~train)]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0, 1e30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("tensors", [False, True])
+def test_losses_are_torchs_cross_entropy(scale: float, dtype: torch.dtype, tensors: bool) -> None:
+    """Of every member, in float64, however large the logits are."""
+    examiner = make_examiner()
+    logits = (torch.randn(2, 49, 7, generator=torch.Generator().manual_seed(0)) * scale).to(dtype)
+    if not tensors:
+        logits = logits.to(torch.float32 if dtype == torch.bfloat16 else dtype)  # numpy has no bfloat16
+    action = make_action(examiner, {2: 7, 0: 3}) | {"logits": logits if tensors else logits.numpy()}
+    for member, row, exam in zip((2, 0), logits, examiner.mark(action, [2, 0]), strict=True):
+        assert [exam.train_loss, exam.held_out_loss] == pytest.approx(expected_losses(examiner, member, row), rel=1e-12)
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_give_no_losses(bad: float, tensors: bool) -> None:
+    """The member has no losses but goes on, and the other member's losses don't change."""
+    examiner = make_examiner()
+    logits = np.random.default_rng(0).normal(size=(2, 49, 7))
+    logits[0, 5] = bad
+    action = make_action(examiner, {0: 3, 1: 3}) | {"logits": logits}
+    if tensors:
+        action = {name: torch.from_numpy(array) for name, array in action.items()}
+    first, second = examiner.mark(action, [0, 1])
+    assert (first.train_loss, first.held_out_loss, first.diverged, examiner.outcomes[0].end) == (None, None, False, None)
+    assert [second.train_loss, second.held_out_loss] == pytest.approx(expected_losses(examiner, 1, logits[1]))
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (np.zeros((49, 6)), r"logits must have shape \(49, 7\), got \(49, 6\)"),
+        (np.zeros(49), r"logits must have shape \(49, 7\), got \(49,\)"),
+        (np.zeros((49, 7), int), "logits are floating-point numbers, got dtype int64"),
+        ("much", "logits must have shape"),
+    ],
+)
+def test_refused_logits_change_nothing(logits: Any, message: str) -> None:
+    """Logits have a number for every question and symbol."""
+    examiner = make_examiner()
+    action = {name: array[0] for name, array in make_action(examiner, {0: 3}).items()}
+    with pytest.raises(ActionError, match=message):
+        examiner.mark_member(action | {"logits": logits})
+    assert examiner.outcomes == [Outcome()] * 3
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+def test_answers_have_the_largest_logits(tensors: bool) -> None:
+    """A tie may be broken either way, NaN can't be compared, and any other answer is refused."""
+    logits: Any = np.random.default_rng(0).normal(size=(2, 49, 7)).astype(np.float32)
+    answers: Any = logits.argmax(-1)
+    logits[0, 0, :2] = 9.0
+    logits[1, 1] = np.nan
+    wrong = answers.copy()
+    answers[0, 0], wrong[1, 3] = 1, (wrong[1, 3] + 1) % 7
+    if tensors:
+        answers, wrong, logits = (torch.from_numpy(array) for array in (answers, wrong, logits))
+    check_logits(answers, logits)
+    with pytest.raises(ActionError, match="the symbol with the largest logit"):
+        check_logits(wrong, logits)

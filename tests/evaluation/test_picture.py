@@ -68,7 +68,7 @@ def test_the_ansi_line() -> None:
     action = action_of(env, 5)
     action["features"][:, -1] = 0  # the last layer has two features
     env.step(action)
-    assert env.render() == "add_mod7-0.5-v1 seed 0  step 10  train 100.0%  held out 20.0%  effective rank 1.0"
+    assert env.render() == "add_mod7-0.5-v1 seed 0  step 5  train 100.0%  held out 20.0%  effective rank 1.0"
     action = action_of(env)
     action["features"][:] = np.nan
     env.step(action)

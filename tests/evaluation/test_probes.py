@@ -101,7 +101,7 @@ def test_a_power_of_two_is_past_the_power(power: int) -> None:
 
 def test_exams_are_probed_at_every_doubling() -> None:
     """The first exam, and then an exam for every doubling of the steps."""
-    probed = [step for before, step in pairwise([0, *PROTOCOL.grid(20_000)]) if is_probed(step, before)]
-    assert probed[0] == 10
-    assert len(probed) == 12
+    probed = [step for before, step in pairwise([0, *PROTOCOL.grid(20_000).steps]) if is_probed(step, before)]
+    assert probed[0] == 5
+    assert len(probed) == 13
     assert all(1.5 < after / before < 2.7 for before, after in pairwise(probed))

@@ -23,7 +23,7 @@ ADD, MUL = "add_mod47-0.7-v1", "mul_mod47-0.7-v1"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two recipes with two seeds each, paused after a hundred steps."""
     out = tmp_path_factory.mktemp("runs")
-    recipes = [grokbench.recipe("mlp"), grokbench.recipe("mlp", training={"weight_decay": 3.0})]
+    recipes = [grokbench.recipe("mlp"), grokbench.recipe("mlp", optimizer={"weight_decay": 3.0})]
     engine.run(plan(["add_mod11-0.6"], recipes, seeds=[0, 1]), Store(out), device="cpu", max_steps=100)
     return out
 
@@ -33,22 +33,23 @@ def test_a_row_for_every_run(folder: Path) -> None:
     runs = grokbench.load_runs(folder)
     frame = runs.runs
     assert len(frame) == len(runs) == 4
-    assert sorted(frame["training.weight_decay"].unique()) == [0.3, 3.0]
+    assert sorted(frame["optimizer.weight_decay"].unique()) == [0.3, 3.0]
     assert frame["steps_to_generalize"].isna().all()
     assert str(frame["steps_to_generalize"].dtype) == "Int64"
     assert (frame["steps"] == 100).all()
     assert frame["incomplete"].str.startswith("stopped").all()
-    by_decay = frame.groupby("training.weight_decay")["parameters"].nunique()
+    by_decay = frame.groupby("optimizer.weight_decay")["parameters"].nunique()
     assert by_decay.tolist() == [1, 1]
 
 
 def test_a_row_for_every_exam(folder: Path) -> None:
     """Accuracies are shares of the task's questions, and agree with the record."""
     runs = grokbench.load_runs(str(folder))
-    assert len(runs.exams) == 4 * 10
+    assert len(runs.exams) == 4 * 20
     first = runs[0]
     assert isinstance(first, RunResult)
-    assert first.exams["step"].tolist() == list(range(10, 101, 10))
+    assert first.exams["step"].tolist() == list(range(5, 101, 5))
+    assert first.exams["effective_rank"].notna().tolist() == [True, False] * 10
     expected = [exam.train / first.record.parsed_task().num_train for exam in first.record.exams]
     assert first.exams["train_accuracy"].tolist() == expected
     pd.testing.assert_series_equal(

@@ -29,17 +29,20 @@ def panels(records: list[RunRecord]) -> dict[str, tuple[Axes, Axes]]:
 
 
 def test_the_lines_are_the_exams() -> None:
-    """Train accuracy, held-out accuracy and the last layer's effective rank, exam by exam."""
+    """Train and held-out accuracy, exam by exam, and the last layer's effective rank at the exams that measure it."""
     run = drawn_run()
     task, exams = run.parsed_task(), run.exams
     ((accuracy, rank),) = panels([run]).values()
     train_line, held_out_line = accuracy.get_lines()
     (rank_line,) = rank.get_lines()
-    for line in (train_line, held_out_line, rank_line):
+    for line in (train_line, held_out_line):
         np.testing.assert_array_equal(line.get_xdata(), [exam.step for exam in exams])
     np.testing.assert_array_equal(train_line.get_ydata(), [exam.train / task.num_train for exam in exams])
     np.testing.assert_array_equal(held_out_line.get_ydata(), [exam.held_out / task.num_held_out for exam in exams])
-    np.testing.assert_array_equal(rank_line.get_ydata(), [(exam.ranks or {})["effective_rank"][-1] for exam in exams])
+    ranks = {exam.step: exam.ranks["effective_rank"][-1] for exam in exams if exam.ranks}
+    assert list(ranks) == [exam.step for exam in exams[::2]]
+    np.testing.assert_array_equal(rank_line.get_xdata(), list(ranks))
+    np.testing.assert_array_equal(rank_line.get_ydata(), list(ranks.values()))
 
 
 def test_the_axes() -> None:
@@ -78,9 +81,11 @@ def test_five_tasks_take_two_rows() -> None:
 def test_a_diverged_exam_has_no_rank() -> None:
     """The rank line ends before the divergence. The accuracy lines go on, and both panels show the same steps."""
     run = drawn_run()
-    exams = [*run.exams[:5], run.exams[5].model_copy(update={"ranks": None})]
+    exams = [*run.exams[:6], run.exams[6].model_copy(update={"ranks": None, "diverged": True})]
+    steps = [exam.step for exam in exams]
     ((accuracy, rank),) = panels([run.model_copy(update={"exams": exams})]).values()
-    assert [len(x_of(line)) for line in (*accuracy.get_lines(), *rank.get_lines())] == [6, 6, 5]
+    lines = (*accuracy.get_lines(), *rank.get_lines())
+    assert [x_of(line).tolist() for line in lines] == [steps, steps, steps[:6:2]]
     assert accuracy.get_xlim() == rank.get_xlim()
 
 

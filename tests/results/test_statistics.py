@@ -1,7 +1,7 @@
 """Intervals and tests against closed forms, scipy and brute force."""
 
 from itertools import product
-from math import isclose
+from math import isclose, log
 from statistics import mean
 from typing import Any
 
@@ -65,8 +65,8 @@ def test_drawn_exchanges_agree_with_the_enumeration() -> None:
     """With ten pairs, 1,000 drawn exchanges give about the p of all 1,024."""
     rng = np.random.default_rng(0)
     first, second = rng.lognormal(6, 0.3, (2, 1, 10)).tolist()
-    enumerated = statistics.paired_p(first, second, resamples=1_024)
-    drawn = statistics.paired_p(first, second, resamples=1_000)
+    enumerated = statistics.paired_p(first, second, exchanges=1_024)
+    drawn = statistics.paired_p(first, second, exchanges=1_000)
     assert drawn == pytest.approx(enumerated, abs=0.05)
 
 
@@ -90,47 +90,74 @@ def test_improvement_probability_is_mann_whitney(samples: list[list[int]], refer
     assert statistics.improvement_probability(samples, references) == pytest.approx(expected)
 
 
-def test_bootstrap_interval_is_that_of_all_resamples() -> None:
-    """A task with five seeds has 5⁵ resamples; the interval of drawn resamples agrees up to the noise of drawing."""
-    times, reference = np.array([300.0, 420.0, 380.0, 900.0, 510.0]), 600.0
-    resampled = times[np.array(list(product(range(5), repeat=5)))]
-    resampled_error = resampled.std(axis=1, ddof=1) / 5**0.5 / resampled.mean(axis=1)
-    error = times.std(ddof=1) / 5**0.5 / times.mean()
-    deviations = np.log(times.mean() / resampled.mean(axis=1))
-    studentized = deviations / np.where(resampled_error > 0, resampled_error, error)
-    expected = reference / times.mean() * np.exp(-error * np.quantile(studentized, (0.975, 0.025)))
-    interval = statistics.bootstrap_interval([times.tolist()], [reference], resamples=100_000)
+def test_score_interval_is_that_of_all_resamples() -> None:
+    """Five pairs of seeds have 5⁵ resamples; the interval of drawn resamples agrees up to the noise of drawing."""
+    times, reference = np.array([300.0, 420.0, 380.0, 900.0, 510.0]), np.array([700.0, 500.0, 610.0, 640.0, 560.0])
+    index = np.array(list(product(range(5), repeat=5)))
+
+    def error(x: Any, y: Any) -> Any:
+        influences = y / y.mean(axis=-1, keepdims=True) - x / x.mean(axis=-1, keepdims=True)
+        return (influences**2).sum(axis=-1) ** 0.5 / 20**0.5
+
+    resampled = np.log(reference[index].mean(axis=1) / times[index].mean(axis=1))
+    score = reference.mean() / times.mean()
+    own_errors = error(times[index], reference[index])
+    studentized = (resampled - np.log(score)) / np.where(own_errors > 0, own_errors, error(times, reference))
+    expected = score * np.exp(-error(times, reference) * np.quantile(studentized, (0.975, 0.025)))
+    interval = statistics.score_interval([times.tolist()], [reference.tolist()], resamples=100_000)
     assert interval == pytest.approx(expected, rel=0.03)
 
 
-def test_bootstrap_interval_holds_the_score() -> None:
+def test_score_interval_holds_the_score() -> None:
     """The score is the geometric mean of 20/10.5 and 200/100."""
-    low, high = statistics.bootstrap_interval([[10, 12, 9, 11] * 3, [100, 90, 130, 80] * 3], [20, 200])
+    low, high = statistics.score_interval([[10, 12, 9, 11] * 3, [100, 90, 130, 80] * 3], [[20] * 12, [200] * 12])
     assert low < (20 / 10.5 * 2) ** 0.5 < high
 
 
-def test_bootstrap_interval_without_spread_is_a_point() -> None:
+def test_score_interval_without_spread_is_a_point() -> None:
     """Seeds that agree leave no uncertainty."""
-    assert statistics.bootstrap_interval([[5] * 10], [10]) == pytest.approx((2, 2))
+    assert statistics.score_interval([[5] * 10], [[10] * 10]) == pytest.approx((2, 2))
 
 
-def test_bootstrap_interval_of_two_seeds() -> None:
-    """The resamples (10, 10) and (40, 40) have no spread of their own, so they take the sample's.
+def test_score_interval_of_the_reference_is_a_point() -> None:
+    """Its ratio to itself is 1 on whatever seeds."""
+    times = [[300, 420, 380, 900, 510]]
+    assert statistics.score_interval(times, times) == pytest.approx((1, 1))
 
-    The score is 20/25 = 0.8. Resampled scores are 2, 0.8 and 0.5. Reflected on the log scale: 0.8²/2 and 0.8²/0.5.
-    """
-    assert statistics.bootstrap_interval([[10, 40]], [20]) == pytest.approx((0.32, 1.28))
+
+def test_score_interval_counts_the_spread_of_the_reference() -> None:
+    """An entry whose seeds agree is as uncertain as the reference that it is compared with."""
+    low, high = statistics.score_interval([[400] * 6], [[300, 420, 380, 900, 510, 450]])
+    assert low < 0.95 < 1.4 < high
+
+
+def test_score_interval_of_instances_that_are_hard_for_both() -> None:
+    """Where both methods share the luck of an instance, it cancels: the ratio is known though the times are not."""
+    luck = np.random.default_rng(0).lognormal(0, 0.5, 10)
+    low, high = statistics.score_interval([(300 * luck).tolist()], [(600 * luck).tolist()])
+    assert (low, high) == pytest.approx((2, 2))
+
+
+def test_the_spread_of_tuning_is_added_in_quadrature() -> None:
+    """Without spread over seeds, the interval is 1.96 standard deviations of tuning wide to both sides."""
+    low, high = statistics.score_interval([[5] * 10], [[10] * 10], tuning_spread=0.2)
+    assert (log(low), log(high)) == pytest.approx((log(2) - 1.96 * 0.2, log(2) + 1.96 * 0.2), abs=1e-3)
+    alone = statistics.score_interval([[4, 5, 6] * 3], [[10] * 9])
+    wider = statistics.score_interval([[4, 5, 6] * 3], [[10] * 9], tuning_spread=0.2)
+    margins = [np.log(np.array(interval) / 2) for interval in (alone, wider)]
+    assert margins[1] ** 2 == pytest.approx(margins[0] ** 2 + (1.96 * 0.2) ** 2, rel=1e-3)
 
 
 @given(claimed=TIMES_OF_A_TASK, new=TIMES_OF_A_TASK)
 def test_slower_p_is_that_of_scipy(claimed: list[int], new: list[int]) -> None:
-    """On a single task, scipy's permutation test of independent samples, over all 20 splits."""
+    """On a single task, scipy's permutation test of the ranks of independent samples, over all 20 splits."""
 
     def statistic(x: Any, y: Any, axis: int) -> Any:
         return (x.mean(axis=axis) - y.mean(axis=axis)).round(9)
 
+    ranks = stats.rankdata([*new, *claimed])
     oracle = stats.permutation_test(  # type: ignore[call-overload]
-        [np.log(new), np.log(claimed)], statistic, alternative="greater", n_resamples=np.inf, vectorized=True
+        [ranks[: len(new)], ranks[len(new) :]], statistic, alternative="greater", n_resamples=np.inf, vectorized=True
     )
     assert statistics.slower_p([claimed], [new]) == pytest.approx(oracle.pvalue, abs=0.02)
 
@@ -155,6 +182,24 @@ def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
     rng = np.random.default_rng(0)
     base = rng.lognormal(6, 0.3, (3, 10))
     same = base * rng.choice([0.9, 1 / 0.9], base.shape)
-    methods = [times.tolist() for times in (base, same, base / 3)]
-    assert statistics.tied_ranks(methods) == [2, 2, 1]
-    assert statistics.tied_ranks(methods, significance=0.0) == [1, 1, 1]
+    methods = [times.tolist() for times in (base / 3, base, same)]
+    assert statistics.shared_places(methods) == [1, 2, 2]
+    assert statistics.shared_places(methods, significance=0.0) == [1, 1, 1]
+    assert statistics.shared_places([]) == []
+
+
+def test_a_rank_is_shared_with_its_first_method_alone() -> None:
+    """In a row of methods that are each a little slower, a new rank begins where the distance from the first is shown."""
+    rng = np.random.default_rng(1)
+    base = rng.lognormal(6, 0.1, (2, 10))
+    methods = [(base * 1.05**i * rng.lognormal(0, 0.12, base.shape)).tolist() for i in range(4)]
+    p_values = [statistics.paired_p(methods[0], method) for method in methods]
+    first_apart = next(i for i, p in enumerate(p_values) if p < 0.05)
+    assert statistics.shared_places(methods)[: first_apart + 1] == [1] * first_apart + [first_apart + 1]
+    assert statistics.paired_p(methods[first_apart - 1], methods[first_apart]) > 0.05
+
+
+def test_dozens_of_rows_can_still_differ() -> None:
+    """The smallest p of a drawn test leaves room for Holm's correction over a hundred rows."""
+    fast, slow = [[100] * 10] * 3, [[200] * 10] * 3
+    assert statistics.paired_p(fast, slow) * 100 < 0.05

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grokbench.agents.recipes import Recipe, find_recipe
+import grokbench
+from grokbench.agents.recipes import Recipe
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs import engine
 from grokbench.runs.plan import Experiment, Plan
@@ -18,11 +19,10 @@ from tests.support.callbacks import Silent
 TASK = parse_id("add_mod11-0.6-to400")
 
 
-def recipe(name: str, **training: Any) -> Recipe:
-    """The MLP in float64 with some of its training changed."""
-    base = find_recipe("mlp")
-    changed = base.plain_hyperparameters["training"] | {"dtype": "float64", "seeds_together": 6} | training
-    return Recipe(name, base.target, base.plain_hyperparameters | {"training": changed})
+def recipe(name: str, *, batch_size: int = 0, **optimizer: Any) -> Recipe:
+    """The MLP in float64 with some hyperparameters of its optimizer changed."""
+    training = {"dtype": "float64", "seeds_together": 6, "batch_size": batch_size}
+    return grokbench.recipe("mlp", name=name, training=training, optimizer=optimizer)
 
 
 CELLS = tuple(Experiment(TASK, recipe(f"decay-{decay:g}", weight_decay=decay)) for decay in (0.0, 0.3, 3.0))
@@ -69,7 +69,7 @@ def test_a_stopped_batch_goes_on(tmp_path: Path) -> None:
 
 def test_members_that_end_leave(tmp_path: Path) -> None:
     """A member that diverges leaves; those that stay go on with their own hyperparameters, as if it had never been."""
-    wild = Experiment(TASK, recipe("wild", learning_rate=1e30))
+    wild = Experiment(TASK, recipe("wild", lr=1e30))
     found = run(Plan((CELLS[0], wild, CELLS[2]), (0, 1)), tmp_path)
     assert {found["wild", seed].outcome.end for seed in (0, 1)} == {"diverged"}
     assert found["wild", 0].exams[-1].step < 400
@@ -94,8 +94,8 @@ def test_probes_change_nothing(tmp_path: Path, probes: bool) -> None:
     plain = run(Plan(CELLS[:1], (0,)), tmp_path / "plain")["decay-0", 0]
     assert counts(record) == counts(plain)
     found = [exam.step for exam in record.exams if exam.metrics]
-    assert found == ([10, 20, 40, 70, 130, 260] if probes else [])
-    assert list(PROTOCOL.grid(400))[:4] == [10, 20, 30, 40]
+    assert found == ([5, 10, 20, 35, 65, 130, 261] if probes else [])
+    assert list(PROTOCOL.grid(400).steps)[:4] == [5, 10, 15, 20]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ OTHER_VALUES: dict[str, Any] = {
     "versions": {"python": "3.12"},
     "device": "cuda (H100)",
     "dtype": None,
+    "captured": True,
     "threads": 3,
     "code": "1" * 64,
 }
@@ -55,9 +56,9 @@ def test_the_first_processor_is_described() -> None:
 
 
 def test_required_keys_stay_when_they_are_null() -> None:
-    """Only the optional key `code` is left out, as in older records."""
+    """Only the optional keys are left out: the hash of the code, and on the CPU `captured`."""
     content = json.loads(PROVENANCE.model_copy(update={"code": None, "dtype": None}).model_dump_json())
-    assert set(content) == set(Provenance.model_fields) - {"code"}
+    assert set(content) == set(Provenance.model_fields) - {"code", "captured"}
     assert Provenance.model_validate(content).dtype is None
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from grokbench.agents.recipes import find_recipe
 from grokbench.errors import RecordError
 from grokbench.runs.records import Cost, RunRecord, make_record, read_record, to_json
+from grokbench.runs.store import find_records
 from grokbench.tasks import parse_id
 from tests.runs.test_engine import run
 from tests.support.entries import PROVENANCE, make_exams, make_run
@@ -77,7 +78,7 @@ def test_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
     ("place", "value"),
     [
         (("exams", 3, "step"), 41),
-        (("exams", 0, "seen"), -1),
+        (("exams", 0, "train"), -1),
         (("exams", 0, "held_out"), 10**6),
         (("outcome", "steps_to_generalize"), 10),
         (("outcome", "final_rank"), 1.0),
@@ -158,7 +159,7 @@ def test_a_run_that_failed_before_its_first_exam_has_a_record(tmp_path: Path) ->
     record = made_up(exams=[], feature_dims=(), incomplete="failed: RuntimeError")
     path.write_text(to_json(record), encoding="utf-8")
     assert read_record(path) == record
-    assert (record.outcome.end, record.outcome.censored, record.outcome.final_rank) == (None, False, None)
+    assert (record.outcome.end, record.outcome.final_rank) == (None, None)
     assert "feature_dims" not in json.loads(path.read_text(encoding="utf-8"))["agent"]
 
 
@@ -217,3 +218,23 @@ def test_a_record_can_not_be_changed() -> None:
     for target, name in ((record, "seed"), (record.outcome, "steps_to_generalize"), (record.exams[0], "surprise")):
         with pytest.raises(ValueError, match=r"frozen|no field"):
             setattr(target, name, 1)
+
+
+def test_a_record_of_protocol_1_is_named_as_such(record: dict[str, Any], tmp_path: Path) -> None:
+    """It isn't damaged: the message says that the run must be made anew."""
+    path = tmp_path / "record.json"
+    old = record | {"schema": 2, "protocol": 1, "exams": [{"step": 10, "train": 0, "held_out": 0, "ranks": {}, "loss": None}]}
+    path.write_text(json.dumps(old))
+    with pytest.raises(RecordError, match=r"record\.json: made under protocol 1, and this is protocol 2: make the run anew"):
+        read_record(path)
+    _, (error,) = find_records([tmp_path])
+    assert "protocol 1" in str(error)
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", None, [1], {}])
+def test_any_other_version_is_a_finding(record: dict[str, Any], tmp_path: Path, version: Any) -> None:
+    """There was no such protocol."""
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(record | {"protocol": version}))
+    with pytest.raises(RecordError, match=r"protocol: Input should be 2 \(1 findings\)"):
+        read_record(path)

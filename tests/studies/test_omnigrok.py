@@ -10,7 +10,7 @@ from grokbench.studies import omnigrok
 from grokbench.studies.omnigrok import AtOnce, NormAtGeneralization, PublishedExponent, TimeExponent
 from grokbench.studies.settings import CurvesBySetting, Deep
 from grokbench.studies.statements import Share
-from tests.support.curves import LATE, NEVER, Shape, make_curves
+from tests.support.curves import FIRST_STEP, LATE, NEVER, Shape, make_curves
 from tests.support.figures import x_of, y_of
 
 TASK = "mnist5k-n1000"
@@ -18,7 +18,7 @@ TASK = "mnist5k-n1000"
 
 def grok_at(step: float) -> Shape:
     """Held-out accuracy rises to a half at this step, on a curve of 25 points."""
-    log_steps = np.linspace(1, np.log10(20_000), 25)
+    log_steps = np.linspace(np.log10(FIRST_STEP), np.log10(20_000), 25)
     held_out = 0.1 + 0.8 / (1 + np.exp(-12 * (log_steps - np.log10(step))))
     return Shape(train=[0.1] + [1.0] * 24, held_out=held_out.tolist(), rank=[50] * 25)
 

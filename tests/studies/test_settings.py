@@ -22,7 +22,7 @@ def test_a_deep_mlp_is_followed_to_its_steps() -> None:
     assert (experiment.task.budget, experiment.task.followed) == (40, True)
     tables = experiment.recipe.hyperparameters
     assert (tables["network"]["depth"], tables["network"]["width"], tables["network"]["init_scale"]) == (3, 12, 8.0)
-    assert (tables["training"]["weight_decay"], tables["training"]["dtype"]) == (0.05, "float64")
+    assert (tables["optimizer"]["weight_decay"], tables["training"]["dtype"]) == (0.05, "float64")
 
 
 @pytest.mark.parametrize(("layers", "agent", "batch_size"), [(1, "transformer", 0), (2, "decoder", 512)])

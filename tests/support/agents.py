@@ -1,7 +1,8 @@
 """Small agents for tests: an oracle that knows a rule, one that raises, one that answers nonsense."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import permutations
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +16,6 @@ def spec_of(instances: Sequence[Instance], feature_dims: tuple[int, ...] = (128,
     return Spec(
         num_symbols=task.num_symbols,
         num_questions=task.num_questions,
-        budget=task.budget,
         feature_dims=feature_dims,
         device="cpu",
         seeds=tuple(instance.agent_seed for instance in instances),
@@ -103,3 +103,45 @@ class DivergingAgent(AddingAgent):
         if self.steps > 50:
             action["features"][:] = np.nan
         return action
+
+
+class RecordingAgent(AddingAgent):
+    """Keeps everything that it receives. From step `passes_from` on it adds modulo q, so that every answer is right.
+
+    Attributes:
+        calls: every call in order: the method's name and what it was given.
+    """
+
+    calls: ClassVar[list[tuple[Any, ...]]] = []
+
+    def __init__(self, passes_from: int | None = None) -> None:
+        self.passes_from = passes_from
+
+    def reset(self, observation: dict[str, Any], spec: Spec) -> None:
+        """Keep the observation and the spec."""
+        super().reset(observation, spec)
+        self.calls.append(("reset", {name: np.asarray(value).tolist() for name, value in observation.items()}, spec))
+
+    def learn(self, steps: int) -> dict[str, Any]:
+        """Keep the number of steps."""
+        self.calls.append(("learn", steps))
+        return super().learn(steps)
+
+    def act(self) -> dict[str, Any]:
+        """Guess, or fill in the table of addition in shown symbols, which the training answers determine."""
+        self.calls.append(("act",))
+        action = super().act()
+        if self.passes_from is not None and self.steps >= self.passes_from:
+            action["answers"] = _sums(self.table["inputs"], self.table["targets"], self.spec.num_symbols)
+        return action
+
+
+def _sums(inputs: Any, targets: Any, q: int) -> Any:
+    """The answers of addition modulo q in shown symbols: those of the first relabelling that fits the training answers."""
+    train = targets != q
+    for relabelling in permutations(range(q)):
+        true = np.argsort(relabelling)
+        answers = np.array(relabelling)[true[inputs].sum(axis=1) % q]
+        if (answers == targets)[train].all():
+            return answers
+    raise AssertionError

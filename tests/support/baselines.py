@@ -11,6 +11,15 @@ from grokbench.tasks import make_instance, parse_id
 from tests.support.agents import spec_of
 
 TASK_ID = "add_mod11-0.5"
+MUON: dict[str, Any] = {
+    "name": "muon",
+    "lr": 0.02,
+    "weight_decay": 1.0,
+    "momentum": 0.95,
+    "adamw_lr": 1e-3,
+    "adamw_weight_decay": 1.0,
+    "adamw_betas": [0.9, 0.98],
+}
 
 
 def started_agent(agent: Agent, seeds: Sequence[int], *, task: str = TASK_ID) -> NetworkAgent:

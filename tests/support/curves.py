@@ -1,9 +1,10 @@
 """Runs with made-up curves, for tests of analysis and of studies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokbench.analysis.curves import NUMERICAL_RANK, Curves
 from grokbench.evaluation.protocol import PROTOCOL, Exam
@@ -12,13 +13,13 @@ from grokbench.runs.provenance import current_provenance
 from grokbench.runs.records import Cost, make_record
 from grokbench.studies.settings import Setting
 
-FIRST_STEP = 10
+FIRST_STEP = 5
 LAYERS = 2
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The levels of a run's curves at points that are evenly spaced in log-steps, from step 10 to the budget.
+    """The levels of a run's curves at points that are evenly spaced in log-steps, from the first exam to the budget.
 
     `numerical` has the levels of the numerical rank. By default it is like the other ranks.
     """
@@ -43,7 +44,7 @@ UNFITTED = Shape([0.1] * 9, [0.05] * 9, LATE.rank)
 
 
 def make_curves(setting: Setting, shape: Shape, *, seed: int = 0, diverged_at: int | None = None) -> Curves:
-    """A run of a setting with these curves and an exam at every step of the protocol's grid.
+    """A run of a setting with these curves and an exam at every step of the protocol's grid up to the budget.
 
     Args:
         setting: The task and the recipe.
@@ -52,7 +53,8 @@ def make_curves(setting: Setting, shape: Shape, *, seed: int = 0, diverged_at: i
         diverged_at: The last exam's step, at which the features aren't finite.
     """
     experiment = setting.experiment
-    steps = [step for step in PROTOCOL.grid(experiment.task.budget) if diverged_at is None or step <= diverged_at]
+    last = experiment.task.budget if diverged_at is None else diverged_at
+    steps = [step for step in PROTOCOL.grid(PROTOCOL.horizon(experiment.task)).steps if step <= last]
     knots = [shape.knot(position, budget=experiment.task.budget) for position in range(len(shape.train))]
     train, held_out, rank, numerical = (
         np.interp(np.log(steps), np.log(knots), levels)
@@ -64,8 +66,9 @@ def make_curves(setting: Setting, shape: Shape, *, seed: int = 0, diverged_at: i
             step,
             round(float(train[i]) * experiment.task.num_train),
             round(float(held_out[i]) * experiment.task.num_held_out),
-            None if step == diverged_at else {measure: [float(levels[i])] * LAYERS for measure, levels in by_measure.items()},
+            _ranks(by_measure, i) if PROTOCOL.measures_ranks(i) and step != diverged_at else None,
             metrics={"weight_norm": [10 / (1 + i), 1.0, 1.0]} | ({"probe": [0.25, 0.75]} if i % 10 == 0 else {}),
+            diverged=step == diverged_at,
         )
         for i, step in enumerate(steps)
     ]
@@ -83,3 +86,7 @@ def make_curves(setting: Setting, shape: Shape, *, seed: int = 0, diverged_at: i
         incomplete=None,
     )
     return Curves(record)
+
+
+def _ranks(by_measure: Mapping[str, NDArray[np.float64]], exam: int) -> dict[str, list[float]]:
+    return {measure: [float(levels[exam])] * LAYERS for measure, levels in by_measure.items()}

@@ -27,11 +27,11 @@ FORM = Form(
     link="https://example.org/paper",
     description="Nothing was trained for this.",
     license="MIT",
-    protocol=1,
+    protocol=2,
     suite="mini",
     agent=RECIPE,
     division="closed",
-    tuning=Tuning(settings=3, tasks=["add_mod47-0.7"]),
+    tuning=Tuning(settings=3, tasks=["add_mod31-0.7"]),
 )
 PROVENANCE = Provenance(
     versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None, code="0" * 64
@@ -45,12 +45,13 @@ def make_exams(task: Task, *, seed: int, steps_to_generalize: float) -> list[Exa
     rng = np.random.default_rng([seed, task.num_questions, int(steps_to_generalize)])
     outcome, exams = Outcome(), []
     while not outcome.end:
-        step = PROTOCOL.next_exam(outcome.step, task.budget)
+        step = PROTOCOL.next_exam(outcome.step, PROTOCOL.horizon(task))
         guessed = int(rng.binomial(task.num_held_out, 1 / task.num_symbols))
         held_out = task.num_held_out if step >= steps_to_generalize and not task.control else guessed
         train = task.num_train if step >= MEMORIZED_AT else int(rng.integers(task.num_train // 2))
         ranks = {name: [float(rng.uniform(20, 80))] for name in MEASURES}
-        exams.append(Exam(step, train, held_out, ranks, float(rng.uniform(0, 4))))
+        measured = ranks if PROTOCOL.measures_ranks(outcome.exams) else None
+        exams.append(Exam(step, train, held_out, measured, float(rng.uniform(0, 4))))
         outcome = PROTOCOL.advance(outcome, exams[-1], task)
     return exams
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from grokbench.board.entries.verdicts import ComparedTimes, Verdict, save_verdict
+from grokbench.board.entries.verdicts import ComparedTimes, Pace, Verdict, save_verdict
+from grokbench.results.sequential import Decision
 from tests.support.entries import PROVENANCE, read_good_entry
 
-RUN = ("add_mod47-0.7-v1", 3)
+RUN = ("add_mod47-0.35-v1", 3)
 
 
 def add_verdict(leaderboard: Path, name: str = "first", **changes: Any) -> Verdict:
@@ -17,8 +18,12 @@ def add_verdict(leaderboard: Path, name: str = "first", **changes: Any) -> Verdi
         "runs": [RUN],
         "repeated": [RUN],
         "differing": [],
-        "fresh": {RUN[0]: ComparedTimes(claimed=[1_000, 1_200], new=[1_100])},
-        "p": 0.5,
+        "fresh": {RUN[0]: ComparedTimes(claimed=[1_000, 1_200], new=[1_000, 1_200])},
+        "decision": Decision.CONFIRMED,
+        "slower_p": 0.5,
+        "too_fast_p": 0.001,
+        "pace": Pace(entry_seconds=0.012, adamw_seconds=0.01),
+        "other_family": None,
         "failed": [],
         "sandboxed": True,
         "provenance": PROVENANCE,

@@ -10,7 +10,7 @@ from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.tasks import list_suites, parse_id
 from grokbench.tasks.groups import GROUP_OPERATIONS
 from grokbench.tasks.operations import OPERATIONS
-from grokbench.tasks.suites import BUDGETS, POWER_ET_AL, SUITES, THRESHOLDS, Suite, standard_names
+from grokbench.tasks.suites import BUDGETS, FULL, SUITES, THRESHOLDS, Suite, standard_names
 from grokbench.tasks.tables import TableTask
 from grokbench.tasks.task import DEFAULT_BUDGET
 
@@ -33,20 +33,21 @@ def test_a_suite_has_scored_tasks_and_a_control(suite: Suite) -> None:
     assert set(suite.control_seeds) <= set(PROTOCOL.official_seeds)
 
 
-def test_budgets_are_those_of_standard_tasks() -> None:
-    """A budget of a task that is in no suite is a leftover, and a control never needs the default budget."""
-    assert set(BUDGETS) <= set(standard_names())
-    assert {suite.control for suite in list_suites()} <= set(BUDGETS)
-    for name in standard_names():
-        assert parse_id(name).budget == BUDGETS.get(name, DEFAULT_BUDGET)
+def test_a_suite_has_one_budget() -> None:
+    """Every scored task has its suite's budget, and the control a short one. Tasks outside of suites have the default."""
+    for suite in list_suites():
+        assert {parse_id(name).budget for name in suite.tasks} == {suite.budget}
+        assert parse_id(suite.control).budget == suite.control_budget < suite.budget
+    assert set(BUDGETS) == set(standard_names())
+    assert parse_id("add_mod13-0.5").budget == DEFAULT_BUDGET
 
 
-def test_power_et_al_have_every_operation_but_multiplication() -> None:
-    """Twelve operations at half of the table, modulo 97 or in S5, as in the appendix of arXiv 2201.02177."""
-    tasks = [parse_id(name) for name in POWER_ET_AL]
+def test_full_has_every_operation() -> None:
+    """Power et al.'s twelve and multiplication at half of the table, modulo 97 or in S5 (appendix of arXiv 2201.02177)."""
+    tasks = [parse_id(name) for name in FULL]
     operations = {task.operation for task in tasks if isinstance(task, TableTask)}
-    assert operations == {*OPERATIONS, *GROUP_OPERATIONS} - {"mul"}
-    assert len(tasks) == len(operations) == 12
+    assert operations == {*OPERATIONS, *GROUP_OPERATIONS}
+    assert len(tasks) == len(operations) == 13
     assert {(task.structure, task.size, task.ratio) for task in tasks if isinstance(task, TableTask)} == {
         ("mod", 97, "0.5"),
         ("s", 5, "0.5"),

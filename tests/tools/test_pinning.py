@@ -1,76 +1,90 @@
 """Pinned data: fingerprints never change, and a reference is complete."""
 
 import json
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from grokbench.agents.recipes import find_recipe
 from grokbench.evaluation.protocol import PROTOCOL
+from grokbench.results.scoring import Reference
+from grokbench.runs.records import read_record
+from grokbench.tasks import list_tasks
 from tests.support.entries import good_runs, make_run
 from tests.support.records import write_records
 from tools import pin_fingerprints, pin_reference
 
+ENTRIES = Path(__file__).resolve().parents[2] / "leaderboard" / "entries"
+
 
 def test_pinning_again_changes_nothing(tmp_path: Path) -> None:
-    """The tool writes the committed file, with the controls."""
-    target = tmp_path / "fingerprints.json"
+    """The committed file has every standard task with its controls, and the tool writes it as it is."""
+    target = Path(shutil.copy(pin_fingerprints.TARGET, tmp_path))
     pin_fingerprints.pin(target)
     assert target.read_bytes() == pin_fingerprints.TARGET.read_bytes()
 
 
 def test_a_changed_instance_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """New tasks are added, and tasks that are no longer standard are dropped. After a refusal the file is as before."""
+    """New tasks are added, and tasks that left their suite stay pinned. After a refusal the file is as before."""
     target = tmp_path / "fingerprints.json"
-    target.write_text('{"kept": ["a"], "gone": ["x"]}')
+    target.write_text('{"kept": ["a"], "left": ["x"]}')
     monkeypatch.setattr(pin_fingerprints, "fingerprints", lambda: {"new": ["c"], "kept": ["a"]})
     pin_fingerprints.pin(target)
-    assert json.loads(target.read_text()) == {"kept": ["a"], "new": ["c"]}
+    assert json.loads(target.read_text()) == {"kept": ["a"], "new": ["c"], "left": ["x"]}
     monkeypatch.setattr(pin_fingerprints, "fingerprints", lambda: {"kept": ["b"], "new": ["c"]})
+    before = target.read_bytes()
     with pytest.raises(ValueError, match="raise the version of kept"):
         pin_fingerprints.pin(target)
-    assert json.loads(target.read_text())["kept"] == ["a"]
+    assert target.read_bytes() == before
 
 
 @pytest.fixture
 def reference_runs(tmp_path: Path) -> Path:
-    """The pinned reference's own runs of `mini`, as files of records."""
-    entry = Path(__file__).resolve().parents[2] / "leaderboard" / "entries" / "transformer" / "runs.jsonl"
-    for number, line in enumerate(entry.read_text(encoding="utf-8").splitlines()):
-        (tmp_path / f"{number:02}.json").write_text(line, encoding="utf-8")
-    return tmp_path
+    """The runs of a reference on `mini`, as files of records."""
+    return write_records(tmp_path / "runs", good_runs(luck=7))
 
 
-def test_the_entry_s_runs_are_the_pinned_reference(reference_runs: Path) -> None:
-    """Pinning the entry `transformer` gives what is committed for its tasks."""
-    committed: dict[str, Any] = json.loads(pin_reference.TARGET.read_text(encoding="utf-8"))
+def test_the_runs_of_a_reference_are_pinned(reference_runs: Path, reference: Reference) -> None:
+    """Every task's times, seed by seed, and the agent's hash."""
     pinned = pin_reference.reference([reference_runs])
-    assert len(pinned["tasks"]) == 2
-    assert pinned["tasks"] == {task: committed["tasks"][task] for task in pinned["tasks"]}
-    assert pinned["agents"] == {"transformer": committed["agents"]["transformer"]}
+    tasks = {task: {int(seed): time for seed, time in times.items()} for task, times in pinned["tasks"].items()}
+    assert len(tasks) == 3
+    assert Reference(pinned["agents"], tasks) == reference
+
+
+def test_the_entry_s_runs_are_the_pinned_reference(tmp_path: Path) -> None:
+    """Pinning the entry `adamw` gives what is committed for its tasks and agents."""
+    runs = (ENTRIES / "adamw" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(runs):
+        (tmp_path / f"{number:02}.json").write_text(line, encoding="utf-8")
+    pinned, committed = pin_reference.reference([tmp_path]), json.loads(pin_reference.TARGET.read_text(encoding="utf-8"))
+    assert set(pinned["tasks"]) == {task.id for task in list_tasks("mini")}
+    assert pinned["tasks"].items() <= committed["tasks"].items()
+    assert pinned["agents"].items() <= committed["agents"].items()
 
 
 def test_a_missing_seed_is_refused(reference_runs: Path) -> None:
     """A reference has every official seed of a task."""
-    (reference_runs / "00.json").unlink()
+    run = read_record(reference_runs / "000.json")
+    (reference_runs / "000.json").unlink()
     last = PROTOCOL.official_seeds[-1]
-    with pytest.raises(ValueError, match=rf"add_mod47-0.7-v1 needs the seeds .*{last}\), got"):
+    with pytest.raises(ValueError, match=rf"{run.task} needs the seeds .*{last}\), got"):
         pin_reference.reference([reference_runs])
 
 
 def test_a_damaged_record_is_refused(reference_runs: Path) -> None:
     """A damaged record could belong to a seed that would then be missing."""
-    (reference_runs / "00.json").write_text('{"exams": [')
-    with pytest.raises(ValueError, match=r"undamaged records, got .*00\.json"):
+    (reference_runs / "000.json").write_text('{"exams": [')
+    with pytest.raises(ValueError, match=r"undamaged records, got .*000\.json"):
         pin_reference.reference([reference_runs])
 
 
 def test_a_run_that_never_generalizes_is_pinned_as_null(tmp_path: Path) -> None:
     """Seeds are in ascending order, whatever the order of the files."""
-    runs = [run for run in good_runs() if run.task == "add_mod47-0.7-v1"]
+    runs = [run for run in good_runs() if run.task == "add_mod47-0.35-v1"]
     assert len(runs) == len(PROTOCOL.official_seeds)
-    never = make_run("add_mod47-0.7", seed=3, steps_to_generalize=1e9, recipe=find_recipe("transformer"))
+    never = make_run("add_mod47-0.35", seed=3, steps_to_generalize=1e9, recipe=find_recipe("transformer"))
     runs = [never if run.seed == never.seed else run for run in reversed(runs)]
     pin_reference.pin([write_records(tmp_path / "runs", runs)], tmp_path / "reference.json")
     (times,) = json.loads((tmp_path / "reference.json").read_text(encoding="utf-8"))["tasks"].values()

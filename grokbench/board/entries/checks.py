@@ -10,8 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from grokbench.agents.recipes import Recipe
+from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.agents.targets import own_target
 from grokbench.board import LEADERBOARD
+from grokbench.board.entries.division import exam_findings, recipe_findings
 from grokbench.board.entries.entry import Entry, baseline_networks, official_runs, read_entry, run_key
 from grokbench.board.entries.files import FORM, RECIPE, RUNS, printable_name
 from grokbench.board.entries.findings import Finding
@@ -187,9 +189,10 @@ def _reproduction_findings(entry: Entry, known_entries: Collection[str] | None) 
 
 
 def _division_findings(entry: Entry) -> Iterator[Finding]:
-    """A closed entry must train the network of a baseline, unchanged, with a recipe that makes an agent."""
+    """A closed entry must train the network of a baseline, unchanged and to the end, with a recipe that makes an agent."""
     if entry.form.division != "closed":
         return
+    yield from exam_findings(entry)
     networks = baseline_networks()
     recipe = entry.recipe
     network = recipe.plain_hyperparameters.get("network")
@@ -200,13 +203,21 @@ def _division_findings(entry: Entry) -> Iterator[Finding]:
         remedy = 'take [network] from a baseline\'s recipe, or set division = "open"'
         yield Finding(RECIPE, "", "its [network] isn't a baseline's", remedy)
     else:
+        yield from recipe_findings(recipe.hyperparameters)
         yield from _making_findings(recipe)
 
 
 def _making_findings(recipe: Recipe) -> Iterator[Finding]:
-    """Whether a baseline's code makes an agent of the entry's hyperparameters. No code of the entry runs."""
+    """Whether a baseline's code makes an agent of the entry's hyperparameters. No code of the entry runs.
+
+    An optimizer of the entry's own is replaced by AdamW here; re-execution runs it in the sandbox.
+    """
+    hyperparameters = recipe.plain_hyperparameters
     try:
-        recipe.make()
+        if own_target(recipe.target, hyperparameters) is not None:
+            hyperparameters["optimizer"] = find_recipe("transformer").plain_hyperparameters["optimizer"]
+            hyperparameters["training"].pop("passes_per_step", None)
+        Recipe(recipe.name, recipe.target, hyperparameters).make()
     except Exception as error:
         yield Finding(RECIPE, "", f"makes no agent ({str(error)[:300]})", "bring the recipe that made the runs")
 

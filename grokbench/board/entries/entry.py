@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from grokbench.agents.recipes import BASELINES, Recipe, find_recipe, is_baseline, recipe_names
+from grokbench.agents.recipes import Recipe, find_recipe, recipe_names
+from grokbench.agents.targets import BASELINES, is_baseline, own_target
 from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, digest_of, parse_line, read_file, read_toml, stray_files
 from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.board.entries.form import NAME, NAME_RULE, OWN_AGENT, Form, make_form
@@ -120,20 +121,41 @@ def _read_recipe(folder: Path, form: Form) -> Recipe:
             raise UnreadableFile(Finding(CODE, "", "is missing", f"put the class of {form.agent} into it"))
         return Recipe(folder.name, form.agent, {}, source)
     hyperparameters = read_toml(folder, RECIPE)
-    target = _checked_target(hyperparameters.pop("agent", None), has_code)
+    target = _checked_target(hyperparameters.pop("agent", None))
+    _check_own_target(own_target(target, hyperparameters), has_code)
     return Recipe(folder.name, target, hyperparameters, source)
 
 
-def _checked_target(target: Any, has_code: bool) -> str:
-    """The target, if it is a baseline or a class in `agent.py`, and `agent.py` is there exactly where it is needed."""
+def packed_recipe(recipe: Recipe) -> Recipe:
+    """The recipe as an entry states it: what it takes from outside grokbench is in `agent.py`."""
+    own, hyperparameters = own_target(recipe.target, recipe.hyperparameters), recipe.plain_hyperparameters
+    if own is None:
+        return recipe
+    packed = f"agent:{str(own).rpartition(':')[2]}"
+    if not is_baseline(recipe.target):
+        return Recipe(recipe.name, packed, hyperparameters, recipe.source)
+    hyperparameters["optimizer"]["target"] = packed
+    return Recipe(recipe.name, recipe.target, hyperparameters, recipe.source)
+
+
+def _checked_target(target: Any) -> str:
+    """The agent's target, if it is a baseline or a class in `agent.py`."""
     if not isinstance(target, str) or (target not in baseline_networks() and not OWN_AGENT.fullmatch(target)):
         remedy = f'name a baseline ("{BASELINES}.agents:transformer") or a class in {CODE} ("agent:MyAgent")'
         raise UnreadableFile(Finding(RECIPE, "", "has no agent that can be run from here", remedy))
-    if target.startswith("agent:") != has_code:
-        problem = f"names {target[:80]}, and {CODE} is {'' if has_code else 'not '}there"
-        remedy = f'bring {CODE} if the recipe has agent = "agent:…", and only then'
-        raise UnreadableFile(Finding(RECIPE, "", problem, remedy))
     return target
+
+
+def _check_own_target(target: Any, has_code: bool) -> None:
+    """Refuse a class, the agent or a baseline's optimizer, that isn't in `agent.py`, and an `agent.py` that nothing needs."""
+    in_code = isinstance(target, str) and OWN_AGENT.fullmatch(target) is not None
+    if target is not None and not in_code:
+        remedy = f'put the class into {CODE} and write target = "agent:MyOptimizer"'
+        raise UnreadableFile(Finding(RECIPE, "", f"names the class {str(target)[:80]}, which isn't in {CODE}", remedy))
+    if in_code != has_code:
+        problem = f"names {str(target)[:80]}, and {CODE} is {'' if has_code else 'not '}there"
+        remedy = f'bring {CODE} if the recipe has a class "agent:…", and only then'
+        raise UnreadableFile(Finding(RECIPE, "", problem, remedy))
 
 
 def _read_runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:

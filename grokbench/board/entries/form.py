@@ -57,7 +57,7 @@ class Form(Strict):
     link: Annotated[str, Field(max_length=300), AfterValidator(_web_address)]
     description: Annotated[str, Field(min_length=1, max_length=2_000)]
     license: Line
-    protocol: Literal[1]
+    protocol: Literal[2]
     suite: Annotated[str, AfterValidator(_known_suite)]
     agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN_AGENT.pattern})$")]
     division: Division

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
-from grokbench.agents.recipes import Recipe, is_baseline
-from grokbench.board.entries.entry import Entry, official_runs, run_key
+from grokbench.agents.recipes import Recipe
+from grokbench.agents.targets import is_baseline
+from grokbench.board.entries.entry import Entry, official_runs, packed_recipe, run_key
 from grokbench.board.entries.files import RUNS
 from grokbench.board.entries.findings import Finding
 from grokbench.evaluation.ranks import MEASURES
-from grokbench.results.scoring import beats_chance, reference
+from grokbench.results import scoring
 from grokbench.runs.records import OutcomeRecord, RunRecord
 from grokbench.tasks import make_instance, parse_id
 
@@ -32,7 +34,7 @@ def run_findings(run: RunRecord, entry: Entry) -> Iterator[Finding]:
     if run_key(run) not in official_runs(entry.form.suite):
         return
     try:
-        recomputed = OutcomeRecord.of(run.recomputed())
+        recomputed = run.recomputed()
     except (ValueError, LookupError) as error:
         yield _error(run, f"its exams don't follow the protocol ({str(error)[:200]})")
         return
@@ -71,8 +73,7 @@ def _agent_findings(run: RunRecord, recipe: Recipe) -> Iterator[Finding]:
     if not AGENT_NAME.fullmatch(run.agent.name):
         yield _error(run, "its agent's name can't be shown", "use at most 60 letters, digits, points and hyphens")
     stated = Recipe(run.agent.name, run.agent.target, run.agent.hyperparameters, run.agent.source)
-    target = stated.target if is_baseline(stated.target) else f"agent:{stated.target.rpartition(':')[2]}"
-    if Recipe(recipe.name, target, stated.hyperparameters, stated.source) != recipe:
+    if replace(packed_recipe(stated), name=recipe.name) != recipe:
         yield _error(run, "was made by another recipe or code than the entry's", "bring the recipe and code that made the runs")
     elif run.agent.hash != stated.hash:
         yield _error(run, "its agent's hash isn't that of the recipe in the record")
@@ -131,7 +132,7 @@ def _baseline_widths(recipe: Recipe) -> list[int] | None:
 
 def _control_findings(run: RunRecord) -> Iterator[Finding]:
     task = run.parsed_task()
-    if task.control and beats_chance(task, [exam.exam() for exam in run.exams]):
+    if task.control and scoring.beats_chance(task, [exam.exam() for exam in run.exams]):
         remedy = "no honest method can: find out how the answers leak"
         yield _error(run, "answers held-out questions of the random control better than chance", remedy)
     if task.control and run.outcome.end == "diverged":
@@ -142,7 +143,7 @@ def _speed_findings(run: RunRecord) -> Iterator[Finding]:
     outcome, budget = run.outcome, run.parsed_task().budget
     if outcome.steps_to_generalize is not None and outcome.steps_to_memorize is None:
         yield _note(run, "generalizes without having memorized")
-    solved_steps = [steps for steps in reference().tasks.get(run.task, {}).values() if steps is not None]
+    solved_steps = [steps for steps in scoring.reference().tasks.get(run.task, {}).values() if steps is not None]
     if solved_steps and (outcome.steps_to_generalize or budget) * IMPLAUSIBLE_SPEEDUP < min(solved_steps):
         yield _note(run, f"generalizes more than {IMPLAUSIBLE_SPEEDUP} times faster than the reference's fastest run")
 

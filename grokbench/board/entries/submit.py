@@ -10,10 +10,11 @@ from typing import Any
 
 import tomli_w
 
-from grokbench.agents.recipes import importable_here, is_baseline
+from grokbench.agents.recipes import Recipe
+from grokbench.agents.targets import importable_here, is_baseline, own_target
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entry, entry_names
-from grokbench.board.entries.entry import canonical, entry_folder, official_runs, run_key
+from grokbench.board.entries.entry import canonical, entry_folder, official_runs, packed_recipe, run_key
 from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS
 from grokbench.board.entries.form import Division, Form, make_form
 from grokbench.errors import EntryError
@@ -51,7 +52,7 @@ def pack_entry(
         settings_tried: how many settings were tried before this one.
         tuned_on: the tasks on which they were tried.
         suite: the suite whose runs the entry has.
-        division: "closed" (a baseline's network, unchanged) or "open".
+        division: "closed" (a baseline's network, unchanged; its optimizer may be yours) or "open".
         agent: the agent whose runs are packed. Needed if the records have several.
         license: the license of recipe and code.
         reproduces: the entry of other people that this one reproduces.
@@ -69,7 +70,7 @@ def pack_entry(
         "link": link,
         "description": description,
         "license": license,
-        "protocol": 1,
+        "protocol": 2,
         "suite": suite,
         "agent": RECIPE,
         "division": division,
@@ -127,16 +128,15 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
     agent = runs[0].agent
     files: dict[str, bytes] = {}
     content = form.model_dump(exclude_none=True)
-    target = agent.target
-    if not is_baseline(target):
-        if form.division == "closed":
-            raise EntryError("the closed division trains a baseline's network; your own agent enters with --division open")
-        files[CODE] = _read_code(target, agent.source)
-        target = f"agent:{target.rpartition(':')[2]}"
-    if is_baseline(target) or agent.hyperparameters:
-        files[RECIPE] = _toml({"agent": target, **agent.hyperparameters})
+    if not is_baseline(agent.target) and form.division == "closed":
+        raise EntryError("the closed division trains a baseline's network; your own agent enters with --division open")
+    if own := own_target(agent.target, agent.hyperparameters):
+        files[CODE] = _read_code(own, agent.source)
+    packed = packed_recipe(Recipe(agent.name, agent.target, agent.hyperparameters, agent.source))
+    if is_baseline(packed.target) or packed.hyperparameters:
+        files[RECIPE] = _toml({"agent": packed.target, **packed.plain_hyperparameters})
     else:
-        content["agent"] = target
+        content["agent"] = packed.target
     files[FORM] = _toml(content)
     files[RUNS] = "".join(f"{canonical(run)}\n" for run in runs).encode()
     folder.mkdir(parents=True)
@@ -149,7 +149,7 @@ def _toml(content: dict[str, Any]) -> bytes:
 
 
 def _read_code(target: str, source: str) -> bytes:
-    """The file that defines the agent's class, if it is still the one that made the runs, with SHA-256 `source`."""
+    """The file that defines the class `target`, if it is still the one that made the runs, with SHA-256 `source`."""
     module = target.partition(":")[0]
     with importable_here():
         spec = find_spec(module)

@@ -4,6 +4,7 @@ A verdict holds for one digest of the entry's files. It lapses when any of them 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Annotated
@@ -15,22 +16,60 @@ from grokbench.board.entries.entry import RunKey
 from grokbench.board.entries.files import printable_name, read_plain_file
 from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.errors import EntryError
+from grokbench.results import sequential
+from grokbench.results.sequential import Decision, Look
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Strict
 
-SLOWER_SIGNIFICANCE = 0.01  # level of the test that the new runs are slower than the claimed ones
+SLOWEST_PACE = 1.75  # seconds of a step over those of AdamW's: a second pass that isn't declared costs nearly twice as much
 VERDICTS_LIMIT = 1 << 20  # bytes of a verdict file
 Steps = Annotated[int, Field(ge=1)]
 
 
 class ComparedTimes(Strict):
-    """min(T, budget) in steps, for the claimed and the new runs of a task."""
+    """min(T, budget) in steps of a task's runs, the claimed ones by seed, and the new ones round by round."""
 
     claimed: Annotated[list[Steps], Field(min_length=1)]
     new: Annotated[list[Steps], Field(min_length=1)]
 
     def __str__(self) -> str:
         return f"claimed mean {mean(self.claimed):,.0f} steps, {len(self.new)} new runs {mean(self.new):,.0f}"
+
+
+class Pace(Strict):
+    """Seconds of a step, medians of short runs: the entry's, and AdamW's on the same network, questions and machine."""
+
+    entry_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    adamw_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as AdamW's a step of the entry takes."""
+        return self.entry_seconds / self.adamw_seconds
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether a step seems to make more passes than it declares."""
+        return self.ratio > SLOWEST_PACE
+
+
+class OtherFamily(Strict):
+    """How an open entry's agent did on a task of another family.
+
+    Attributes:
+        task: the task's id.
+        right: the most right held-out answers at an exam.
+        limit: the number of right answers that guessing hardly ever exceeds.
+    """
+
+    task: str
+    right: Annotated[int, Field(ge=0)]
+    limit: Annotated[int, Field(ge=0)]
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the agent learned nothing there that guessing doesn't explain."""
+        return self.right <= self.limit
 
 
 class Verdict(Strict):
@@ -42,8 +81,12 @@ class Verdict(Strict):
         runs: the official runs that were repeated.
         repeated: those of them whose exams came out the same to the bit.
         differing: those that differ, though machine, versions, threads and code were the same.
-        fresh: the times that were compared, by task.
-        p: the probability that honest runs are so much slower by chance.
+        fresh: the times on fresh instances and the claimed times, by task. `recomputed` gives the decision again.
+        decision: what the rounds of fresh instances say about the claimed times.
+        slower_p: the probability that honest runs are so much slower by chance.
+        too_fast_p: the probability that the new runs are so fast by chance if the claims are 1.5 times too fast.
+        pace: seconds of a step; None for an agent of the entry's own, which has no network to compare with.
+        other_family: the result on a task of another family; None for a closed entry, and for tasks that aren't tables.
         failed: the runs that didn't end, each with its reason.
         sandboxed: whether the agent was kept from network and secrets.
         provenance: machine, versions and code of the re-execution.
@@ -55,33 +98,71 @@ class Verdict(Strict):
     repeated: list[RunKey]
     differing: list[RunKey]
     fresh: dict[str, ComparedTimes]
-    p: Annotated[float, Field(ge=0, le=1)]
+    decision: Decision
+    slower_p: Annotated[float, Field(ge=0, le=1)]
+    too_fast_p: Annotated[float, Field(ge=0, le=1)]
+    pace: Pace | None
+    other_family: OtherFamily | None
     failed: list[str]
     sandboxed: bool
     provenance: Provenance
 
     @property
+    def rounds(self) -> int:
+        """The number of rounds in which every task had a new run."""
+        return min((len(times.new) for times in self.fresh.values()), default=0)
+
+    @property
     def passed(self) -> bool:
-        """Whether every run ended, none differs, and the new runs aren't significantly slower."""
-        return not (self.differing or self.failed) and self.p >= SLOWER_SIGNIFICANCE
+        """Whether nothing is held against the entry."""
+        return not self.problems
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether time ran out before the evidence decided, so that the times aren't confirmed."""
+        return self.decision == Decision.UNDECIDED and self.rounds < sequential.MOST_ROUNDS
 
     @property
     def problems(self) -> list[str]:
-        """The runs that differ or failed, in words."""
+        """Everything that is held against the entry, in words."""
         reason = "differs on the same machine, versions, threads and code"
-        return [f"{task} seed {seed} {reason}" for task, seed in self.differing] + [f"failed: {run}" for run in self.failed]
+        problems = [f"{task} seed {seed} {reason}" for task, seed in self.differing] + [f"failed: {run}" for run in self.failed]
+        if self.decision == Decision.CONTRADICTED:
+            problems.append(f"new runs are slower than the claimed ones (p = {self.slower_p:.4f})")
+        if self.pace and self.pace.too_slow:
+            problems.append(f"a step takes {self.pace.ratio:.2f} times as long as AdamW's: declare passes_per_step")
+        if self.other_family and self.other_family.at_chance:
+            problems.append(f"at chance on {self.other_family.task}, so it solves a structure instead of learning")
+        return problems
+
+    @property
+    def decision_text(self) -> str:
+        """The decision with its rounds and p-values."""
+        decision = f"{self.decision}, cut short" if self.cut_short else self.decision
+        return f"{decision} after {self.rounds} rounds (p = {self.slower_p:.4f} slower, {self.too_fast_p:.4f} too fast)"
+
+    def recomputed(self) -> Decision:
+        """The decision, computed from the times."""
+        return last_look(self.fresh).decision
 
     def __str__(self) -> str:
         names = [f"{task} seed {seed}" for task, seed in self.runs]
         lines = [
             f"run again: {', '.join(names)}; repeated to the bit: {len(self.repeated)} of {len(self.runs)}",
             *(f"{task}: {times}" for task, times in self.fresh.items()),
+            f"claimed times: {self.decision_text}",
+            f"a step takes {self.pace.ratio:.2f} times as long as AdamW's" if self.pace else "",
             *self.problems,
-            f"p = {self.p:.4f} that honest runs are so much slower by chance (refused below {SLOWER_SIGNIFICANCE})",
             "" if self.sandboxed else "the agent ran without a sandbox",
             "passed" if self.passed else "NOT PASSED",
         ]
         return "\n".join(line for line in lines if line)
+
+
+def last_look(fresh: Mapping[str, ComparedTimes]) -> Look:
+    """The look at the rounds so far that decides, or the last one."""
+    claimed = {task: times.claimed for task, times in fresh.items()}
+    return sequential.last_look(claimed, {task: times.new for task, times in fresh.items()})
 
 
 VERDICTS = TypeAdapter(Annotated[list[Verdict], Field(min_length=1, max_length=1_000)])

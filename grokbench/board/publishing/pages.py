@@ -4,14 +4,26 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from grokbench.board.entries.division import hold
 from grokbench.board.entries.form import Form
-from grokbench.board.entries.verdicts import SLOWER_SIGNIFICANCE, Verdict
+from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing.standings import Standing
 from grokbench.board.publishing.trust import Reproduction, current_verdicts, reproductions, trust
 from grokbench.results.markdown import inert
+from grokbench.results.sequential import ALLOWED_SPEEDUP
 from grokbench.results.tables import task_table
 
-VERDICT_COLUMNS = ("files", "runs repeated", "the same to the bit", "times compared", "sandbox", "machine", "result")
+VERDICT_COLUMNS = (
+    "files",
+    "runs repeated",
+    "the same to the bit",
+    "times compared",
+    "sandbox",
+    "machine",
+    "claimed times",
+    "seconds a step / AdamW",
+    "result",
+)
 
 
 def page(standing: Standing, all_standings: Sequence[Standing]) -> str:
@@ -26,6 +38,7 @@ def page(standing: Standing, all_standings: Sequence[Standing]) -> str:
         parts.append(f"An independent reproduction of [{form.reproduces}]({form.reproduces}.md).")
     parts += [
         _results(standing, all_standings),
+        *_ratios(standing),
         task_table(standing.entry.runs, "github"),
         f"![Accuracy and effective rank over steps]({standing.entry.name}.png)",
         *_verdicts(standing),
@@ -40,14 +53,30 @@ def _results(standing: Standing, all_standings: Sequence[Standing]) -> str:
         "suite": f"`{form.suite}`, {form.division} division",
         "score (95 % interval)": standing.score_text,
         "solved (95 % interval)": f"{standing.solved_text} ({standing.solve_rate_text})",
-        "faster than the reference": standing.faster_text,
-        "final rank": standing.final_rank_text,
+        "reached the threshold and left it": f"{len(standing.lost)}/{len(standing.runs)}",
+        "a run is sooner than one of the reference": standing.faster_text,
+        "sooner than the reference, p": "" if standing.is_reference else f"{standing.p:.2g}",
+        "delay (median of T over steps to memorize)": "" if standing.delay is None else f"{standing.delay:.1f}",
+        "final effective rank": standing.final_rank_text,
+        "holds its level by": hold(standing.entry),
         "architecture": standing.entry.architecture,
         "parameters": standing.parameters_text,
         "settings tried": _tuning(form),
         "trust": trust(standing, all_standings),
     }
     return tabulate(rows.items(), ["result", "value"], tablefmt="github", disable_numparse=True)
+
+
+def _ratios(standing: Standing) -> list[str]:
+    """The ratio to the reference on every task, and the score without it."""
+    if standing.is_reference or len(standing.tasks) < 2:
+        return []
+    rows = [
+        (task.id, f"×{ratio:.2f}", f"×{without:.2f}")
+        for task, ratio, without in zip(standing.tasks, standing.ratios, standing.scores_without, strict=True)
+    ]
+    headers = ["task", "times sooner than the reference", "score without this task"]
+    return [tabulate(rows, headers, tablefmt="github", disable_numparse=True)]
 
 
 def _tuning(form: Form) -> str:
@@ -62,8 +91,9 @@ def _verdicts(standing: Standing) -> list[str]:
     current = current_verdicts(standing)
     rows = [_verdict_cells(verdict, verdict in current) for verdict in standing.verdicts]
     heading = (
-        "Re-executions. p is the probability that honest runs are so much slower than the claimed ones by chance; "
-        f"below {SLOWER_SIGNIFICANCE} the verdict fails."
+        "Re-executions. Rounds of runs on fresh instances go on until they confirm the claimed times, or contradict them. "
+        '"Slower" is the probability that honest runs are so much slower by chance. "Too fast" is the probability that the '
+        f"new runs are so fast by chance if the claims are {ALLOWED_SPEEDUP:g} times too fast."
     )
     return [heading, tabulate(rows, VERDICT_COLUMNS, tablefmt="github", disable_numparse=True)]
 
@@ -72,6 +102,7 @@ def _verdict_cells(verdict: Verdict, current: bool) -> list[str]:
     provenance = verdict.provenance
     versions = [f"{name} {number}" for name, number in provenance.versions.items()]
     result = ", ".join(["passed" if verdict.passed else "FAILED", *verdict.problems])
+    pace = f"{verdict.pace.ratio:.2f}" if verdict.pace else ""
     return [
         "these files" if current else "earlier files",
         inert(", ".join(f"{task} seed {seed}" for task, seed in verdict.runs)),
@@ -79,7 +110,9 @@ def _verdict_cells(verdict: Verdict, current: bool) -> list[str]:
         inert("; ".join(f"{task} {times}" for task, times in verdict.fresh.items())),
         "yes" if verdict.sandboxed else "no",
         inert(", ".join([provenance.device, f"{provenance.threads} threads", *versions])),
-        f"{inert(result)} (p = {verdict.p:.4f})",
+        verdict.decision_text,
+        pace,
+        inert(result),
     ]
 
 

@@ -17,7 +17,7 @@ from grokbench.tasks import Task
 
 FILE = "runs.parquet"
 INSTALL = "pip install 'grokbench[hub]'"
-TEXT, INTEGER, REAL, BOOLEAN = "string", "int64", "float64", "bool"
+TEXT, INTEGER, REAL = "string", "int64", "float64"
 EXAM_COLUMNS = {
     "step": INTEGER,
     "train": INTEGER,
@@ -25,7 +25,9 @@ EXAM_COLUMNS = {
     "train_accuracy": REAL,
     "held_out_accuracy": REAL,
     "loss": REAL,
-    **dict.fromkeys(MEASURES, REAL),  # of the last layer; null where the features weren't finite
+    "train_loss": REAL,
+    "held_out_loss": REAL,
+    **dict.fromkeys(MEASURES, REAL),  # of the last layer; null at exams that don't measure ranks
 }
 RUN_COLUMNS = {
     "entry": TEXT,
@@ -39,9 +41,10 @@ RUN_COLUMNS = {
     "steps_to_memorize": INTEGER,
     "steps_to_generalize": INTEGER,
     "first_crossing": INTEGER,
-    "censored": BOOLEAN,
+    "passing_share": REAL,
     "end": TEXT,
     "final_rank": REAL,
+    "rank_at_generalization": REAL,
     "steps": INTEGER,
     "examples": INTEGER,
     "flops": INTEGER,
@@ -149,4 +152,4 @@ def _exam_row(exam: ExamRecord, task: Task) -> dict[str, Any]:
         "held_out_accuracy": exam.held_out / task.num_held_out,
         **{name: None if exam.ranks is None else exam.ranks[name][-1] for name in MEASURES},
     }
-    return {name: values[name] for name in EXAM_COLUMNS}
+    return {name: values.get(name) for name in EXAM_COLUMNS}  # records leave out what wasn't measured

@@ -49,16 +49,40 @@ class Standing:
     def _times(self, task: Task) -> dict[int, int | None]:
         return {run.seed: run.outcome.steps_to_generalize for run in self.runs if run.task == task.id}
 
+    @cached_property
+    def ratios(self) -> list[float]:
+        """For every task the reference's RMST divided by the entry's."""
+        return [sum(reference) / sum(sample) for reference, sample in zip(self.references, self.samples, strict=True)]
+
     @property
     def score(self) -> float:
-        """How many times faster than the reference: the geometric mean over tasks of the ratio of RMST."""
-        pairs = zip(self.references, self.samples, strict=True)
-        return scoring.score([sum(reference) / sum(sample) for reference, sample in pairs])
+        """How many times sooner than the reference: the geometric mean of `ratios`."""
+        return scoring.score(self.ratios)
+
+    @property
+    def scores_without(self) -> list[float]:
+        """For every task the score on the other tasks. A suite of one task has none."""
+        return [scoring.score(others) for i in range(len(self.ratios)) if (others := self.ratios[:i] + self.ratios[i + 1 :])]
+
+    @property
+    def depends_on_the_task(self) -> bool:
+        """Whether leaving out one task makes the entry slower than the reference instead of sooner, or the reverse."""
+        return any((score > 1) != (self.score > 1) for score in self.scores_without) and not self.is_reference
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether these are the times of the pinned reference itself."""
+        return self.samples == self.references
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """The 95 % bootstrap interval of the score."""
-        return statistics.bootstrap_interval(self.samples, [sum(times) / len(times) for times in self.references])
+        """The 95 % interval of the score."""
+        return statistics.score_interval(self.samples, self.references)
+
+    @cached_property
+    def p(self) -> float:
+        """The p-value of the hypothesis that entry and reference are equally soon, uncorrected."""
+        return statistics.paired_p(self.samples, self.references)
 
     @property
     def solved(self) -> list[RunRecord]:
@@ -67,19 +91,33 @@ class Standing:
 
     @property
     def unsolved(self) -> bool:
-        """Whether fewer than half of the runs generalized, which gives no rank."""
+        """Whether fewer than half of the runs generalized, which gives no place."""
         return 2 * len(self.solved) < len(self.runs)
 
     @property
+    def lost(self) -> list[RunRecord]:
+        """The runs that reached the threshold once and didn't stay there."""
+        return [run for run in self.runs if run.outcome.first_crossing is not None and run.outcome.steps_to_generalize is None]
+
+    @property
+    def delay(self) -> float | None:
+        """The median of T over steps-to-memorize, over the runs that have both."""
+        outcomes = [run.outcome for run in self.solved]
+        delays = [
+            o.steps_to_generalize / o.steps_to_memorize for o in outcomes if o.steps_to_generalize and o.steps_to_memorize
+        ]
+        return median(delays) if delays else None
+
+    @property
     def score_text(self) -> str:
-        """The score with its interval."""
+        """The score with its interval. The reference's is 1 by definition."""
         low, high = self.interval
-        return f"×{self.score:.2f} ({low:.2f}–{high:.2f})"
+        return "×1.00" if self.is_reference else f"×{self.score:.2f} ({low:.2f}–{high:.2f})"
 
     @property
     def solved_text(self) -> str:
-        """The number of runs that generalized, of all scored runs."""
-        return f"{len(self.solved)}/{len(self.runs)}"
+        """The number of runs that generalized, of all scored runs, and how many reached the threshold and left it again."""
+        return f"{len(self.solved)}/{len(self.runs)}" + (f", {len(self.lost)} lost" if self.lost else "")
 
     @property
     def solve_rate_text(self) -> str:

@@ -5,6 +5,7 @@ from textwrap import fill
 
 from tabulate import tabulate
 
+from grokbench.board.entries.division import Hold, hold
 from grokbench.board.publishing.standings import UNSOLVED, Standing
 from grokbench.board.publishing.trust import TRUST_LEGEND, trust
 from grokbench.results import statistics
@@ -17,21 +18,35 @@ DIVISIONS = {
     "open": "Anything that keeps to the protocol.",
 }
 BOARD_COLUMNS = {
-    "rank": (
-        "1 + the number of entries in the table that are significantly faster (paired exchange test over tasks and seeds, "
-        f"Holm-corrected over the table, {statistics.SIGNIFICANCE:.0%}). Entries that can't be told apart may share a rank. "
+    "place": (
+        "Counted from the best score down. A row shares the place above unless it is significantly slower than the first row "
+        f"of that place (paired exchange test over tasks and seeds, {statistics.SIGNIFICANCE:.0%}). "
         f"*{UNSOLVED}*: fewer than half of the runs generalize."
     ),
-    "entry": ("The page of an entry has its curves, tasks, architecture, parameters, tuning, verdicts, and further intervals."),
+    "entry": "The page of an entry has its curves, tasks, architecture, parameters, tuning, verdicts, and further intervals.",
     "score (95 % interval)": (
-        "How many times faster than the pinned reference: the geometric mean over tasks of the ratio of restricted mean steps "
-        "(RMST), with a studentized bootstrap interval over seeds."
+        "How many times sooner than the pinned reference: the geometric mean over tasks of the ratio of restricted mean steps "
+        "(RMST), with a studentized bootstrap interval over the seeds of both."
     ),
-    "solved": "The runs that generalize, out of all scored runs.",
-    "faster than the reference": "The probability that a run generalizes in fewer steps than a run of the reference.",
-    "final rank": "The median effective rank at the end of the runs that generalize, and the number of these runs.",
-    "trust": "How the numbers were confirmed. The levels are listed below.",
+    "sooner than AdamW?": (
+        "*yes* or *slower* where the entry differs significantly from the reference (the same test, Holm-corrected over the "
+        f"rows of the table, {statistics.SIGNIFICANCE:.0%}). *depends on the task*: without some task the score lies on the "
+        "other side of 1."
+    ),
+    "solved": (
+        "The runs that generalize, out of all scored runs. *lost*: the runs that reached the threshold without generalizing. "
+        "They unlearned the task, or passed too few exams."
+    ),
+    "final effective rank": "The median at the end of the runs that generalize, and the number of these runs.",
+    "trust": (
+        "How the numbers were confirmed. The levels are listed below. *averaged*: a running average of the weights answers. "
+        "*stopped*: the features of a run that generalized no longer change."
+    ),
 }
+PROVISIONAL = (
+    "The reference is provisional: AdamW at learning rate 1e-2 and weight decay 1. It isn't tuned by a study yet, and neither "
+    "is any row."
+)
 
 
 def board(all_standings: Sequence[Standing]) -> str:
@@ -41,8 +56,8 @@ def board(all_standings: Sequence[Standing]) -> str:
         for division, rule in DIVISIONS.items():
             rows = in_division(all_standings, suite.name, division)
             if rows:
-                parts += [f"## `{suite.name}`, {division} division", rule, table(rows, all_standings)]
-    return "\n\n".join([*parts, *legend()] if parts else ["There are no accepted entries yet."])
+                parts += [f"## `{suite.name}`, {division} division, as published", rule, table(rows, all_standings)]
+    return "\n\n".join([fill(PROVISIONAL, LINE_LENGTH), *parts, *legend()] if parts else ["There are no accepted entries yet."])
 
 
 def in_division(all_standings: Sequence[Standing], suite: str, division: str) -> list[Standing]:
@@ -53,10 +68,26 @@ def in_division(all_standings: Sequence[Standing], suite: str, division: str) ->
 
 def table(rows: Sequence[Standing], all_standings: Sequence[Standing]) -> str:
     """One table, the best score first. Reproductions are looked for in `all_standings`."""
-    ranks = statistics.tied_ranks([row.samples for row in rows])
-    ordered = sorted(zip(rows, ranks, strict=True), key=lambda pair: (-pair[0].score, pair[0].entry.name))
-    cells = [_cells(row, rank, all_standings) for row, rank in ordered]
+    ordered = sorted(rows, key=lambda row: (-row.score, row.entry.name))
+    places = statistics.shared_places([row.samples for row in ordered])
+    answers = sooner(ordered)
+    cells = [_cells(row, place, answer, all_standings) for row, place, answer in zip(ordered, places, answers, strict=True)]
     return tabulate(cells, list(BOARD_COLUMNS), tablefmt="github", disable_numparse=True)
+
+
+def sooner(rows: Sequence[Standing]) -> list[str]:
+    """For every row of a table, whether it is sooner than the reference. One test a row, Holm-corrected."""
+    tested = [row for row in rows if not row.is_reference]
+    p_values = dict(zip(map(id, tested), statistics.holm([row.p for row in tested]), strict=True))
+    return [_sooner(row, p_values.get(id(row))) for row in rows]
+
+
+def _sooner(row: Standing, p: float | None) -> str:
+    if p is None:
+        return "the reference"
+    differs = p < statistics.SIGNIFICANCE
+    answer = ("yes" if row.score > 1 else "slower") if differs else "not shown"
+    return f"{answer}, depends on the task" if row.depends_on_the_task else answer
 
 
 def legend() -> list[str]:
@@ -70,13 +101,20 @@ def _item(text: str) -> str:
     return fill(text, LINE_LENGTH, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def _cells(row: Standing, rank: int, all_standings: Sequence[Standing]) -> list[str]:
+def _cells(row: Standing, place: int, answer: str, all_standings: Sequence[Standing]) -> list[str]:
     return [
-        UNSOLVED if row.unsolved else str(rank),
+        UNSOLVED if row.unsolved else str(place),
         f"[{inert(row.entry.form.title)}](pages/{row.entry.name}.md)",
         row.score_text,
+        answer,
         row.solved_text,
-        row.faster_text,
         row.final_rank_text,
-        trust(row, all_standings),
+        _trust(row, all_standings),
     ]
+
+
+def _trust(row: Standing, all_standings: Sequence[Standing]) -> str:
+    """The level of trust, and how the runs hold their level if they don't train on."""
+    held = hold(row.entry)
+    level = trust(row, all_standings)
+    return str(level) if held == Hold.TRAINING else f"{level}, {held}"

@@ -8,6 +8,7 @@ from grokbench.board.entries.checks import trajectory
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing.standings import Standing
 from grokbench.results import statistics
+from grokbench.results.sequential import ALLOWED_SPEEDUP, MOST_ROUNDS
 
 
 class Trust(StrEnum):
@@ -24,14 +25,18 @@ TRUST_LEGEND = {
     Trust.CONSISTENT: "Outcomes and scores were recomputed from the exams that the entry brought, and checked.",
     Trust.WITHOUT_SANDBOX: "Runs were repeated, but the agent ran without a sandbox.",
     Trust.REEXECUTED: (
-        "Runs that a salt chose, and fresh instances of their tasks, were run again with the agent in a sandbox. "
-        "Every such verdict on the present files is good."
+        "Runs that a salt chose, and fresh instances of all tasks, were run again with the agent in a sandbox. Fresh instances "
+        f"ran until claims {ALLOWED_SPEEDUP:g} times too fast were excluded, or for {MOST_ROUNDS} uncontradicted rounds. "
+        "Every verdict on the present files is good."
     ),
     Trust.REPRODUCED: (
         "In addition, other people entered a reproduction. It was re-executed too, and can't be told apart from this entry "
         f"(paired exchange test, {statistics.SIGNIFICANCE:.0%})."
     ),
-    Trust.FAILED: "A verdict on the present files is bad. The entry stays listed.",
+    Trust.FAILED: (
+        "A verdict on the present files is bad: new runs are slower than the claimed ones, a step makes more passes than it "
+        "declares, or an open entry learns nothing on a task of another family. The entry stays listed."
+    ),
 }
 
 
@@ -80,7 +85,10 @@ def _trust_by_verdicts(verdicts: Sequence[Verdict]) -> Trust:
         return Trust.CONSISTENT
     if not all(verdict.passed for verdict in verdicts):
         return Trust.FAILED
-    return Trust.REEXECUTED if any(verdict.sandboxed for verdict in verdicts) else Trust.WITHOUT_SANDBOX
+    whole = [verdict for verdict in verdicts if not verdict.cut_short]
+    if not whole:
+        return Trust.CONSISTENT
+    return Trust.REEXECUTED if any(verdict.sandboxed for verdict in whole) else Trust.WITHOUT_SANDBOX
 
 
 def _is_independent(standing: Standing, other: Standing) -> bool:

@@ -46,7 +46,6 @@ class RemoteAgent(Agent):
     """
 
     def __init__(self, recipe: RemoteRecipe) -> None:
-        self._budget = 0
         self._process = AgentProcess(recipe.command, recipe.folder, limits=recipe.limits)
         message = {"target": recipe.target, "hyperparameters": recipe.plain_hyperparameters}
         description = Description.parse(self._process.ask(message))
@@ -60,7 +59,6 @@ class RemoteAgent(Agent):
 
     @override
     def reset(self, observation: dict[str, Any], spec: Spec) -> None:
-        self._budget = spec.budget
         self._call("reset", observation, asdict(spec))
 
     @override
@@ -78,7 +76,7 @@ class RemoteAgent(Agent):
     @override
     def cost(self) -> dict[str, int]:
         cost = dict(self._call("cost"))
-        if not all(name in COSTS and self._is_count(value) for name, value in cost.items()):
+        if not all(name in COSTS and _is_count(value) for name, value in cost.items()):
             raise RemoteError(f"the agent reports costs that it can't have: {str(cost)[:LONGEST_QUOTE]}")
         return cost
 
@@ -104,6 +102,7 @@ class RemoteAgent(Agent):
             raise RemoteError(f"the agent's process answered {method} without a result")
         return answer["result"]
 
-    def _is_count(self, value: Any) -> bool:
-        """Whether a record can hold the number, times the budget too."""
-        return type(value) is int and 0 <= value * max(self._budget, 1) < LARGEST_COUNT
+
+def _is_count(value: Any) -> bool:
+    """Whether a record can hold the number."""
+    return type(value) is int and 0 <= value < LARGEST_COUNT

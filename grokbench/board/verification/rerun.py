@@ -1,39 +1,47 @@
-"""Re-execution of an entry: official runs that a salt chooses, and fresh instances of the same tasks.
+"""Re-execution of an entry: official runs that a salt chooses, and fresh instances of every task of the suite.
 
 The environment and the answers stay in this process. The agent runs in a process without network, secrets or terminal.
 
-Re-execution asks two questions. Do the runs repeat to the bit? They must on the same machine with the same versions, threads
-and code of grokbench. Elsewhere floats differ and training is chaotic, so differing runs only enter the second question: are
-the new runs slower than the claimed ones? If the claims are honest, fresh instances are exchangeable with the official ones,
-so a permutation test within tasks has exactly its level.
+Re-execution asks four questions.
+
+1. Do the official runs repeat to the bit? They must on the same machine with the same versions, threads and code of grokbench.
+   Elsewhere floats differ and training is chaotic, so that runs that differ show nothing.
+2. Are runs on fresh instances slower than the claimed ones? If the claims are honest, fresh instances are exchangeable with the
+   official ones. Rounds of new runs are made until a sequential test decides (`grokbench.results.sequential`). Every fresh
+   instance runs alone, whatever cohorts the entry trained: an agent that joins what its members know is slower alone.
+3. Does a step of a closed entry cost what a pass costs (`pace`)?
+4. Does an open entry learn on a task of another family (`families`)?
 """
 
 import hashlib
 import shutil
 import tempfile
-from collections import defaultdict
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from grokbench.agents.recipes import Recipe
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.entry import Entry, RunKey, run_key
 from grokbench.board.entries.files import CODE
 from grokbench.board.entries.run_checks import run_name
-from grokbench.board.entries.verdicts import ComparedTimes, Verdict
+from grokbench.board.entries.verdicts import ComparedTimes, Pace, Verdict, last_look
+from grokbench.board.verification.families import other_family, other_family_plans
 from grokbench.board.verification.isolation import Isolation
+from grokbench.board.verification.pace import adamw_recipe, measure_pace, pace_instance
 from grokbench.board.verification.process import Limits
 from grokbench.board.verification.remote import RemoteRecipe
 from grokbench.errors import EntryError, VerificationError
 from grokbench.results.scoring import restricted_time
-from grokbench.results.statistics import slower_p
+from grokbench.results.sequential import MOST_ROUNDS, Decision
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Plan, plan
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
-from grokbench.tasks import list_tasks
+from grokbench.tasks import Task, list_tasks
 
-FRESH = 3  # fresh instances of every chosen task
+Execute = Callable[[Sequence[Plan]], list[RunRecord]]
 
 
 def verify_entry(
@@ -43,12 +51,12 @@ def verify_entry(
     runs: int = 2,
     sandboxed: bool = True,
     image: str | None = None,
-    seconds: float = 3_600.0,
+    seconds: float = 14_400.0,
     threads: int = 1,
     processes: int | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Verdict:
-    """Run some official runs of an entry again, and fresh instances of their tasks.
+    """Run some official runs of an entry again, and fresh instances of its suite's tasks until the evidence decides.
 
     Args:
         entry_folder: the folder of the entry.
@@ -56,7 +64,7 @@ def verify_entry(
         runs: how many official runs are repeated.
         sandboxed: whether to keep the agent from network and secrets. False is for code that you trust.
         image: a container image to run the agent in, instead of a sandbox of this machine.
-        seconds: the wall-clock time that the agent may take for one cohort.
+        seconds: the wall-clock time for all of it. No round begins that might end later, but a first round always runs.
         threads: the threads that a run computes on. Runs repeat to the bit on as many as the entry's own.
         processes: the most worker processes, see `engine.run`. Each has its own process for the agent.
         callbacks: called with the number of runs, exams, ends and messages.
@@ -64,23 +72,39 @@ def verify_entry(
     Raises:
         EntryError: the checks refuse the entry.
         VerificationError: no run is asked for, a cohort needs more than `seconds`, or there is no working sandbox.
+        RemoteError: the process of an agent failed while its pace was measured.
     """
     if runs < 1:
         raise VerificationError(f"at least one run has to be repeated, got {runs}")
+    deadline = time.monotonic() + seconds
     entry = _accepted_entry(entry_folder)
-    chosen = chosen_runs(entry, runs, salt=mixed_salt(entry, salt))
+    mixed = mixed_salt(entry, salt)
+    chosen = chosen_runs(entry, runs, salt=mixed)
     _check_time(entry, chosen, seconds)
     with tempfile.TemporaryDirectory() as scratch:
         home = _agent_folder(entry_folder, Path(scratch))
         isolation = Isolation.choose(home, sandboxed=sandboxed, image=image, seconds=seconds)
         isolation.try_baseline(home)
         recipe = _remote_recipe(entry, isolation, home, Limits(seconds=seconds, threads=threads))
-        plans = plans_of(entry, chosen, recipe=recipe, salt=mixed_salt(entry, salt))
         store = Store(Path(scratch) / "runs")
-        # On the CPU, because a sandbox sees no other device.
-        engine.run(plans, store, callbacks=callbacks, device="cpu", threads=threads, processes=processes)
-        records = _all_records(plans, store)
-    return judge(entry, records, salt=salt, chosen=chosen, sandboxed=isolation.sandboxed, same_machine=isolation.same_machine)
+
+        def execute(plans: Sequence[Plan]) -> list[RunRecord]:
+            # On the CPU, because a sandbox sees no other device.
+            engine.run(plans, store, callbacks=callbacks, device="cpu", threads=threads, processes=processes)
+            return _all_records(plans, store)
+
+        execute([*official_plans(entry, chosen, recipe=recipe), *other_family_plans(entry, recipe, salt=mixed)])
+        pace = _pace(entry, recipe, salt=mixed)
+        records = _fresh_rounds(entry, recipe, execute, salt=mixed, deadline=deadline)
+    return judge(
+        entry,
+        records,
+        salt=salt,
+        chosen=chosen,
+        pace=pace,
+        sandboxed=isolation.sandboxed,
+        same_machine=isolation.same_machine,
+    )
 
 
 def chosen_runs(entry: Entry, count: int, *, salt: str) -> list[RunKey]:
@@ -104,12 +128,14 @@ def cohorts_of(entry: Entry, chosen: Sequence[RunKey]) -> list[tuple[str, tuple[
     return sorted({(run.task, tuple(run.cohort)) for run in entry.runs if run_key(run) in chosen})
 
 
-def plans_of(entry: Entry, chosen: Sequence[RunKey], *, recipe: RemoteRecipe, salt: str) -> list[Plan]:
-    """The cohorts of the chosen runs, and salted runs of their tasks."""
-    repeated = [each for task, seeds in cohorts_of(entry, chosen) for each in plan([task], [recipe], seeds=seeds)]
-    tasks = sorted({task for task, _ in chosen})
-    fresh = [each for task in tasks for each in plan([task], [recipe], seeds=range(FRESH), salt=salt)]
-    return repeated + fresh
+def official_plans(entry: Entry, chosen: Sequence[RunKey], *, recipe: RemoteRecipe) -> list[Plan]:
+    """The cohorts of the chosen runs."""
+    return [each for task, seeds in cohorts_of(entry, chosen) for each in plan([task], [recipe], seeds=seeds)]
+
+
+def round_plans(tasks: Sequence[Task], recipe: Recipe, *, salt: str, number: int) -> list[Plan]:
+    """Round number `number`: a fresh instance of every task. A plan of one seed makes a cohort of one."""
+    return plan([task.id for task in tasks], [recipe], seeds=[number], salt=salt)
 
 
 def judge(
@@ -119,26 +145,27 @@ def judge(
     salt: str,
     chosen: Sequence[RunKey],
     sandboxed: bool,
+    pace: Pace | None = None,
     same_machine: bool = True,
 ) -> Verdict:
     """The verdict that new records of an entry lead to.
 
     Args:
         entry: the entry.
-        records: the repeated runs and the fresh ones.
+        records: the repeated runs, the fresh ones, and the run on a task of another family.
         salt: the salt as it was given.
         chosen: the official runs that were chosen.
         sandboxed: whether the agent was kept from network and secrets.
+        pace: the seconds of a step, if they could be compared.
         same_machine: whether the records' provenance describes the machine that the agent ran on.
     """
     claimed = {run_key(run): run for run in entry.runs}
-    complete = [run for run in records if run.incomplete is None]
-    again = {run_key(run): run for run in complete if not run.salt}
+    again = {run_key(run): run for run in records if run.incomplete is None and not run.salt}
     repeated = [key for key in chosen if key in again and again[key].exams == claimed[key].exams]
     changed = [key for key in chosen if key in again and key not in repeated]
     differing = [key for key in changed if same_machine and again[key].provenance.repeats(claimed[key].provenance)]
-    fresh = _compared_times(entry, [run for run in complete if run.salt or run_key(run) in changed])
-    claimed_times, new_times = [times.claimed for times in fresh.values()], [times.new for times in fresh.values()]
+    fresh = compared_times(entry, records)
+    look = last_look(fresh)
     return Verdict(
         digest=entry.digest,
         salt=salt,
@@ -146,11 +173,51 @@ def judge(
         repeated=repeated,
         differing=differing,
         fresh=fresh,
-        p=slower_p(claimed_times, new_times) if fresh else 1.0,
+        decision=look.decision,
+        slower_p=look.slower,
+        too_fast_p=look.too_fast,
+        pace=pace,
+        other_family=other_family(records),
         failed=[_failure(run) for run in records if run.incomplete],
         sandboxed=sandboxed,
         provenance=records[0].provenance,
     )
+
+
+def compared_times(entry: Entry, records: Sequence[RunRecord]) -> dict[str, ComparedTimes]:
+    """The claimed times and those of complete fresh runs, round by round, for every task that has some."""
+    compared = {}
+    for task in list_tasks(entry.form.suite):
+        fresh = [run for run in records if run.salt and run.task == task.id and run.incomplete is None]
+        new = [_time(run) for run in sorted(fresh, key=lambda run: run.seed)]
+        claimed = [_time(run) for run in entry.runs if run.task == task.id]
+        if new:
+            compared[task.id] = ComparedTimes(claimed=claimed, new=new)
+    return compared
+
+
+def _fresh_rounds(entry: Entry, recipe: RemoteRecipe, execute: Execute, *, salt: str, deadline: float) -> list[RunRecord]:
+    """All records after rounds of fresh instances, until the evidence decides, a run fails, or time runs out."""
+    records: list[RunRecord] = []
+    longest = 0.0
+    for number in range(MOST_ROUNDS):
+        started = time.monotonic()
+        if number and started + 2 * longest > deadline:
+            break
+        records = execute(round_plans(list_tasks(entry.form.suite), recipe, salt=salt, number=number))
+        longest = max(longest, time.monotonic() - started)
+        decision = last_look(compared_times(entry, records)).decision
+        if decision != Decision.UNDECIDED or any(run.incomplete for run in records):
+            break
+    return records
+
+
+def _pace(entry: Entry, recipe: RemoteRecipe, *, salt: str) -> Pace | None:
+    """The pace of a closed entry; None for an agent of the entry's own."""
+    adamw = adamw_recipe(recipe) if entry.form.division == "closed" else None
+    if adamw is None:
+        return None
+    return measure_pace(recipe, adamw, pace_instance(list_tasks(entry.form.suite), salt=salt))
 
 
 def _accepted_entry(folder: Path) -> Entry:
@@ -204,15 +271,6 @@ def _all_records(plans: Sequence[Plan], store: Store) -> list[RunRecord]:
         raise VerificationError(f"{first} has no record, because its process was killed: verify the entry again")
     records, _ = find_records([store.out])
     return records
-
-
-def _compared_times(entry: Entry, new_runs: Sequence[RunRecord]) -> dict[str, ComparedTimes]:
-    """The times of the new runs and of all claimed runs of their tasks, by task."""
-    new: dict[str, list[int]] = defaultdict(list)
-    for run in new_runs:
-        new[run.task].append(_time(run))
-    claimed = {task: [_time(run) for run in entry.runs if run.task == task] for task in new}
-    return {task: ComparedTimes(claimed=claimed[task], new=new[task]) for task in new}
 
 
 def _time(run: RunRecord) -> int:

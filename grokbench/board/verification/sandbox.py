@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from grokbench.agents.recipes import BASELINES
+from grokbench.agents.targets import BASELINES
 from grokbench.board.verification.serve import MODULE
 
 SYSTEM_PATHS = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system")

@@ -53,12 +53,9 @@ def receive(stream: RawIOBase, *, deadline: float | None = None) -> dict[str, An
         raise RemoteError(f"the agent sent a message of {length:,} bytes, more than {LARGEST_MESSAGE:,}")
     data = _read(stream, length, deadline)
     try:
-        message: Any = trees.unpack(data)
-    except (ValueError, RuntimeError) as error:
+        return trees.unpack(data)
+    except ValueError as error:
         raise RemoteError(f"the agent sent a message that can't be read ({error})") from None
-    if not isinstance(message, dict):
-        raise RemoteError(f"the agent sent a {type(message).__name__} where a message belongs")
-    return message
 
 
 def _read(stream: RawIOBase, count: int, deadline: float | None) -> bytes:

@@ -22,15 +22,12 @@ from tests.support.baselines import started_agent
 TASK_ID = "mnist5k-n60"
 NETWORK = {"inputs": 784, "depth": 4, "width": 12, "init_scale": 2.0}
 TRAINING = {
-    "learning_rate": 1e-3,
-    "weight_decay": 0.1,
-    "betas": [0.9, 0.999],
-    "warmup": 0,
     "batch_size": 20,
     "loss": "mse",
     "dtype": "float64",
     "seeds_together": 10,
 }
+ADAMW = {"lr": 1e-3, "weight_decay": 0.1, "betas": [0.9, 0.999]}
 
 
 def agent(**changes: float | str) -> NetworkAgent:
@@ -38,6 +35,8 @@ def agent(**changes: float | str) -> NetworkAgent:
     return deep_mlp(
         {name: changes.get(name, value) for name, value in NETWORK.items()},
         {name: changes.get(name, value) for name, value in TRAINING.items()},
+        {"name": "adamw"} | {name: changes.get(name, value) for name, value in ADAMW.items()},
+        {"name": "constant", "warmup": 0},
     )
 
 
@@ -99,7 +98,7 @@ def test_initialization_is_pytorchs_times_alpha() -> None:
 
 def test_members_of_several_configurations_learn_as_alone() -> None:
     """α, learning rate and weight decay may differ within a cohort; each member learns what it learns alone."""
-    settings = [{"init_scale": 1.0}, {"init_scale": 4.0, "weight_decay": 0.0}, {"learning_rate": 1e-2}]
+    settings = [{"init_scale": 1.0}, {"init_scale": 4.0, "weight_decay": 0.0}, {"lr": 1e-2}]
     joint = started(NetworkAgent.join([agent(**changes) for changes in settings for _ in (0, 1)]), [0, 1] * 3)
     report = joint.learn(12)
     shown = joint.act()
@@ -114,7 +113,7 @@ def test_members_of_several_configurations_learn_as_alone() -> None:
 
 def test_members_leave_with_their_own_hyperparameters() -> None:
     """After `keep` the remaining members continue with their own learning rate and weight decay."""
-    settings = [{"learning_rate": 1e-3}, {"learning_rate": 1e-2, "weight_decay": 0.0}, {"learning_rate": 1e-4}]
+    settings = [{"lr": 1e-3}, {"lr": 1e-2, "weight_decay": 0.0}, {"lr": 1e-4}]
     joint = started(NetworkAgent.join([agent(**changes) for changes in settings]), [0, 1, 2])
     joint.learn(4)
     joint.keep([1])
@@ -168,7 +167,7 @@ def test_bad_networks(changes: dict[str, int], message: str) -> None:
 def test_what_cannot_train_together() -> None:
     """Members with another width, minibatch or loss can't share a computation."""
     for other in (agent(width=13), agent(batch_size=10), agent(loss="cross_entropy")):
-        with pytest.raises(AgentError, match="differ in nothing but init_scale, learning_rate, weight_decay"):
+        with pytest.raises(AgentError, match="differ in nothing but init_scale, lr, weight_decay"):
             NetworkAgent.join([agent(), other])
 
 
@@ -191,7 +190,10 @@ def test_the_wrong_kind_of_task(recipe: str, task: str, message: str) -> None:
 
 def test_the_recipe_names_every_hyperparameter() -> None:
     """A recipe that leaves one out is refused by name."""
-    with pytest.raises(RecipeError, match="lacks width"):
-        Recipe(
-            "x", "baselines.agents:deep_mlp", {"network": {"inputs": 1, "depth": 2, "init_scale": 1}, "training": TRAINING}
-        ).make()
+    tables = find_recipe("deep_mlp").plain_hyperparameters
+    del tables["network"]["width"]
+    with pytest.raises(RecipeError, match=r"\[network\] lacks width"):
+        Recipe("x", "baselines.agents:deep_mlp", tables).make()
+    del tables["optimizer"]
+    with pytest.raises(RecipeError, match=r"DeepMLP.* missing .*'optimizer'"):
+        Recipe("x", "baselines.agents:deep_mlp", tables).make()

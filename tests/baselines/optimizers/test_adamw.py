@@ -2,7 +2,8 @@
 
 import torch
 
-from baselines.optimizers.adamw import AdamW
+from baselines.optimizers.adamw import AdamW, AdamWSettings
+from baselines.optimizers.schedules import Constant
 
 
 def test_adamw_is_torchs() -> None:
@@ -10,7 +11,9 @@ def test_adamw_is_torchs() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(3, 50, dtype=torch.float64, generator=generator)
     rates, decays = [1e-2, 3e-3, 1e-2], [0.3, 0.3, 0.0]
-    ours = AdamW(values.clone(), rates=rates, decays=decays, betas=(0.9, 0.98), warmup=4)
+    pairs = zip(rates, decays, strict=True)
+    settings = [AdamWSettings(lr=rate, weight_decay=decay, betas=(0.9, 0.98)) for rate, decay in pairs]
+    ours = AdamW(values.clone(), settings, Constant(warmup=4))
     theirs = [row.clone().requires_grad_() for row in values]
     optimizers = [
         torch.optim.AdamW([row], lr=rate, betas=(0.9, 0.98), weight_decay=decay)

@@ -99,7 +99,7 @@ def test_runs_that_share_a_filter_have_their_own_memory() -> None:
 def test_filters_are_found_by_the_names_of_recipes(name: str) -> None:
     """Grokfast amplifies a constant gradient (1 + λ)-fold; the orthogonal gradient of a single number has no direction left."""
     hyperparameters = {"grokfast_ema": {"decay": 0.9, "amplification": 2.0}, "orthogonal": {}}[name]
-    filter_ = from_table(FILTERS[name], hyperparameters)
+    filter_ = from_table(FILTERS[name], hyperparameters, "gradient")
     values, gradient = torch.tensor([[2.0]]), torch.tensor([[5.0]])
     filter_.apply(gradient, [(gradient, values)], filter_.start(values))
     assert gradient.item() == pytest.approx({"grokfast_ema": 15.0, "orthogonal": 0.0}[name])
@@ -108,4 +108,4 @@ def test_filters_are_found_by_the_names_of_recipes(name: str) -> None:
 def test_an_average_that_never_moves_is_refused() -> None:
     """A decay of 1 would keep the first gradient forever."""
     with pytest.raises(RecipeError, match=r"decay must be a number in \[0, 1\), got 1.0"):
-        from_table(GrokfastEMA, {"decay": 1.0, "amplification": 2.0})
+        from_table(GrokfastEMA, {"decay": 1.0, "amplification": 2.0}, "gradient")

@@ -6,8 +6,11 @@ from torch import Tensor
 
 from baselines.optimizers.adamw import AdamW
 from baselines.optimizers.muon import Muon, MuonSettings, orthogonalized
+from baselines.optimizers.schedules import Constant
 
-SETTINGS = MuonSettings(learning_rate=0.02, weight_decay=0.1, momentum=0.95)
+SETTINGS = MuonSettings(
+    lr=0.02, weight_decay=0.1, momentum=0.95, adamw_lr=1e-3, adamw_weight_decay=0.1, adamw_betas=(0.9, 0.98)
+)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -20,7 +23,7 @@ def test_muon_is_torchs(shape: tuple[int, int]) -> None:
     """Member by member, to the bfloat16 in which torch orthogonalizes, its matrices (out, in) where ours are (in, out)."""
     count = shape[0] * shape[1]
     values = random(2, count + 3)
-    adamw = AdamW(values[:, count:], rates=[1e-3] * 2, decays=[0.1] * 2, betas=(0.9, 0.98), warmup=1)
+    adamw = AdamW(values[:, count:], [SETTINGS.adamw] * 2, Constant(warmup=1))
     ours = Muon(values.clone(), matrices=[(slice(0, count), torch.Size(shape))], settings=SETTINGS, adamw=adamw)
     theirs = [values[member, :count].reshape(shape).T.clone().requires_grad_() for member in range(2)]
     optimizer = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, momentum=0.95)

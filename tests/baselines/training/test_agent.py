@@ -12,14 +12,14 @@ from grokbench.agents.recipes import Recipe, find_recipe, recipe
 from grokbench.errors import RecipeError
 from grokbench.runs.store import read_checkpoint
 from grokbench.tasks import parse_id
-from tests.support.baselines import TASK_ID, started
+from tests.support.baselines import MUON, TASK_ID, started
 
 RECIPES = ("mlp", "transformer", "transformer2")
 
 TABLES: dict[str, Any] = {
     "grokfast": {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}},
     "orthogonal": {"gradient": {"filter": "orthogonal"}},
-    "muon": {"muon": {"learning_rate": 0.02, "weight_decay": 1.0, "momentum": 0.95}},
+    "muon": {"optimizer": MUON},
 }
 
 
@@ -77,9 +77,9 @@ def test_shards_fit_a_cpu_cache(tmp_path: Path) -> None:
 def test_a_recipe_needs_every_hyperparameter() -> None:
     """A missing or unknown hyperparameter is named."""
     hyperparameters = find_recipe("mlp").plain_hyperparameters
-    del hyperparameters["training"]["warmup"]
-    hyperparameters["training"]["wramup"] = 10
-    with pytest.raises(RecipeError, match=r"lacks warmup and doesn't know wramup"):
+    del hyperparameters["schedule"]["warmup"]
+    hyperparameters["schedule"]["wramup"] = 10
+    with pytest.raises(RecipeError, match=r"\[schedule\] lacks warmup and doesn't know wramup"):
         Recipe("mine", "baselines.agents:mlp", hyperparameters).make()
 
 
@@ -104,7 +104,7 @@ def test_members_are_independent_and_state_restores(change: str, tmp_path: Path)
 def test_bad_tables_are_refused() -> None:
     """An unknown filter, a missing number, Muon without matrices."""
     with pytest.raises(RecipeError, match="MLP has none"):
-        recipe("mlp", muon=TABLES["muon"]["muon"]).make()
+        recipe("mlp", optimizer=MUON).make()
     with pytest.raises(RecipeError, match="needs filter = one of grokfast_ema, orthogonal, got 'fast'"):
         recipe("transformer", gradient={"filter": "fast"}).make()
     with pytest.raises(RecipeError, match="lacks amplification"):
@@ -112,16 +112,17 @@ def test_bad_tables_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("training", "message"),
+    ("table", "change", "message"),
     [
-        ({"betas": [0.9]}, r"betas must be two numbers in \[0, 1\), got \[0.9\]"),
-        ({"betas": [0.9, 1.5]}, r"betas must be two numbers in \[0, 1\), got \[0.9, 1.5\]"),
-        ({"warmup": True}, "warmup must be a whole number of steps from 0 up, got True"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, got nan"),
-        ({"loss": "hinge"}, "loss must be one of cross_entropy, mse, stablemax, got 'hinge'"),
+        ("optimizer", {"betas": [0.9]}, r"betas must be two numbers in \[0, 1\), got \[0.9\]"),
+        ("optimizer", {"betas": [0.9, 1.5]}, r"betas must be two numbers in \[0, 1\), got \[0.9, 1.5\]"),
+        ("schedule", {"warmup": True}, "warmup must be a whole number of steps from 0 up, got True"),
+        ("optimizer", {"lr": float("nan")}, "lr must be a number above 0, got nan"),
+        ("training", {"loss": "hinge"}, "loss must be one of cross_entropy, mse, stablemax, got 'hinge'"),
     ],
 )
-def test_a_wrong_value_is_named_with_the_expected_values(training: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_is_named_with_the_expected_values(table: str, change: dict[str, Any], message: str) -> None:
     """Values are checked, not converted: True isn't a number of steps."""
+    changes: dict[str, Any] = {table: change}
     with pytest.raises(RecipeError, match=message):
-        recipe("mlp", training=training).make()
+        recipe("mlp", **changes).make()

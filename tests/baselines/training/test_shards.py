@@ -10,15 +10,25 @@ from typing_extensions import override
 
 from baselines.networks.mlp import MLP
 from baselines.networks.questions import Questions
-from baselines.training.shards import Data, Layout, Shard, captured, rehearse
-from tests.support.baselines import TASK_ID, started
+from baselines.optimizers.layout import Layout
+from baselines.training.capture import captured, rehearse
+from baselines.training.data import Data
+from baselines.training.shards import Shard
+from tests.support.baselines import MUON, TASK_ID, started
 
 RECIPES = ("mlp", "transformer", "transformer2")
 
 TABLES: dict[str, Any] = {
     "grokfast": {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}},
     "orthogonal": {"gradient": {"filter": "orthogonal"}},
-    "muon": {"muon": {"learning_rate": 0.02, "weight_decay": 1.0, "momentum": 0.95}},
+    "muon": {"optimizer": MUON},
+}
+
+EVERYTHING: dict[str, Any] = {
+    "schedule": {"name": "cosine", "warmup": 3, "steps": 9},
+    "projection": {"norm": "rows", "mode": "clip", "c": 0.5},
+    "noise": {"scale": 0.1, "on": "weights"},
+    "average": {"decay": 0.9},
 }
 
 
@@ -59,7 +69,8 @@ class NoHostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def places(shard: Shard) -> list[int]:
     """The addresses of everything that a step reads and writes."""
     buffers = [shard.gradients, shard.loss, shard.index, shard.optimizer.values, shard.data.answers]
-    buffers += [*shard.optimizer.state().values(), *shard.memory.values(), *shard.parameters.values()]
+    remembered = [tensor for tensors in shard.memory.values() for tensor in tensors.values()]
+    buffers += [*shard.optimizer.state().values(), *remembered, *shard.parameters.values()]
     return [buffer.data_ptr() for buffer in buffers]
 
 
@@ -70,7 +81,8 @@ def places(shard: Shard) -> list[int]:
         *((recipe, {}) for recipe in (*RECIPES, "deep_mlp")),
         ("transformer", {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}}),
         ("transformer", {"gradient": {"filter": "orthogonal"}}),
-        ("transformer", {"muon": {"learning_rate": 0.02, "weight_decay": 1.0, "momentum": 0.95}}),
+        ("transformer", {"optimizer": MUON}),
+        ("transformer", EVERYTHING),
     ],
 )
 def test_a_step_can_be_captured(recipe: str, tables: dict[str, Any], batch: int) -> None:

@@ -23,7 +23,7 @@ from tests.support.entries import FORM, change_text, errors_of
         ('suite = "none"', "no suite is called"),
         ('division = "secret"', "division"),
         ('agent = "../../x.toml"', "agent"),
-        ("protocol = 2", "protocol"),
+        ("protocol = 1", "protocol"),
         ("color = 1", "color: Extra inputs"),
     ],
 )
@@ -37,7 +37,7 @@ def test_a_bad_line_is_a_finding(entry: Path, line: str, problem: str) -> None:
 
 def test_an_unknown_task_in_the_tuning_is_named(entry: Path) -> None:
     """The finding has the place and the reason."""
-    change_text(entry / "entry.toml", '"add_mod47-0.7"', '"ad_mod47-0.7"')
+    change_text(entry / "entry.toml", '"add_mod31-0.7"', '"ad_mod31-0.7"')
     assert "tuning.tasks.0: unknown operation 'ad'" in errors_of(check_entry(entry))
 
 
@@ -59,7 +59,7 @@ def test_all_problems_are_listed_at_once() -> None:
         ("tuning", [{"settings": 0, "tasks": []}, {"settings": 10**9, "tasks": []}],
          [{"settings": -1, "tasks": []}, {"settings": 10**9 + 1, "tasks": []}, {"settings": 1.0, "tasks": []}]),
         ("reproduces", [None, "a1"], ["A", "a", "../a1", "a1\n"]),
-        ("protocol", [1], ["1", 0]),
+        ("protocol", [2], ["2", 1, 0]),
     ],
 )  # fmt: skip
 def test_limits_of_a_key(key: str, good: list[Any], bad: list[Any]) -> None:

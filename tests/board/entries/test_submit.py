@@ -3,17 +3,19 @@
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from grokbench.agents.recipes import find_recipe
+from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.submit import open_pull_request, pack_entry, pull_request_commands, runs_to_submit
 from grokbench.errors import EntryError
 from grokbench.runs.records import RunRecord
-from tests.support.entries import errors_of, good_runs, read_good_entry, write_good_entry
+from tests.support.entries import change_text, errors_of, good_runs, read_good_entry, write_good_entry
+from tests.support.optimizers import LION
 
 FORM: dict[str, Any] = {
     "title": "Mine",
@@ -36,7 +38,7 @@ def test_good_runs_make_an_accepted_entry(tmp_path: Path) -> None:
     salted = good_runs()[0].model_copy(update={"salt": "s"})
     checked = pack_entry([salted, *reversed(good_runs())], "mine", **FORM, leaderboard=tmp_path)
     assert checked.findings == ()
-    assert len(checked.sound_runs) == 22
+    assert len(checked.sound_runs) == 32
     entry = read_good_entry(tmp_path / "entries" / "mine")
     assert entry == checked.entry
     assert (entry.form.title, entry.form.tuning.settings, entry.form.division) == ("Mine", 2, "closed")
@@ -65,9 +67,9 @@ def test_missing_runs_are_named() -> None:
     """Incomplete runs count as missing."""
     first, *others = good_runs()
     stopped = first.model_copy(update={"incomplete": "stopped"})
-    with pytest.raises(EntryError, match=r"missing or unfinished: add_mod47-0.7-v1 seed 0\."):
+    with pytest.raises(EntryError, match=r"missing or unfinished: add_mod47-0.35-v1 seed 0\."):
         runs_to_submit([stopped, *others], suite="mini")
-    with pytest.raises(EntryError, match=r"has all 22 runs; .* seed 4 and 17 more"):
+    with pytest.raises(EntryError, match=r"has all 32 runs; .* seed 4 and 27 more"):
         runs_to_submit([], suite="mini")
 
 
@@ -79,7 +81,7 @@ def test_one_of_several_agents_must_be_chosen() -> None:
     with pytest.raises(EntryError, match=r"no finished runs of 'MLP' on 'mini' here, only of mlp"):
         runs_to_submit(good_runs("mlp"), suite="mini", agent="MLP")
     chosen = runs_to_submit(both, suite="mini", agent="mlp")
-    assert len(chosen) == 22
+    assert len(chosen) == 32
     assert {run.agent.name for run in chosen} == {"mlp"}
 
 
@@ -191,3 +193,58 @@ def test_a_command_that_fails_ends_the_pull_request(tmp_path: Path, monkeypatch:
     with pytest.raises(EntryError, match=r"`sh -c echo no remote >&2; exit 3` failed: no remote$"):
         open_pull_request([["sh", "-c", "echo no remote >&2; exit 3"], ["touch", str(after)]])
     assert not after.exists()
+
+
+def runs_with_lion(folder: Path, monkeypatch: pytest.MonkeyPatch, **schedule: Any) -> list[RunRecord]:
+    """Good runs of the reference with an optimizer in a file of the folder, in which the test goes on."""
+    (folder / "my_lion.py").write_text(LION, encoding="utf-8")
+    (folder / "entries").mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    changes: dict[str, Any] = {"schedule": schedule} if schedule else {}
+    own = recipe("transformer", optimizer={"target": "my_lion:Lion", "lr": 1e-3}, name="lion", **changes)
+    stated = {"name": "lion", "source": own.source, "hash": own.hash, "hyperparameters": own.plain_hyperparameters}
+    return with_agent(good_runs(), **stated)
+
+
+def test_an_own_optimizer_enters_the_closed_division(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe is written out in full, with the optimizer's file beside it, and the check runs no code of it."""
+    checked = pack_entry(runs_with_lion(tmp_path, monkeypatch), "lion", **FORM, leaderboard=tmp_path)
+    assert checked.findings == ()
+    assert checked.entry is not None
+    assert checked.entry.form.division == "closed"
+    folder = tmp_path / "entries" / "lion"
+    assert (folder / "agent.py").read_text(encoding="utf-8") == LION
+    written = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    assert written["agent"] == "baselines.agents:transformer"
+    assert written["optimizer"] == {"target": "agent:Lion", "lr": 1e-3}
+    assert written["network"] == find_recipe("transformer").plain_hyperparameters["network"]
+    (folder / "agent.py").write_text("raise RuntimeError('the check ran it')", encoding="utf-8")
+    found = errors_of(check_entry(folder))
+    assert "another recipe or code than the entry's" in found
+    assert "the check ran it" not in found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('target = "agent:Lion"', 'target = "os:system"', "names the class os:system, which isn't in agent.py"),
+        ('target = "agent:Lion"', 'name = "sgd"', "doesn't fit|is there"),
+        ("batch_size = 0", "batch_size = -1", "makes no agent (batch_size must be a whole number"),
+    ],
+)
+def test_a_changed_optimizer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, problem: str
+) -> None:
+    """A class from elsewhere is never imported."""
+    pack_entry(runs_with_lion(tmp_path, monkeypatch), "lion", **FORM, leaderboard=tmp_path)
+    change_text(tmp_path / "entries" / "lion" / "recipe.toml", old, new)
+    found = errors_of(check_entry(tmp_path / "entries" / "lion"))
+    assert any(each in found for each in problem.split("|")), found
+
+
+def test_a_schedule_that_freezes_the_weights_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the closed division the learning rate stays at a tenth of its peak."""
+    runs = runs_with_lion(tmp_path, monkeypatch, name="cosine", warmup=10, steps=500, final=0.0)
+    checked = pack_entry(runs, "lion", **FORM, leaderboard=tmp_path)
+    assert "its learning rate falls below 0.1 of its peak" in errors_of(checked)

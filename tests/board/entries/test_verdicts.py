@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from grokbench.board.entries.checks import check_entries
-from grokbench.board.entries.verdicts import read_verdicts, save_verdict, verdict_file
+from grokbench.board.entries.verdicts import ComparedTimes, OtherFamily, Pace, read_verdicts, save_verdict, verdict_file
 from grokbench.errors import EntryError
+from grokbench.results.sequential import Decision
 from tests.support.entries import write_good_entry
 from tests.support.verdicts import RUN, add_verdict
 
@@ -28,23 +29,52 @@ def test_verdicts_are_kept_in_order(leaderboard: Path) -> None:
     assert len(verdict_file(leaderboard, "first").read_text(encoding="utf-8").splitlines()) == 5
 
 
-@pytest.mark.parametrize("changes", [{"differing": [RUN]}, {"failed": ["out of memory"]}, {"p": 0.0099}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"differing": [RUN]},
+        {"failed": ["out of memory"]},
+        {"decision": Decision.CONTRADICTED},
+        {"pace": Pace(entry_seconds=1.9, adamw_seconds=1.0)},
+        {"other_family": OtherFamily(task="compose_s4-0.9-v1", right=5, limit=13)},
+    ],
+    ids=str,
+)
 def test_a_verdict_fails(leaderboard: Path, changes: dict[str, Any]) -> None:
-    """If a run differs where it mustn't, doesn't end, or is significantly slower."""
+    """If a run differs, doesn't end or is slower, a step has a second pass, or nothing is learned elsewhere."""
     verdict = add_verdict(leaderboard, **changes)
     assert not verdict.passed
     assert str(verdict).endswith("NOT PASSED")
-    assert add_verdict(leaderboard, p=0.01).passed
+    assert add_verdict(leaderboard).passed
 
 
 def test_a_verdict_in_words(leaderboard: Path) -> None:
     """Runs, times, problems and p, and whether a sandbox was missing."""
     lines = str(add_verdict(leaderboard, sandboxed=False, differing=[RUN], repeated=[])).splitlines()
-    assert lines[0] == "run again: add_mod47-0.7-v1 seed 3; repeated to the bit: 0 of 1"
-    assert lines[1] == "add_mod47-0.7-v1: claimed mean 1,100 steps, 1 new runs 1,100"
-    assert lines[2] == "add_mod47-0.7-v1 seed 3 differs on the same machine, versions, threads and code"
-    assert lines[3].startswith("p = 0.5000")
-    assert lines[4] == "the agent ran without a sandbox"
+    assert lines[0] == "run again: add_mod47-0.35-v1 seed 3; repeated to the bit: 0 of 1"
+    assert lines[1] == "add_mod47-0.35-v1: claimed mean 1,100 steps, 2 new runs 1,100"
+    assert lines[2] == "claimed times: confirmed after 2 rounds (p = 0.5000 slower, 0.0010 too fast)"
+    assert lines[3] == "a step takes 1.20 times as long as AdamW's"
+    assert lines[4] == "add_mod47-0.35-v1 seed 3 differs on the same machine, versions, threads and code"
+    assert lines[5] == "the agent ran without a sandbox"
+
+
+def test_a_verdict_without_enough_rounds_is_cut_short(leaderboard: Path) -> None:
+    """It is held against nobody, and confirms nothing."""
+    verdict = add_verdict(leaderboard, decision=Decision.UNDECIDED)
+    assert verdict.passed
+    assert verdict.cut_short
+    assert "undecided, cut short after 2 rounds" in str(verdict)
+
+
+def test_the_decision_follows_from_the_times(leaderboard: Path) -> None:
+    """A verdict has what is needed to compute it again."""
+    claimed, new = [1_000 + seed for seed in range(10)], [3_000, 3_100]
+    tasks = ("sub_mod31-0.6-v1", "add_mod47-0.35-v1", "div_mod47-0.5-v1")
+    fresh = {task: ComparedTimes(claimed=claimed, new=new) for task in tasks}
+    verdict = add_verdict(leaderboard, fresh=fresh, decision=Decision.CONTRADICTED)
+    assert verdict.recomputed() == verdict.decision
+    assert verdict.rounds == 2
 
 
 BROKEN = [
@@ -74,7 +104,14 @@ def test_a_broken_file_refuses_the_entry(leaderboard: Path, content: bytes, prob
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("p", 2.0), ("p", float("nan")), ("passed", True), ("digest", "../x"), ("runs", [["x", -1]]), ("sandboxed", "yes")],
+    [
+        ("slower_p", 2.0),
+        ("slower_p", float("nan")),
+        ("passed", True),
+        ("digest", "../x"),
+        ("runs", [["x", -1]]),
+        ("sandboxed", "yes"),
+    ],
 )
 def test_a_verdict_is_strict(leaderboard: Path, key: str, value: Any) -> None:
     """Unknown keys and impossible values are findings."""

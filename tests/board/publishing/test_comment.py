@@ -41,7 +41,7 @@ def test_a_refused_entry_gets_all_findings_as_text(entry: Path) -> None:
     (entry / "<img src=x>.png").write_bytes(b"x")
     change_runs(entry, lambda runs: [runs.pop(0), runs.pop(0)])
     text = comment(check_entry(entry), [])
-    assert "The entry is refused: 3 findings, 20 runs are sound." in text
+    assert "The entry is refused: 3 findings, 30 runs are sound." in text
     assert "<img" not in text
     assert "doesn&#39;t belong to an entry" in text
 

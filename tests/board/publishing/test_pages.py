@@ -8,6 +8,7 @@ import pytest
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.pages import page
 from grokbench.board.publishing.standings import Standing, standings
+from grokbench.results.sequential import Decision
 from tests.support.entries import good_runs, write_good_entry
 from tests.support.tables import table_rows
 from tests.support.verdicts import add_verdict
@@ -40,12 +41,16 @@ def test_the_page_has_every_result(first: Path) -> None:
         "result": "value",
         "suite": "`mini`, closed division",
         "score (95 % interval)": standing.score_text,
-        "solved (95 % interval)": "20/20 (84%–100%)",
-        "faster than the reference": standing.faster_text,
-        "final rank": standing.final_rank_text,
+        "solved (95 % interval)": "30/30 (89%–100%)",
+        "reached the threshold and left it": "0/30",
+        "a run is sooner than one of the reference": standing.faster_text,
+        "sooner than the reference, p": f"{standing.p:.2g}",
+        "delay (median of T over steps to memorize)": f"{standing.delay:.1f}",
+        "final effective rank": standing.final_rank_text,
+        "holds its level by": "training",
         "architecture": "transformer",
         "parameters": "209,792",
-        "settings tried": "3 on add&#95;mod47-0&#46;7",
+        "settings tried": "3 on add&#95;mod31-0&#46;7",
         "trust": "consistent",
     }
 
@@ -53,16 +58,18 @@ def test_the_page_has_every_result(first: Path) -> None:
 def test_every_task_has_a_row(first: Path) -> None:
     """The control's too."""
     tasks = [row[0] for row in table_rows(page_of(first, "first")) if len(row) > 2]
-    assert tasks == ["task", "add_mod47-0.7-v1", "mul_mod47-0.7-v1", "random_mod23-0.5-v1"]
+    assert tasks[:4] == ["task", "sub_mod31-0.6-v1", "add_mod47-0.35-v1", "div_mod47-0.5-v1"]  # ratios to the reference
+    assert tasks[4:] == ["task", "add_mod47-0.35-v1", "div_mod47-0.5-v1", "random_mod23-0.5-v1", "sub_mod31-0.6-v1"]
 
 
-def test_verdicts_are_listed_with_p(first: Path) -> None:
+def test_verdicts_are_listed_with_their_decision(first: Path) -> None:
     """Those on earlier files too, the newest last."""
-    add_verdict(first, p=0.009)
+    add_verdict(first, decision=Decision.CONTRADICTED, slower_p=0.00009)
     add_verdict(first, digest="0" * 64, sandboxed=False)
     old, new = table_rows(page_of(first, "first"))[-2:]
-    assert (old[0], old[4], old[6]) == ("these files", "yes", "FAILED (p = 0.0090)")
-    assert (new[0], new[4], new[6]) == ("earlier files", "no", "passed (p = 0.5000)")
+    assert (old[0], old[4], old[6][:12], old[8][:6]) == ("these files", "yes", "contradicted", "FAILED")
+    assert (new[0], new[4], new[7], new[8]) == ("earlier files", "no", "1.20", "passed")
+    assert new[6] == "confirmed after 2 rounds (p = 0.5000 slower, 0.0010 too fast)"
 
 
 def test_a_reproduction_is_linked(first: Path) -> None:

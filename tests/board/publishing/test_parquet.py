@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -46,7 +47,8 @@ def test_a_round_trip(tmp_path: Path) -> None:
     for row, run in zip(rows, checked[0].entry.runs, strict=True):
         assert (row["task"], row["seed"], row["steps_to_generalize"]) == (run.task, run.seed, run.outcome.steps_to_generalize)
         assert [exam["held_out"] for exam in row["exams"]] == [exam.held_out for exam in run.exams]
-        assert row["exams"][-1]["effective_rank"] == row["final_rank"]
+        ranks = [exam["effective_rank"] for exam in row["exams"] if exam["effective_rank"] is not None]
+        assert median(ranks[-5:]) == row["final_rank"]
         assert row["exams"][-1]["train_accuracy"] == 1.0
 
 

@@ -1,5 +1,6 @@
 """Standings: scores, intervals and texts of the accepted entries."""
 
+from math import prod
 from pathlib import Path
 from statistics import mean
 
@@ -26,31 +27,31 @@ def with_parameters(runs: list[RunRecord], *parameters: int | None) -> list[RunR
 
 
 def test_the_score_is_the_ratio_of_mean_times(tmp_path: Path) -> None:
-    """Computed here from the runs and the pinned reference: the geometric mean over the two tasks."""
+    """Computed here from the runs and the pinned reference: the geometric mean over the three tasks."""
     standing = standing_of(tmp_path / "good")
     ratios = []
-    for task in ("add_mod47-0.7-v1", "mul_mod47-0.7-v1"):
-        reference = mean(steps or 10_000 for steps in scoring.reference().tasks[task].values())
-        own = mean(run.outcome.steps_to_generalize or 10_000 for run in good_runs() if run.task == task)
+    for task in ("sub_mod31-0.6-v1", "add_mod47-0.35-v1", "div_mod47-0.5-v1"):
+        reference = mean(steps or 5_000 for steps in scoring.reference().tasks[task].values())
+        own = mean(run.outcome.steps_to_generalize or 5_000 for run in good_runs() if run.task == task)
         ratios.append(reference / own)
-    assert standing.score == pytest.approx((ratios[0] * ratios[1]) ** 0.5)
+    assert standing.score == pytest.approx(prod(ratios) ** (1 / 3))
     low, high = standing.interval
     assert low < standing.score < high
 
 
 def test_the_control_is_never_scored(tmp_path: Path) -> None:
-    """20 of 22 runs are."""
+    """30 of 32 runs are."""
     standing = standing_of(tmp_path / "good")
-    assert len(standing.runs) == 20
+    assert len(standing.runs) == 30
     assert not any(run.task.startswith("random") for run in standing.runs)
-    assert standing.solved_text == "20/20"
+    assert standing.solved_text == "30/30"
 
 
 def test_an_entry_that_never_generalizes_is_unsolved(tmp_path: Path) -> None:
     """It has a score, and neither a rank nor a final rank."""
     standing = standing_of(tmp_path / "slow", good_runs(around=1e9))
     assert standing.unsolved
-    assert (standing.solved_text, standing.faster_text, standing.final_rank_text) == ("0/20", "0%", "")
+    assert (standing.solved_text, standing.faster_text, standing.final_rank_text) == ("0/30", "0%", "")
     assert standing.score < 1
 
 
@@ -71,20 +72,20 @@ def test_refused_entries_have_no_standing(leaderboard: Path) -> None:
 def test_the_summary_is_one_line(leaderboard: Path) -> None:
     """With the score, or with the refusal."""
     good = summary(check_entry(leaderboard / "entries" / "slow"))
-    assert good.startswith("accepted, 22 sound runs, score ×")
-    assert good.endswith("20 of 20 runs generalize")
+    assert good.startswith("accepted, 32 sound runs, score ×")
+    assert good.endswith("30 of 30 runs generalize")
     (leaderboard / "entries" / "slow" / "runs.jsonl").write_bytes(b"")
     assert summary(check_entry(leaderboard / "entries" / "slow")) == "refused, 0 sound runs"
 
 
-@pytest.mark.parametrize(("censored", "unsolved"), [(10, False), (11, True)])
+@pytest.mark.parametrize(("censored", "unsolved"), [(15, False), (16, True)])
 def test_half_of_the_runs_are_enough_for_a_rank(tmp_path: Path, censored: int, unsolved: bool) -> None:
-    """Ten of the twenty scored runs. Only their ranks count."""
+    """Fifteen of the thirty scored runs. Only their ranks count."""
     slow = {(run.task, run.seed): run for run in good_runs(around=1e9)}
     runs = [slow[run.task, run.seed] if i < censored else run for i, run in enumerate(good_runs())]
     standing = standing_of(tmp_path / "half", runs)
     assert standing.unsolved is unsolved
-    assert standing.final_rank_text.endswith(f"({20 - censored})")
+    assert standing.final_rank_text.endswith(f"({30 - censored})")
 
 
 def test_the_probability_is_that_of_being_faster(tmp_path: Path) -> None:

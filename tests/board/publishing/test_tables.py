@@ -29,8 +29,8 @@ def test_cells_are_those_of_the_standing(leaderboard: Path) -> None:
     assert header == list(BOARD_COLUMNS)
     assert rows[0][2:] == [
         f"×{fast.score:.2f} ({low:.2f}–{high:.2f})",
-        "20/20",
-        fast.faster_text,
+        "yes",
+        "30/30",
         fast.final_rank_text,
         "consistent",
     ]

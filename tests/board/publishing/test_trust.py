@@ -8,6 +8,7 @@ import pytest
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.standings import Standing, standings
 from grokbench.board.publishing.trust import TRUST_LEGEND, Trust, reproductions, trust
+from grokbench.results.sequential import Decision
 from tests.support.entries import good_runs, read_good_entry, write_good_entry
 from tests.support.verdicts import RUN, add_verdict
 
@@ -39,12 +40,18 @@ def test_trust_grows_with_good_verdicts(leaderboard: Path) -> None:
     assert trust_in(leaderboard) == "re-executed"
 
 
-@pytest.mark.parametrize("changes", [{"differing": [RUN]}, {"failed": ["out of memory"]}, {"p": 0.0}])
+@pytest.mark.parametrize("changes", [{"differing": [RUN]}, {"failed": ["out of memory"]}, {"decision": Decision.CONTRADICTED}])
 def test_a_failure_stays(leaderboard: Path, changes: dict[str, Any]) -> None:
     """Whatever comes after it."""
     add_verdict(leaderboard, **changes)
     add_verdict(leaderboard)
     assert trust_in(leaderboard) == "FAILED re-execution"
+
+
+def test_a_verdict_that_was_cut_short_confirms_nothing(leaderboard: Path) -> None:
+    """Time ran out before the evidence decided."""
+    add_verdict(leaderboard, decision=Decision.UNDECIDED)
+    assert trust_in(leaderboard) == "consistent"
 
 
 @pytest.mark.parametrize("name", ["entry.toml", "recipe.toml", "runs.jsonl"])
@@ -103,7 +110,7 @@ def test_a_reproduction_with_another_result_is_kept(leaderboard: Path) -> None:
     assert not reproduction.agrees
 
 
-@pytest.mark.parametrize("changes", [None, {"p": 0.0}], ids=["never re-executed", "failed"])
+@pytest.mark.parametrize("changes", [None, {"decision": Decision.CONTRADICTED}], ids=["never re-executed", "failed"])
 def test_a_reproduction_must_be_re_executed(leaderboard: Path, changes: dict[str, Any] | None) -> None:
     """Runs that nobody repeated confirm nothing."""
     write_good_entry(leaderboard / "entries" / "second", good_runs(luck=1), authors=["B. Else"], reproduces="first")

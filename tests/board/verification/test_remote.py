@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.agents.recipes import Recipe, find_recipe, recipe
 from grokbench.board.verification.isolation import SERVE
 from grokbench.board.verification.process import Limits
 from grokbench.board.verification.remote import RemoteRecipe
+from grokbench.board.verification.sandbox import sandboxed_command
 from grokbench.errors import RemoteError
 from grokbench.runs import engine
 from grokbench.runs.plan import plan
@@ -20,6 +23,7 @@ from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
 from tests.support.callbacks import Silent
 from tests.support.hostile import write_hostile_agents
+from tests.support.optimizers import LION
 
 
 def remote(recipe: Recipe, folder: Path, *, seconds: float = 60.0) -> RemoteRecipe:
@@ -66,11 +70,11 @@ def test_a_remote_agent_computes_the_same_to_the_bit(tmp_path: Path) -> None:
         ("Backwards", "seeds_together must be 1 to 1,000, got -1"),
         ("Countless", "invalid description of the agent: invalid literal"),
         ("Wide", r"shows layers of widths \(1099511627776,\), which no run of the entry has"),
-        ("Costly", "reports costs that it can't have"),
+        ("Costly", "expected a number from 0 to"),
         ("Priced", "reports costs that it can't have"),
         ("Talker", "a message|took longer|ended"),
         ("Eater", "MemoryError"),
-        ("Missing", "can't load the agent"),
+        ("Missing", "can't load 'agent:Missing'"),
     ],
 )
 def test_a_hostile_agent_fails_its_runs(tmp_path: Path, name: str, reason: str) -> None:
@@ -123,3 +127,19 @@ def _is_alive(process: int) -> bool:
         return ") Z" not in Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return False
+
+
+def test_a_baseline_trains_with_the_entrys_optimizer(tmp_path: Path) -> None:
+    """The process of the agent loads the optimizer from the entry's file; the exams are those of a run here."""
+    (tmp_path / "agent.py").write_text(LION, encoding="utf-8")
+    module = ModuleType("a_lion")
+    exec(LION, module.__dict__)
+    here = recipe("mlp", optimizer={"target": module.__dict__["Lion"], "lr": 1e-3}, name="lion")
+    tables = here.plain_hyperparameters | {"optimizer": {"target": "agent:Lion", "lr": 1e-3}}
+    there = remote(Recipe("lion", here.target, tables, here.source), tmp_path)
+    records, remote_records = run(here, tmp_path / "here"), run(there, tmp_path / "there")
+    assert [record.exams for record in records] == [record.exams for record in remote_records]
+    assert len(records[0].exams) > 5
+    command = sandboxed_command(SERVE, tmp_path)
+    if command is not None:
+        assert replace(there, command=tuple(command)).make().feature_dims == (256,)

@@ -27,7 +27,7 @@ class Curious(AddingAgent):
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
-        return {"steps": steps, "seeds": list(self.spec.seeds), "budget": self.spec.budget}
+        return {"steps": steps, "seeds": list(self.spec.seeds), "questions": self.spec.num_questions}
 
     @override
     def act(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_every_message_has_an_answer_in_its_order() -> None:
     assert described["feature_dims"] == [4]
     assert was_reset == {"result": None}
     assert first == second
-    assert (first["result"]["steps"], first["result"]["budget"]) == (7, parse_id("add_mod5-0.5").budget)
+    assert (first["result"]["steps"], first["result"]["questions"]) == (7, 25)
     assert failed == {"error": "ZeroDivisionError: no answers"}
 
 

@@ -1,0 +1,59 @@
+"""The sequential test of claimed times."""
+
+import numpy as np
+import pytest
+
+from grokbench.results.sequential import LOOKS, Decision, contradicted_below, last_look, look
+from grokbench.results.statistics import slower_p, slower_p_values
+
+
+def times(rng: np.random.Generator, runs: int, spread: float = 0.2) -> dict[str, list[float]]:
+    """Log-normal times on three tasks."""
+    return {f"task {i}": (800 * (1 + i) * rng.lognormal(0, spread, runs)).tolist() for i in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("speedup", "decision"), [(1.0, Decision.CONFIRMED), (1.5, Decision.CONTRADICTED), (3.0, Decision.CONTRADICTED)]
+)
+def test_clear_evidence_decides_early(speedup: float, decision: Decision) -> None:
+    """With a standard deviation of .2, a few rounds are enough."""
+    rng = np.random.default_rng(0)
+    claimed = {task: [t / speedup for t in its] for task, its in times(rng, 10).items()}
+    last = last_look(claimed, times(rng, 48))
+    assert last.decision == decision
+    assert last.rounds <= 6
+
+
+def test_spread_runs_take_more_rounds() -> None:
+    """With a standard deviation of .6, two rounds don't tell an honest claim from one 1.5 times too fast."""
+    rng = np.random.default_rng(3)
+    claimed, new = times(rng, 10, 0.6), times(rng, 48, 0.6)
+    assert look(claimed, new, rounds=2).decision == Decision.UNDECIDED
+    assert last_look(claimed, new).rounds > 2
+
+
+def test_only_whole_rounds_count() -> None:
+    """A task whose run of the last round is missing holds the look back; before the second round there is none."""
+    rng = np.random.default_rng(0)
+    claimed, new = times(rng, 10, 0.9), times(rng, 4, 0.9)
+    new["task 1"].pop()
+    assert last_look(claimed, new).rounds == 3
+    first = {task: its[:1] for task, its in new.items()}
+    assert last_look(claimed, first).decision == Decision.UNDECIDED
+    assert last_look(claimed, {}).rounds == 0
+
+
+def test_later_looks_spend_more() -> None:
+    """No look has a level of 1 %, the last the highest."""
+    levels = [contradicted_below(rounds) for rounds in LOOKS]
+    assert levels == sorted(levels)
+    assert levels[-1] < 0.01
+
+
+def test_many_comparisons_are_those_of_each() -> None:
+    """The permutations are the same."""
+    rng = np.random.default_rng(1)
+    claimed = [rng.lognormal(6, 0.3, (5, 10)) for _ in range(2)]
+    new = [rng.lognormal(6.2, 0.3, (5, 4)) for _ in range(2)]
+    singly = [slower_p([c[i] for c in claimed], [n[i] for n in new]) for i in range(5)]
+    assert slower_p_values(claimed, new).tolist() == singly
