@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 
 from baselines.training.agent import NetworkAgent
-from benchmarks.tables import Row, tables
+from benchmarks.tables import Measured, tables
 from benchmarks.timing import CUDA, DEVICE, Runner, Spread, machine, measure_and_stop, measure_rates, ratio, spread
 from benchmarks.trainers import (
     PRODUCT_FLOPS,
@@ -49,14 +49,14 @@ MODULI = (31, 47, 67, 97, 113)
 RUN_STEPS = 10_000  # a whole run of the reference takes about as many
 
 
-def measure_variants(recipe: str) -> list[Row]:
+def measure_variants(recipe: str) -> list[Measured]:
     """Steps per second of the recipe's variants with one seed, and the fast variant's share of matrix products."""
     variants = {"plain": Runner(plain, recipe)}
     if recipe != "mlp":  # an MLP has no positions
         variants["plain, last position"] = Runner(plain, recipe, True)
     variants |= {"fast": Runner(fast, recipe), "fast, compiled": Runner(fast_compiled, recipe)}
     rates, memory = measure_and_stop({name: Runner(product, name) for name in PRODUCTS} | variants)
-    rows: dict[str, Row] = {
+    rows: dict[str, Measured] = {
         variant: {
             "recipe": recipe,
             "variant": variant,
@@ -81,7 +81,7 @@ def _share_of_products(recipe: str, steps_per_second: Sequence[float], products_
     return ratio(steps_per_second, [rate * PRODUCT_FLOPS / flops for rate in products_per_second])
 
 
-def measure_seeds(recipe: str) -> list[Row]:
+def measure_seeds(recipe: str) -> list[Measured]:
     """Seed-steps per second of S seeds together, over those of one seed alone: the rate of S seeds one after another."""
     runners: dict[Hashable, Runner] = {seeds: Runner(fast, recipe, seeds) for seeds in SEEDS}
     rates, memory = measure_and_stop(runners | {"plain": Runner(plain, recipe)})
@@ -99,7 +99,7 @@ def measure_seeds(recipe: str) -> list[Row]:
     ]
 
 
-def measure_moduli() -> list[Row]:
+def measure_moduli() -> list[Measured]:
     """Steps per second of the one-layer transformer as the table grows."""
     tasks = {p: f"add_mod{p}-0.3" for p in MODULI}
     rates, memory = measure_and_stop({p: Runner(fast, "transformer", 1, task) for p, task in tasks.items()})
@@ -114,7 +114,7 @@ def measure_moduli() -> list[Row]:
     ]
 
 
-def measure_deep() -> list[Row]:
+def measure_deep() -> list[Measured]:
     """Member-steps per second of deep MLPs together, over those of the same networks one after another in plain PyTorch."""
     runners: dict[Hashable, Runner] = {members: Runner(deep, members) for members in MEMBERS}
     rates, memory = measure_and_stop(runners | {"plain": Runner(plain_deep)})
@@ -130,7 +130,7 @@ def measure_deep() -> list[Row]:
     ]
 
 
-def measure_run(recipe: str) -> Row:
+def measure_run(recipe: str) -> Measured:
     """A whole `grokbench run` of one seed beside plain training.
 
     Its rate uses the record's seconds, which include setting up, exams and checkpoints. Its shares are of the wall-clock time.
@@ -191,7 +191,7 @@ def _whole_run(recipe: Recipe) -> tuple[RunRecord, float]:
     return record, wall
 
 
-PARTS: dict[str, Callable[[], list[Row]]] = {
+PARTS: dict[str, Callable[[], list[Measured]]] = {
     "variants": lambda: [row for recipe in RECIPES for row in measure_variants(recipe)],
     "seeds": lambda: [row for recipe in RECIPES for row in measure_seeds(recipe)],
     "runs": lambda: [measure_run(recipe) for recipe in RECIPES],

@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from benchmarks.timing import ROUNDS, Spread
 
-Row = dict[str, Any]
+Measured = dict[str, Any]
 Format = Callable[[Any], str]
 
 
@@ -125,6 +125,6 @@ def _about(results: dict[str, Any]) -> str:
     )
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+def _table(columns: Sequence[Column], rows: Sequence[Measured]) -> str:
     cells = [[column.write(row[column.key]) for column in columns] for row in rows]
     return tabulate(cells, [column.header for column in columns], tablefmt="github", disable_numparse=True)

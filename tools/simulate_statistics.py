@@ -27,9 +27,9 @@ SIGNIFICANCE = 0.05
 SEEDS = (3, 5, 10)
 SPEEDUP = 1.25  # of the faster method, whose detection counts as power
 
-Times = NDArray[np.float64]  # min(T, budget), (tasks, seeds)
+MethodTimes = NDArray[np.float64]  # min(T, budget), (tasks, seeds)
 Draw = Callable[
-    [np.random.Generator, int, float], tuple[Times, Times]
+    [np.random.Generator, int, float], tuple[MethodTimes, MethodTimes]
 ]  # (rng, seeds, speedup) → two methods, the second faster
 
 
@@ -53,12 +53,12 @@ class Synthetic:
     shared: float = 0.5
     never: float = 0.25
 
-    def draw(self, rng: np.random.Generator, seeds: int, speedup: float) -> tuple[Times, Times]:
+    def draw(self, rng: np.random.Generator, seeds: int, speedup: float) -> tuple[MethodTimes, MethodTimes]:
         """Two methods on common instances, the second one faster."""
         log_median = np.linspace(*self.log_medians, self.tasks)[:, None]
         difficulty = rng.normal(0, self.spread * self.shared**0.5, (self.tasks, seeds))
 
-        def method(speed: float) -> Times:
+        def method(speed: float) -> MethodTimes:
             luck = rng.normal(0, self.spread * (1 - self.shared) ** 0.5, (self.tasks, seeds))
             times = np.exp(log_median + difficulty + luck) / speed
             failed = rng.random((self.tasks, seeds)) < self.never
@@ -70,7 +70,7 @@ class Synthetic:
 def resampled(population: Sequence[Sequence[float]]) -> Draw:
     """Two methods whose runs are drawn with replacement from the same real runs, task by task."""
 
-    def draw(rng: np.random.Generator, seeds: int, speedup: float) -> tuple[Times, Times]:
+    def draw(rng: np.random.Generator, seeds: int, speedup: float) -> tuple[MethodTimes, MethodTimes]:
         first, second = (np.array([rng.choice(task, seeds) for task in population]) for _ in range(2))
         return first, second / speedup
 
@@ -98,7 +98,7 @@ def simulate(draw: Draw, rng: np.random.Generator, seeds: int) -> Counts:
     return counts
 
 
-def _differ(first: Times, second: Times) -> bool:
+def _differ(first: MethodTimes, second: MethodTimes) -> bool:
     return statistics.paired_p(first.tolist(), second.tolist(), exchanges=RESAMPLES) < SIGNIFICANCE
 
 

@@ -50,7 +50,7 @@ HEADERS = (
     f"found if all {MOST_ROUNDS} rounds were run",
 )
 
-Times = NDArray[np.float64]  # (simulations, runs), or a pool's (runs,)
+PoolTimes = NDArray[np.float64]  # (simulations, runs), or a pool's (runs,)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Decisions:
     rounds: NDArray[np.int64]
 
 
-def decisions(claimed: Sequence[Times], new: Sequence[Times], *, may_confirm: bool = True) -> Decisions:
+def decisions(claimed: Sequence[PoolTimes], new: Sequence[PoolTimes], *, may_confirm: bool = True) -> Decisions:
     """The sequential test on many simulations at once: task by task the claimed times and all rounds of new ones."""
     count = len(claimed[0])
     contradicted, rounds = np.zeros(count, bool), np.full(count, MOST_ROUNDS)
@@ -85,7 +85,7 @@ def decisions(claimed: Sequence[Times], new: Sequence[Times], *, may_confirm: bo
     return Decisions(contradicted, rounds)
 
 
-def simulate(pool: Sequence[Times], speedup: float, *, may_confirm: bool = True) -> Decisions:
+def simulate(pool: Sequence[PoolTimes], speedup: float, *, may_confirm: bool = True) -> Decisions:
     """Simulations with claims that are `speedup` times too fast, on a pool of times (runs,) for every task."""
     rng = np.random.default_rng(0)
     parts = []
@@ -96,7 +96,7 @@ def simulate(pool: Sequence[Times], speedup: float, *, may_confirm: bool = True)
     return Decisions(np.concatenate([p.contradicted for p in parts]), np.concatenate([p.rounds for p in parts]))
 
 
-def row(name: str, pool: Sequence[Times]) -> list[str]:
+def row(name: str, pool: Sequence[PoolTimes]) -> list[str]:
     """The rates of contradicted claims, the honest ones with a Wilson interval, and the mean numbers of rounds."""
     results = {speedup: simulate(pool, speedup) for speedup in SPEEDUPS}
     honest, allowed = results[1.0], results[ALLOWED_SPEEDUP]
@@ -112,7 +112,7 @@ def row(name: str, pool: Sequence[Times]) -> list[str]:
     ]
 
 
-def synthetic_pool(spread: float, censored: float) -> list[Times]:
+def synthetic_pool(spread: float, censored: float) -> list[PoolTimes]:
     """Many log-normal times of every task, of which a share is censored at the budget."""
     rng = np.random.default_rng(1)
     pools = []

@@ -47,8 +47,8 @@ def find_class(name: str, *, others: Iterable[str] = ()) -> type[Any]:
 
 
 def _classes(module: ModuleType) -> dict[str, type[Any]]:
-    found = {normalized(name): value for name, value in vars(module).items() if isinstance(value, type)}
-    return {name: kind for name, kind in found.items() if issubclass(kind, torch.optim.Optimizer) and name != "optimizer"}
+    classes = {normalized(name): value for name, value in vars(module).items() if isinstance(value, type)}
+    return {name: kind for name, kind in classes.items() if issubclass(kind, torch.optim.Optimizer) and name != "optimizer"}
 
 
 def checked_arguments(kind: type[Any], table: Mapping[str, Any], shown: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing_extensions import override
 from baselines.fields import Count, PositiveCount, check, hyperparameters
 
 Steps = Annotated[Count, Field(description="a whole number of steps from 0 up")]
-Share = Annotated[float, Field(ge=0, le=1, description="a number in [0, 1]")]
+FinalShare = Annotated[float, Field(ge=0, le=1, description="a number in [0, 1]")]
 
 
 class Schedule(Protocol):
@@ -72,7 +72,7 @@ class Linear(Schedule):
 
     warmup: Steps
     steps: PositiveCount
-    final: Share = 0.1
+    final: FinalShare = 0.1
 
     def __post_init__(self) -> None:
         check(self.steps > self.warmup, f"[schedule] steps must be above warmup = {self.warmup}, got {self.steps}")

@@ -144,7 +144,7 @@ class _Trial:
         for _ in range(UPDATES):
             passes += [self._attempt("can't step", each.update) for each in (course, twin)]
         pairs = zip(course.parameters, twin.parameters, strict=True)
-        same = all(torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for one, other in pairs)
+        same = all(torch.allclose(value, resumed, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) for value, resumed in pairs)
         problem = f"[optimizer] {self.shown} goes on differently from its own state_dict"
         check(same, f"{problem}: put everything that changes into `state`, and draw no random numbers")
         return max(passes)

@@ -114,9 +114,9 @@ def recipe(base: str | type[Agent] | Recipe, *, name: str | None = None, **chang
         RecipeError: there is no such recipe.
         AgentError: the class of an optimizer can't be loaded.
     """
-    found = base if isinstance(base, Recipe) else find_recipe(base) if isinstance(base, str) else _of_class(base)
-    merged = _merged(found.plain_hyperparameters, changes)
-    return _with_source(name or _changed_name(found.name, changes), found.target, merged, base=found)
+    start = base if isinstance(base, Recipe) else find_recipe(base) if isinstance(base, str) else _of_class(base)
+    merged = _merged(start.plain_hyperparameters, changes)
+    return _with_source(name or _changed_name(start.name, changes), start.target, merged, base=start)
 
 
 def find_recipe(name: str) -> Recipe:

@@ -91,12 +91,12 @@ def _checked_key(key: Any, path: str) -> Any:
 def _native(array: Any, path: str) -> NDArray[Any]:
     """The array as numpy's, in the order of C and of this machine's bytes: safetensors writes its memory as it is."""
     try:
-        found = to_numpy(array)
+        native = to_numpy(array)
     except TypeError as error:  # numpy has no sparse arrays, and no floats of eight bits
         raise AgentError(f"state_dict holds an array at {path or '/'} that can't be stored: {error}") from error
-    if found.dtype.kind in "OSUMm" or found.dtype.itemsize > 8:
-        raise AgentError(f"state_dict holds an array of {found.dtype} at {path or '/'}: use numbers of at most 64 bits")
-    return np.asarray(found, dtype=found.dtype.newbyteorder("="), order="C")
+    if native.dtype.kind in "OSUMm" or native.dtype.itemsize > 8:
+        raise AgentError(f"state_dict holds an array of {native.dtype} at {path or '/'}: use numbers of at most 64 bits")
+    return np.asarray(native, dtype=native.dtype.newbyteorder("="), order="C")
 
 
 def _axes_by_stride(tensor: Any) -> list[int] | None:

@@ -20,7 +20,7 @@ CONFIRMED_BELOW = 0.005  # level of every look at which claims that are 1.5 time
 CONTRADICTED_PER_ROUND = 0.00015  # level of a look for each of its rounds; all looks together spend less than 1 %
 MOST_COUNTED = 24  # rounds that raise the level
 
-Times = Mapping[str, Sequence[float]]  # task → min(T, budget) of its runs
+TimesByTask = Mapping[str, Sequence[float]]  # task → min(T, budget) of its runs
 
 
 class Decision(StrEnum):
@@ -58,14 +58,14 @@ def contradicted_below(rounds: int) -> float:
     return CONTRADICTED_PER_ROUND * min(rounds, MOST_COUNTED)
 
 
-def look(claimed: Times, new: Times, *, rounds: int) -> Look:
+def look(claimed: TimesByTask, new: TimesByTask, *, rounds: int) -> Look:
     """The tests on the first rounds of the new runs, which are compared task by task."""
     claimed_times, new_times = [claimed[task] for task in new], [times[:rounds] for times in new.values()]
     allowed = [[ALLOWED_SPEEDUP * time for time in times] for times in claimed_times]
     return Look(rounds, slower=slower_p(claimed_times, new_times), too_fast=slower_p(new_times, allowed))
 
 
-def last_look(claimed: Times, new: Times) -> Look:
+def last_look(claimed: TimesByTask, new: TimesByTask) -> Look:
     """The first look that decides, or the last look if none does. `new[task][round]` is the run of a round.
 
     Only whole rounds count. Without a look nothing is known: both p-values are 1.

@@ -17,7 +17,7 @@ from grokbench.agents.recipes import Recipe
 from grokbench.errors import RecordError
 from grokbench.evaluation.protocol import PROTOCOL, Exam, rank_at
 from grokbench.runs.provenance import Provenance
-from grokbench.runs.schema import Count, Sparse, Strict
+from grokbench.runs.schema import Sparse, StoredCount, Strict
 from grokbench.tasks import Task, parse_id
 
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
@@ -32,9 +32,9 @@ class ExamRecord(Sparse):
     `diverged` where the features were finite.
     """
 
-    step: Count
-    train: Count
-    held_out: Count
+    step: StoredCount
+    train: StoredCount
+    held_out: StoredCount
     loss: float | None
     ranks: dict[str, list[float]] | None = None
     metrics: dict[str, list[float]] | None = None
@@ -66,9 +66,9 @@ class AgentRecord(Sparse):
 class OutcomeRecord(Strict):
     """The outcome of the exams, as `evaluation.protocol.Outcome`. `end` is null while the run is incomplete."""
 
-    steps_to_memorize: Count | None
-    steps_to_generalize: Count | None
-    first_crossing: Count | None
+    steps_to_memorize: StoredCount | None
+    steps_to_generalize: StoredCount | None
+    first_crossing: StoredCount | None
     passing_share: Annotated[float, Field(ge=0, le=1)] | None
     end: Literal["generalized", "censored", "diverged"] | None
     final_rank: float | None
@@ -89,10 +89,10 @@ class Cost(Strict):
     `seconds` is the run's share of its cohort's wall-clock time: members that train together share it evenly.
     """
 
-    steps: Count
-    examples: Count | None
-    flops: Count | None
-    parameters: Count | None
+    steps: StoredCount
+    examples: StoredCount | None
+    flops: StoredCount | None
+    parameters: StoredCount | None
     seconds: Annotated[float, Field(ge=0, le=1e9)]
 
 
@@ -110,10 +110,10 @@ class RunRecord(Strict):
     task: Annotated[str, AfterValidator(_known_task)]
     budget: Annotated[int, Field(ge=1, lt=1 << 31)]
     agent: AgentRecord
-    seed: Count
+    seed: StoredCount
     salt: str
     fingerprint: str
-    cohort: Annotated[list[Count], Field(max_length=MOST_TOGETHER)]
+    cohort: Annotated[list[StoredCount], Field(max_length=MOST_TOGETHER)]
     incomplete: str | None
     outcome: OutcomeRecord
     cost: Cost

@@ -10,7 +10,7 @@ from pydantic import (
     model_serializer,
 )
 
-Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+StoredCount = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Strict(BaseModel):

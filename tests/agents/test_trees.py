@@ -55,8 +55,8 @@ def assert_equal_trees(found: Any, expected: Any) -> None:
             assert_equal_trees(found[key], expected[key])
     elif isinstance(expected, list):
         assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_equal_trees(one, other)
+        for found_node, expected_node in zip(found, expected, strict=True):
+            assert_equal_trees(found_node, expected_node)
     elif isinstance(expected, np.ndarray):
         assert found.dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(found, expected)

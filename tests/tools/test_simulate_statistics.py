@@ -9,7 +9,7 @@ from grokbench.agents.recipes import find_recipe
 from tests.support.entries import good_runs, make_run
 from tests.support.records import write_records
 from tools import simulate_statistics
-from tools.simulate_statistics import Counts, Synthetic, Times, resampled, simulate, simulated_rows
+from tools.simulate_statistics import Counts, MethodTimes, Synthetic, resampled, simulate, simulated_rows
 
 
 def test_synthetic_methods_share_their_instances() -> None:
@@ -56,7 +56,7 @@ def test_an_interval_that_misses_the_truth_is_not_counted(monkeypatch: pytest.Mo
     """Two methods of which the second is always twice as fast have an interval far from 1."""
     monkeypatch.setattr(simulate_statistics, "SIMULATIONS", 2)
 
-    def biased(rng: np.random.Generator, seeds: int, speedup: float) -> tuple[Times, Times]:
+    def biased(rng: np.random.Generator, seeds: int, speedup: float) -> tuple[MethodTimes, MethodTimes]:
         times = np.array([[100.0] * seeds, [300.0] * seeds])
         return times, times / 2
 

@@ -17,13 +17,13 @@ from grokbench.board.entries.form import NAME, NAME_RULE, OWN_AGENT, Form, make_
 from grokbench.errors import EntryError
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
-from grokbench.runs.schema import Count
+from grokbench.runs.schema import StoredCount
 from grokbench.tasks import get_suite, parse_id
 
 MOST_RUNS = 1_000
 PACK_AGAIN = "write the file with `grokbench submit`"
 
-RunKey = tuple[str, Count]  # task and seed
+RunKey = tuple[str, StoredCount]  # task and seed
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from grokbench.agents.targets import is_baseline
 from grokbench.board.entries.entry import Entry, official_runs, packed_recipe, run_key
 from grokbench.board.entries.files import RUNS
 from grokbench.board.entries.findings import Finding
+from grokbench.evaluation.protocol import Ranks
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.results import scoring
 from grokbench.runs.records import OutcomeRecord, RunRecord
@@ -20,8 +21,6 @@ IMPLAUSIBLE_SPEEDUP = 10  # over the reference's fastest run: a reviewer should 
 RANK_TOLERANCE = 1e-6  # by which a measured rank may pass its bound
 MOST_LAYERS = 100  # of a baseline's network, whatever the recipe claims
 AGENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
-
-Ranks = dict[str, list[float]]
 
 
 def run_name(run: RunRecord) -> str:

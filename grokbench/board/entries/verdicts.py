@@ -23,14 +23,14 @@ from grokbench.runs.schema import Strict
 
 SLOWEST_PACE = 1.75  # seconds of a step over those of AdamW's: a second pass that isn't declared costs nearly twice as much
 VERDICTS_LIMIT = 1 << 20  # bytes of a verdict file
-Steps = Annotated[int, Field(ge=1)]
+PositiveSteps = Annotated[int, Field(ge=1)]
 
 
 class ComparedTimes(Strict):
     """min(T, budget) in steps of a task's runs, the claimed ones by seed, and the new ones round by round."""
 
-    claimed: Annotated[list[Steps], Field(min_length=1)]
-    new: Annotated[list[Steps], Field(min_length=1)]
+    claimed: Annotated[list[PositiveSteps], Field(min_length=1)]
+    new: Annotated[list[PositiveSteps], Field(min_length=1)]
 
     def __str__(self) -> str:
         return f"claimed mean {mean(self.claimed):,.0f} steps, {len(self.new)} new runs {mean(self.new):,.0f}"
