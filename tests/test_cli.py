@@ -232,8 +232,8 @@ def test_calibrate_runs_every_combination(grokbench: Command, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "other", "why"),
     [
-        ("lr = 1e-3", 'lr = "fast"', "lr must be a number above 0, got 'fast'"),
-        ("lr = 1e-3", "lr = -1.0", "lr must be a number above 0"),
+        ("lr = 1e-2", 'lr = "fast"', "lr must be a number above 0, got 'fast'"),
+        ("lr = 1e-2", "lr = -1.0", "lr must be a number above 0"),
         ("batch_size = 0", "batch_size = 0.5", "batch_size must be a whole number"),
         ("[training]", "[trainings]", "it takes network, training, optimizer, schedule"),
         ("[training]", "[gradient]\nkind = 1\n[training]", "[gradient] needs filter"),
@@ -244,9 +244,10 @@ def test_what_a_recipe_gets_wrong_is_told_before_anything_runs(
 ) -> None:
     """What was expected, once; square brackets are shown."""
     text = (ROOT / "baselines" / "recipes" / "transformer.toml").read_text(encoding="utf-8")
+    assert line in text
     recipe = tmp_path / "mine.toml"
     recipe.write_text(text.replace(line, other), encoding="utf-8")
-    result = grokbench("run", "--agents", str(recipe), "--suite", "mini", "--out", str(tmp_path / "runs"))
+    result = grokbench("run", "--agents", str(recipe), "--suite", "mini", "--max-steps", "5", "--out", str(tmp_path / "runs"))
     assert result.returncode == 2, result.stderr
     assert result.stderr.count(why) == 1
     assert not (tmp_path / "runs").exists()
