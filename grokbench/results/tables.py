@@ -10,7 +10,7 @@ from tabulate import tabulate
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results import scoring, statistics
 from grokbench.runs.records import RunRecord
-from grokbench.tasks import Task
+from grokbench.tasks import Task, parse_id
 
 TASK_COLUMNS = (
     "task",
@@ -65,27 +65,27 @@ class Group:
 
 
 def group(records: Iterable[RunRecord]) -> list[Group]:
-    """The records by task and agent, in their order. Of several records of the same run, a complete one counts."""
+    """The records by task, budget and agent, in their order. Of several records of the same run, a complete one counts."""
     unique = _without_duplicates(records)
     names = _agent_names(unique)
-    grouped: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    grouped: dict[tuple[Task, str], list[RunRecord]] = defaultdict(list)
     for record in unique:
-        grouped[record.task, names[record.agent.hash]].append(record)
+        grouped[record.parsed_task(), names[record.agent.hash]].append(record)
     return [
         Group(
-            task=members[0].parsed_task(),
+            task=task,
             agent=agent,
             complete=tuple(record for record in members if record.incomplete is None),
             incomplete=tuple(record for record in members if record.incomplete is not None),
         )
-        for (_, agent), members in grouped.items()
+        for (task, agent), members in grouped.items()
     ]
 
 
 def _without_duplicates(records: Iterable[RunRecord]) -> list[RunRecord]:
-    unique: dict[tuple[str, str, str, int], RunRecord] = {}
+    unique: dict[tuple[str, int, str, str, int], RunRecord] = {}
     for record in records:
-        run = (record.task, record.agent.hash, record.salt, record.seed)
+        run = (record.task, record.budget, record.agent.hash, record.salt, record.seed)
         if run not in unique or unique[run].incomplete is not None:
             unique[run] = record
     return list(unique.values())
@@ -195,10 +195,12 @@ def _score_row(agent: str, groups: Sequence[Group]) -> Row:
 def _obstacles(groups: Sequence[Group]) -> list[str]:
     """Why these runs have no score; empty if they have one."""
     pinned = scoring.reference().tasks
+    other_budgets = [runs.task.id for runs in groups if runs.task != parse_id(runs.task.id)]
     without_reference = [runs.task.id for runs in groups if not set(runs.seeds) <= set(pinned.get(runs.task.id, {}))]
     return [
         *(f"{len(runs.incomplete)} incomplete on {runs.task.id}" for runs in groups if runs.incomplete),
         *([f"no reference for these seeds of {', '.join(without_reference)}"] if without_reference else []),
+        *(f"another budget than the standard one on {name}" for name in other_budgets),
         *(f"salted runs on {runs.task.id}" for runs in groups if any(record.salt for record in runs.complete)),
     ]
 

@@ -116,7 +116,8 @@ def test_the_score_is_against_the_reference_on_the_same_seeds(reference: Referen
         ({"incomplete": "failed: ValueError"}, f"1 incomplete on {TABLE}"),
         ({"salt": "grain"}, f"salted runs on {TABLE}"),
         ({"seed": 11}, f"no reference for these seeds of {TABLE}"),
-        ({"task": "add_mod43-0.7-v1"}, "no reference for these seeds of add_mod43-0.7-v1"),
+        ({"task": "add_mod43-0.7-v1", "budget": 10_000}, "no reference for these seeds of add_mod43-0.7-v1"),
+        ({"budget": 10_000}, f"another budget than the standard one on {TABLE}"),
     ],
 )
 def test_a_missing_score_has_a_reason(change: dict[str, object], reason: str) -> None:
@@ -154,6 +155,12 @@ def test_a_salted_run_is_not_the_published_one() -> None:
     published = table_run(0)
     (runs,) = group([published, published.model_copy(update={"salt": "grain"})])
     assert [record.salt for record in runs.complete] == ["", "grain"]
+
+
+def test_runs_with_different_budgets_are_told_apart() -> None:
+    """They are other experiments: neither replaces the other, and each has a row."""
+    longer = table_run(0).model_copy(update={"budget": 10_000})
+    assert [len(runs.records) for runs in group([table_run(0), longer, table_run(1)])] == [2, 1]
 
 
 def test_the_same_settings_under_two_names_are_the_same_agent() -> None:

@@ -66,6 +66,10 @@ def _instance_findings(run: RunRecord) -> Iterator[Finding]:
         yield _error(run, "ran on a salted instance", "official runs have no salt")
     elif run.fingerprint != _fingerprint(run.task, run.seed):
         yield _error(run, "its fingerprint isn't that of the instance", "run it with an unchanged grokbench")
+    if run.budget != (standard := parse_id(run.task).budget):
+        yield _error(
+            run, f"has a budget of {run.budget:,} steps", f"the suite's budget is {standard:,}: run it without --budget"
+        )
 
 
 def _agent_findings(run: RunRecord, recipe: Recipe) -> Iterator[Finding]:

@@ -110,6 +110,7 @@ BAD_RUNS: list[tuple[Change, str]] = [
     (in_run("agent", name="<b>x</b>"), "name can't be shown"),
     (in_run(fingerprint="0" * 64), "its fingerprint isn't that of the instance"),
     (in_run(salt="mine"), "ran on a salted instance"),
+    (in_run(budget=6_000), "has a budget of 6,000 steps"),
     (in_run(incomplete="stopped"), "is incomplete"),
     (in_run(cohort=[9]), "its cohort lacks its own seed"),
     (in_run(cohort=[3, 3]), "has a seed twice"),
