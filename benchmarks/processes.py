@@ -1,6 +1,6 @@
 """Threads against processes: whole `grokbench run`s of two cohorts, from the command's start to its end.
 
-`python -m benchmarks.processes` prints a table; with `--busy 2` two busy processes run beside it. In every round the two ways
+`python -m benchmarks.processes` prints a table; with `--busy 2` two busy processes run beside it. In every round the two setups
 take turns, and a ratio is taken within its round. It wants a machine on which nothing else runs.
 """
 
@@ -18,7 +18,7 @@ from tabulate import tabulate
 from benchmarks.tables import factor, rate, spread_of
 from benchmarks.timing import machine, ratio, spread
 
-WAYS = {
+SETUPS = {
     "2 threads": ("--threads", "2", "--processes", "1"),
     "2 processes": ("--threads", "1", "--processes", "2"),
 }
@@ -49,14 +49,14 @@ CASES = (
 )
 
 
-def seconds(case: Case, way: str, *, scale: float) -> float:
+def seconds(case: Case, setup: str, *, scale: float) -> float:
     """The wall-clock seconds of the whole command."""
     with tempfile.TemporaryDirectory() as out:
         options = ["--agents", case.recipe, "--tasks", *case.tasks, "--seeds", case.seeds, "--device", "cpu", "--out", out]
         steps = max(10, round(scale * case.steps))
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "grokbench", "run", *options, "--max-steps", str(steps), *WAYS[way]],
+            [sys.executable, "-m", "grokbench", "run", *options, "--max-steps", str(steps), *SETUPS[setup]],
             check=True,
             stderr=subprocess.DEVNULL,
         )
@@ -64,23 +64,29 @@ def seconds(case: Case, way: str, *, scale: float) -> float:
 
 
 def measure(case: Case, *, rounds: int, scale: float) -> dict[str, list[float]]:
-    """The seconds of each way, a number for each round. The way that goes first changes from round to round."""
-    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+    """The seconds of each setup, a number for each round. The setup that goes first changes from round to round."""
+    taken: dict[str, list[float]] = {setup: [] for setup in SETUPS}
     for number in range(rounds):
-        for way in sorted(WAYS, reverse=bool(number % 2)):
-            taken[way].append(seconds(case, way, scale=scale))
+        for setup in sorted(SETUPS, reverse=bool(number % 2)):
+            taken[setup].append(seconds(case, setup, scale=scale))
     return taken
 
 
 def row(case: Case, taken: dict[str, list[float]]) -> list[str]:
-    """A row of the table: the case, the seconds of each way, and how many times as fast processes are."""
-    times = [spread_of(rate)(spread(taken[way])) for way in WAYS]
-    return [case.recipe, " ".join(case.tasks), case.seeds, *times, spread_of(factor)(ratio(*(taken[way] for way in WAYS)))]
+    """A row of the table: the case, the seconds of each setup, and how many times as fast processes are."""
+    times = [spread_of(rate)(spread(taken[setup])) for setup in SETUPS]
+    return [
+        case.recipe,
+        " ".join(case.tasks),
+        case.seeds,
+        *times,
+        spread_of(factor)(ratio(*(taken[setup] for setup in SETUPS))),
+    ]
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """The rows in Markdown."""
-    headers = ["recipe", "tasks", "seeds", *(f"{way}, s" for way in WAYS), "processes over threads"]
+    headers = ["recipe", "tasks", "seeds", *(f"{setup}, s" for setup in SETUPS), "processes over threads"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
@@ -101,7 +107,7 @@ def main(*, busy: int = 0, rounds: int = 3, scale: float = 1.0, recipes: tuple[s
 
     Args:
         busy: busy processes beside the measured ones.
-        rounds: how often each way is measured.
+        rounds: how often each setup is measured.
         scale: multiplies the steps of every case; a small number is a trial of the command.
         recipes: only the cases of these recipes; none: all cases.
     """

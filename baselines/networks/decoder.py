@@ -133,11 +133,11 @@ class Decoder(AttentionNetwork):
         return product(x, parameters["unembed"]), x  # (S, n, q), (S, n, d)
 
     def _embed(self, p: Parameters, questions: Questions) -> Streams:
-        place = _positions(LENGTH, self.width, p["embed"].dtype, p["embed"].device)  # (5, d)
+        encodings = _positions(LENGTH, self.width, p["embed"].dtype, p["embed"].device)  # (5, d)
         operands = p["embed"][:, :-3]  # (S, q, d)
         eos, operation, equals = p["embed"][:, -3:, None].unbind(1)  # (S, 1, d) each
         tokens = (eos, operands, operation, operands, equals)
-        return Streams({position: x + place[position] for position, x in enumerate(tokens)}, TOKENS, questions)
+        return Streams({position: x + encodings[position] for position, x in enumerate(tokens)}, TOKENS, questions)
 
     def _layer(self, p: Parameters, layer: int, streams: Streams) -> Streams:
         """The streams after a layer, one row for each distinct prefix."""

@@ -10,15 +10,11 @@ from typing import Any
 import torch
 
 from baselines.fields import check
+from grokbench.agents.targets import normalized
 from grokbench.errors import RecipeError
 
 BASE_OPTIMIZER = "base_optimizer"  # the argument of SAM and its kin that is itself a class
 EXTRA = "pip install 'grokbench[optimizers]'"
-
-
-def normalized(name: str) -> str:
-    """A name as names are compared: `Schedule-Free_AdamW` is `schedulefreeadamw`."""
-    return name.lower().replace("_", "").replace("-", "")
 
 
 def find_class(name: str, *, others: Iterable[str] = ()) -> type[Any]:

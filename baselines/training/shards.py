@@ -82,7 +82,9 @@ class Shard:
         self.gradients = torch.zeros_like(values)  # (S, P)
         self._gradient_views = self.layout.views(self.gradients)
         self.parameters = self._with_gradients(values)
-        self.noise, self.noisy = torch.zeros_like(values), torch.zeros_like(values)  # (S, P) each
+        # (S, P) each, or (0, P) where the method has no such noise.
+        self.noise = torch.zeros_like(values if self.method.noise else values[:0])
+        self.noisy = torch.zeros_like(values if self._has_noisy_weights else values[:0])
         self._trained = self._with_gradients(self.noisy) if self._has_noisy_weights else self.parameters
         self._used = self.layout.in_use(self.device).to(values.dtype)  # (P,)
         self.loss = torch.zeros(self.size, dtype=values.dtype, device=self.device)  # (S,)

@@ -20,7 +20,7 @@ from baselines.fields import check, fields_of, from_table
 from baselines.networks.network import Network
 from baselines.optimizers.adamw import AdamWSettings
 from baselines.optimizers.averages import Average
-from baselines.optimizers.by_name import checked_arguments, find_class, normalized
+from baselines.optimizers.by_name import checked_arguments, find_class
 from baselines.optimizers.gradient_filters import FILTERS
 from baselines.optimizers.muon import MuonSettings
 from baselines.optimizers.noise import Noise
@@ -32,7 +32,7 @@ from baselines.optimizers.trial import tried
 from baselines.training.hyperparameters import DTYPES, Training
 from baselines.training.method import Method
 from grokbench.agents.agent import Agent
-from grokbench.agents.targets import load_target
+from grokbench.agents.targets import load_target, normalized
 from grokbench.errors import RecipeError
 
 Table = dict[str, Any]

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from grokbench.agents.agent import Agent
-from grokbench.agents.targets import BASELINES, is_baseline, load_target, name_of, own_target, source_hash
+from grokbench.agents.targets import BASELINES, is_baseline, load_target, name_of, normalized, own_target, source_hash
 from grokbench.errors import AgentError, RecipeError
 
 LONGEST_NAME = 60
@@ -217,7 +217,7 @@ def _comparable(key: str, table: Mapping[str, Any]) -> Any:
     """The value of a selector, a class by its name. Case, "-" and "_" don't count in the names of optimizers."""
     value = table.get(key)
     text = name_of(value) if isinstance(value, type) else value
-    return text.lower().replace("-", "").replace("_", "") if key == "name" and isinstance(text, str) else text
+    return normalized(text) if key == "name" and isinstance(text, str) else text
 
 
 def _changed_name(base: str, changes: Mapping[str, Any]) -> str:

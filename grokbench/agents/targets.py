@@ -97,3 +97,8 @@ def own_target(target: str, hyperparameters: Mapping[str, Any]) -> Any:
 def name_of(target: Any) -> str:
     """A class as a recipe names it: `module:Class`. Text is left as it is."""
     return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
+def normalized(name: str) -> str:
+    """The name of an optimizer as names are compared: `Schedule-Free_AdamW` is `schedulefreeadamw`."""
+    return name.lower().replace("_", "").replace("-", "")

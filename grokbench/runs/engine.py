@@ -41,7 +41,6 @@ def run(
         max_steps: pause every run at its last exam within so many steps.
         probes: train linear probes on every layer now and then, and keep their accuracy in the records.
         logits: let agents show their logits, and keep the losses on training and held-out questions in the records.
-
         threads: the threads that a run computes on. A record states them, and may depend on them.
         processes: the most worker processes. None: as many as the cores that this process may use, divided by `threads`.
 

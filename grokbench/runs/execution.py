@@ -53,7 +53,11 @@ def live_runs(path: Path, experiments: Sequence[Experiment], store: Store, callb
         if tree["code"] != code_hash():
             raise CheckpointError("made by another version of grokbench's code")
         made = (tree["salt"], tree["budget"])
-        known = {experiment.recipe.hash: experiment for experiment in experiments if _instances(experiment) == made}
+        known = {
+            experiment.recipe.hash: experiment
+            for experiment in experiments
+            if (experiment.salt, experiment.task.budget) == made
+        }
         live = list(zip(tree["recipes"], tree["live"], strict=True))
     except (CheckpointError, KeyError) as error:
         if path.exists():  # else another process has just finished that cohort
@@ -69,8 +73,3 @@ def _is_stale(cohort: Cohort, store: Store, callback: Callback) -> bool:
         return False
     experiments = [run.experiment for run in cohort.runs]
     return live_runs(cohort.checkpoint, experiments, store, callback) != list(cohort.runs)
-
-
-def _instances(experiment: Experiment) -> tuple[str, int]:
-    """The salt and the budget, which a checkpoint must share with the experiment."""
-    return experiment.salt, experiment.task.budget

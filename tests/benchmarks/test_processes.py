@@ -3,16 +3,16 @@
 import pytest
 
 from benchmarks import processes
-from benchmarks.processes import CASES, WAYS, busy_processes, measure, row, table
+from benchmarks.processes import CASES, SETUPS, busy_processes, measure, row, table
 
 
 def test_the_ways_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each way once a round, and each goes first in turn. A ratio above 1 says that processes are faster."""
+    """Each setup once a round, and each goes first in turn. A ratio above 1 says that processes are faster."""
     order: list[str] = []
 
-    def took(_case: object, way: str, *, scale: float) -> float:
-        order.append(way)
-        return {"2 threads": 3.0, "2 processes": 2.0}[way]
+    def took(_case: object, setup: str, *, scale: float) -> float:
+        order.append(setup)
+        return {"2 threads": 3.0, "2 processes": 2.0}[setup]
 
     monkeypatch.setattr(processes, "seconds", took)
     taken = measure(CASES[0], rounds=2, scale=1.0)
@@ -25,4 +25,4 @@ def test_busy_neighbors_end() -> None:
     """Also after an error, and the ways are two."""
     with busy_processes(1):
         pass
-    assert len(WAYS) == 2
+    assert len(SETUPS) == 2

@@ -173,6 +173,7 @@ def test_everyone_may_read_a_record(tmp_path: Path) -> None:
 def test_a_checkpoint_may_be_gone_already(tmp_path: Path) -> None:
     """Two processes may remove it."""
     Store(tmp_path).remove(tmp_path / "cohort-0.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_comes_back_or_is_refused(tmp_path: Path) -> None:

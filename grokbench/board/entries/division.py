@@ -19,7 +19,7 @@ from grokbench.runs.records import ExamRecord, RunRecord
 LOWEST_FINAL = 0.1  # of the peak learning rate, at the end of a closed entry's schedule
 SCHEDULES = ("constant", "linear", "cosine")
 SCHEDULE_KEYS = {"name", "warmup", "steps", "final"}  # all in absolute steps
-TABLES = {"network", "training", "optimizer", "schedule", "gradient", "projection", "noise", "average", "muon"}
+TABLES = {"network", "training", "optimizer", "schedule", "gradient", "projection", "noise", "average"}
 OPEN = 'or set division = "open"'
 
 

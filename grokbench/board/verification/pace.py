@@ -11,11 +11,11 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from grokbench.agents.agent import Agent, Spec
+from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe, find_recipe, recipe_names
 from grokbench.agents.targets import is_baseline
 from grokbench.board.entries.verdicts import Pace
-from grokbench.evaluation.marking import Examiner
+from grokbench.envs import GrokEnv
 from grokbench.tasks import Instance, Task, make_instance, parse_id
 from grokbench.tasks.tables import TableTask
 
@@ -70,16 +70,9 @@ def measure_pace(entry: Recipe, adamw: Recipe, instance: Instance, *, clock: Clo
 def _started(recipe: Recipe, instance: Instance) -> Agent:
     """The recipe's agent on the instance, alone, after a few steps."""
     agent = recipe.make()
-    observation = Examiner([instance], agent.feature_dims).observations([0])
-    spec = Spec(
-        num_symbols=instance.task.num_symbols,
-        num_questions=instance.task.num_questions,
-        feature_dims=tuple(agent.feature_dims),
-        device="cpu",
-        seeds=(instance.agent_seed,),
-        batched=agent.batched,
-    )
-    agent.reset(observation if agent.batched else {name: array[0] for name, array in observation.items()}, spec)
+    env = GrokEnv(instance.task, feature_dims=agent.feature_dims, salt=instance.salt)
+    env.reset(seed=instance.seed)
+    agent.start(env)
     agent.learn(WARMUP_STEPS)
     return agent
 
