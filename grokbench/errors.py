@@ -7,6 +7,7 @@
   x ProtocolError       exams aren't those that the protocol asks for (a ValueError)
   x AgentError          an agent can't be made, or reports what it can't (a ValueError)
     + RecipeError       a recipe can't be found, read or built from its hyperparameters
+    + FaultyAgentError  an agent's own code failed while it was made
   x RecordError         a file isn't a run record (a ValueError)
   x CheckpointError     a file isn't a usable checkpoint (a ValueError)
   x StoreError          a folder of runs can't be written (an OSError)
@@ -48,6 +49,10 @@ class AgentError(GrokbenchError, ValueError):
 
 class RecipeError(AgentError):
     """A recipe can't be found, read, or built from its hyperparameters."""
+
+
+class FaultyAgentError(AgentError):
+    """An agent's own code failed while it was made; the message has its line."""
 
 
 class RecordError(GrokbenchError, ValueError):

@@ -113,14 +113,14 @@ class Agent(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes, random state included, as a tree of dicts, lists, arrays and JSON scalars.
+        """Everything that changes, random state included, as a tree of what `grokbench.agents.trees.pack` takes.
 
-        A killed run continues from it.
+        A killed run continues from it. The run fails at its start where the tree holds anything else.
         """
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned. Called after `reset`; tensors are on the CPU, and tuples are now lists."""
+        """Continue from what `state_dict` returned. Called after `reset`; tensors are on the CPU."""
 
     def keep(self, indices: Sequence[int]) -> None:
         """Continue with these members alone, because the others have ended. Batched agents override it."""
@@ -151,6 +151,24 @@ class Agent(ABC):
             raise AgentError(f"{type(self).__name__} isn't batched: give it an environment of grokbench.make, not of make_vec")
         inner: Any = env.unwrapped
         self.reset(inner.observe(), spec)
+
+
+def check_agent(agent: Agent) -> None:
+    """Raise AgentError or ActionError unless the attributes of an agent are as `Agent` describes them."""
+    checked_feature_dims(agent.feature_dims)
+    expected: dict[str, tuple[Any, str]] = {
+        "batched": (isinstance(agent.batched, bool), "True or False"),
+        "seeds_together": (_is_count(agent.seeds_together), "a whole number from 1 up"),
+        "dtype": (agent.dtype is None or isinstance(agent.dtype, str), "text such as 'float32', or None"),
+        "captured": (agent.captured is None or isinstance(agent.captured, bool), "True, False or None"),
+    }
+    for name, (holds, what) in expected.items():
+        if not holds:
+            raise AgentError(f"{name} of {type(agent).__name__} must be {what}, got {getattr(agent, name)!r}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def checked_feature_dims(dims: Sequence[int]) -> tuple[int, ...]:

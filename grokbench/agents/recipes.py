@@ -5,7 +5,7 @@ import inspect
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
 from importlib.resources import files
@@ -13,9 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from grokbench.agents.agent import Agent
-from grokbench.agents.targets import BASELINES, is_baseline, load_target, name_of, normalized, own_target, source_hash
-from grokbench.errors import AgentError, RecipeError
+import numpy as np
+
+from grokbench.agents.agent import Agent, check_agent
+from grokbench.agents.sources import Sources
+from grokbench.agents.targets import BASELINES, is_baseline, line_of, load_target, name_of, normalized, own_target
+from grokbench.errors import ActionError, AgentError, FaultyAgentError, GrokbenchError, RecipeError
 
 LONGEST_NAME = 60
 SELECTORS = ("name", "target", "filter")  # keys that say what a table describes
@@ -31,6 +34,7 @@ class Recipe:
         target: the agent's class or factory, as `module:Class`.
         hyperparameters: the keyword arguments that make the agent.
         source: SHA-256 of the code of an agent, or of a baseline's optimizer, from outside the baselines; else empty.
+        sources: the modules of that code, and the packages that they import.
         factory: the agent's class itself, if it was given as a class and not by its name.
         optimizer: the optimizer's class itself, if it was given as a class and not by its name.
     """
@@ -39,10 +43,13 @@ class Recipe:
     target: str
     hyperparameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: str = ""
+    sources: Sources = field(default_factory=Sources, compare=False, repr=False)
     factory: Callable[..., Agent] | None = field(default=None, compare=False, repr=False)
     optimizer: type[Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        for key, value in self.hyperparameters.items():
+            _check_value(self.name, str(key), value)
         object.__setattr__(self, "hyperparameters", _frozen(self.hyperparameters))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -57,15 +64,8 @@ class Recipe:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of target, hyperparameters and source: the same for the same agent, whatever its name.
-
-        Raises:
-            RecipeError: a hyperparameter is a value that JSON doesn't have.
-        """
-        try:
-            content = json.dumps([self.target, self.plain_hyperparameters, self.source], sort_keys=True)
-        except TypeError as error:
-            raise RecipeError(f"{self.name!r} sets a hyperparameter that isn't number, text, list or table: {error}") from error
+        """SHA-256 of target, hyperparameters and source: the same for the same agent, whatever its name."""
+        content = json.dumps([self.target, self.plain_hyperparameters, self.source], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -73,24 +73,34 @@ class Recipe:
         """Packages beside torch and numpy whose versions change the agent's runs, if they are installed."""
         optimizer = self.hyperparameters.get("optimizer")
         named = _comparable("name", optimizer) if isinstance(optimizer, Mapping) else None
-        return () if optimizer is None or named in OWN_OPTIMIZERS else ("pytorch-optimizer",)
+        by_name = () if optimizer is None or named in OWN_OPTIMIZERS else ("pytorch-optimizer",)
+        return tuple(sorted({*by_name, *self.sources.packages}))
 
     def make(self) -> Agent:
         """A new agent.
 
         Raises:
-            AgentError: the class can't be found, isn't an `Agent`, or doesn't accept the hyperparameters.
+            RecipeError: the class doesn't accept the hyperparameters.
+            FaultyAgentError: its own code failed.
+            AgentError: the class can't be found, or isn't an `Agent` as described there.
         """
         factory, hyperparameters = self.factory or load_target(self.target), self.plain_hyperparameters
         if self.optimizer is not None:
             hyperparameters["optimizer"]["target"] = self.optimizer
+        _check_arguments(factory, hyperparameters, self)
         try:
             agent = factory(**hyperparameters)
-        except TypeError as error:
-            accepted = ", ".join(inspect.signature(factory).parameters) or "none"
-            raise RecipeError(f"{self.target} doesn't accept what {self.name!r} sets: {error}; it takes {accepted}") from error
+        except GrokbenchError:
+            raise
+        except Exception as error:
+            place = line_of(error, self.target)
+            raise FaultyAgentError(f"{self.target} can't be made: {type(error).__name__}: {error}{place}") from error
         if not isinstance(agent, Agent):
             raise AgentError(f"{self.target} makes a {type(agent).__name__}, not an agent: derive it from grokbench.Agent")
+        try:
+            check_agent(agent)
+        except ActionError as error:
+            raise AgentError(f"{self.target}: {error}") from error
         return agent
 
 
@@ -129,8 +139,7 @@ def find_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         return _read_recipe_file(name)
     if ":" in name:
-        target = load_target(name)
-        return Recipe(name.rpartition(":")[2], name, {}, source_hash(target))
+        return _with_code(name.rpartition(":")[2], name, {}, load_target(name))
     if name not in recipe_names():
         near = get_close_matches(name, recipe_names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -151,7 +160,7 @@ def _of_class(agent: type[Agent]) -> Recipe:
     if not (isinstance(agent, type) and issubclass(agent, Agent)):
         raise RecipeError(f"a recipe is made of a name, a file, or a class derived from grokbench.Agent, got {agent!r}")
     target = name_of(agent)
-    return Recipe(agent.__name__, target, {}, "" if is_baseline(target) else source_hash(agent), factory=agent)
+    return _with_code(agent.__name__, target, {}, None if is_baseline(target) else agent, factory=agent)
 
 
 def _read_recipe_file(path: str) -> Recipe:
@@ -189,15 +198,51 @@ def _with_source(name: str, target: str, hyperparameters: dict[str, Any], *, bas
     if optimizer is not None:
         hyperparameters = hyperparameters | {"optimizer": hyperparameters["optimizer"] | {"target": name_of(optimizer)}}
     elif base is not None and own == own_target(base.target, base.hyperparameters):
-        return Recipe(name, target, hyperparameters, base.source, base.factory, base.optimizer)
-    source = "" if own is None else source_hash(optimizer or load_target(_checked_name(own)))
-    return Recipe(name, target, hyperparameters, source, optimizer=optimizer)
+        return replace(base, name=name, target=target, hyperparameters=hyperparameters)
+    code = None if own is None else optimizer or load_target(_checked_name(own))
+    return _with_code(name, target, hyperparameters, code, optimizer=optimizer)
+
+
+def _with_code(name: str, target: str, hyperparameters: dict[str, Any], code: Any, **given: Any) -> Recipe:
+    """A recipe that takes `code`, a class or a function, from outside the baselines; None takes nothing."""
+    sources = Sources() if code is None else Sources.of(code)
+    return Recipe(name, target, hyperparameters, sources.hash, sources, **given)
 
 
 def _checked_name(target: Any) -> str:
     if not isinstance(target, str) or ":" not in target:
         raise RecipeError(f'[optimizer] target must be a class, or its name as "my_file:MyClass", got {target!r}')
     return target
+
+
+def _check_arguments(factory: Callable[..., Any], hyperparameters: Mapping[str, Any], of: Recipe) -> None:
+    """Raise RecipeError unless the class or function takes these hyperparameters."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # of a class that isn't written in Python
+        return
+    try:
+        signature.bind(**hyperparameters)
+    except TypeError as error:
+        accepted = ", ".join(signature.parameters) or "none"
+        raise RecipeError(f"{of.target} doesn't accept what {of.name!r} sets: {error}; it takes {accepted}") from error
+
+
+def _check_value(recipe_name: str, key: str, value: Any) -> None:
+    """Raise RecipeError for a hyperparameter that no record can hold, such as infinity; `key` is its place."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise RecipeError(f"{recipe_name!r}: {key} must be a table with text as keys, got the key {name!r}")
+            _check_value(recipe_name, f"{key}.{name}", inner)
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            _check_value(recipe_name, f"{key}[{number}]", inner)
+    elif isinstance(value, float | np.floating) and not np.isfinite(value):
+        raise RecipeError(f"{recipe_name!r}: {key} must be a finite number, got {value!r}")
+    elif not (value is None or isinstance(value, bool | int | float | str | np.generic)):
+        expected = "a number, text, a list or a table"
+        raise RecipeError(f"{recipe_name!r}: {key} must be {expected}, got {value!r} of type {type(value).__name__}")
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,9 +283,11 @@ def _words(changes: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _frozen(node: Any) -> Any:
-    """The tree with read-only mappings for dicts and tuples for lists."""
+    """The tree with read-only mappings for dicts, tuples for lists, and plain numbers for numpy's."""
     if isinstance(node, Mapping):
         return MappingProxyType({key: _frozen(value) for key, value in node.items()})
+    if isinstance(node, np.generic):  # from a loop over an array
+        return node.item()
     return tuple(map(_frozen, node)) if isinstance(node, list | tuple) else node
 
 

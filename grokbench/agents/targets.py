@@ -1,13 +1,11 @@
-"""Targets: classes that a recipe names as `module:Class`, how they are loaded, and the hash of their code."""
+"""Targets: classes that a recipe names as `module:Class`, and how they are loaded."""
 
-import hashlib
 import importlib
-import inspect
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any
 
 from grokbench.errors import AgentError
@@ -24,7 +22,7 @@ def load_target(target: str) -> Any:
     """The object that `module:attribute` names; modules of the current folder are found too.
 
     Raises:
-        AgentError: it can't be imported.
+        AgentError: it can't be imported. An error of the module's own code is told with its line.
     """
     module_name, _, attribute = target.partition(":")
     try:
@@ -32,11 +30,22 @@ def load_target(target: str) -> Any:
             loaded: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             loaded = getattr(loaded, part)
-    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
-        raise AgentError(f"can't load {target!r} (looked in {Path.cwd()} too): {error}") from error
+    except Exception as error:  # importing runs the module's code
+        known = isinstance(error, ImportError | AttributeError | SyntaxError)
+        said = f"{error}" if known else f"{type(error).__name__}: {error}"
+        raise AgentError(f"can't load {target!r} (looked in {Path.cwd()} too): {said}{line_of(error, target)}") from error
     if not callable(loaded):
         raise AgentError(f"{target!r} is a {type(loaded).__name__}: name a class, or a function that makes an agent")
     return loaded
+
+
+def line_of(error: BaseException, target: str) -> str:
+    """Where in the module of `target` the error was raised, as ` (my_agent.py, line 7)`; empty if it wasn't there."""
+    module = target.partition(":")[0]
+    file = getattr(sys.modules.get(module), "__file__", None) or f"{module.replace('.', '/')}.py"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).as_posix().endswith(Path(file).as_posix())]
+    return f" ({Path(file).name}, line {lines[-1]})" if lines else ""
 
 
 @contextmanager
@@ -51,36 +60,6 @@ def importable_here() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
-
-
-def source_hash(target: Any) -> str:
-    """SHA-256 of the file that defines `target`; of its own code where there is no file, as in a notebook."""
-    module = inspect.getmodule(target)
-    file = getattr(module, "__file__", None)
-    if file and Path(file).is_file() and getattr(module, "__name__", "") != "__main__":
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    try:
-        code = inspect.getsource(target).encode()
-    except (OSError, TypeError):
-        code = repr(_compiled(target)).encode()
-    return hashlib.sha256(code).hexdigest()
-
-
-def _compiled(target: Any) -> list[Any]:
-    """The compiled functions of a class and its plain attributes, for a class whose source text is gone."""
-    parts: list[Any] = []
-    for name, value in sorted(vars(target).items()):
-        function = getattr(value, "__func__", value)  # of class methods and static methods
-        if isinstance(function, FunctionType):
-            parts.append((name, repr(function.__defaults__), *_instructions(function.__code__)))
-        elif not name.startswith("__") and isinstance(value, bool | int | float | str | tuple):
-            parts.append((name, repr(value)))
-    return parts
-
-
-def _instructions(code: CodeType) -> tuple[Any, ...]:
-    constants = [_instructions(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return code.co_code, code.co_names, constants
 
 
 def own_target(target: str, hyperparameters: Mapping[str, Any]) -> Any:

@@ -32,7 +32,7 @@ def main() -> None:
         status = _call_command()
         sys.stdout.flush()  # what is still in the buffer can fail too
     except KeyboardInterrupt:
-        _print_error("stopped; finished runs are safe, and the same command goes on where the others were some 20 seconds ago")
+        _print_error("stopped; finished runs are safe, and the same command goes on where the others were saved last")
         sys.exit(130)
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -140,7 +140,7 @@ def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), *, out: Path |
 
     Args:
         folders: folders of runs.
-        out: the picture's path without its ending; default: grokking in the first folder.
+        out: the picture's path; with the ending .png or .svg one file, else both. Default: grokking in the first folder.
     """
     from grokbench.results.plots import draw_curves
 

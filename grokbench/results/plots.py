@@ -22,11 +22,14 @@ MAX_COLUMNS = 4
 def draw_curves(records: Sequence[RunRecord], out: Path, *, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Save the figure of these runs as `<out>.png` and `<out>.svg`, and return the paths.
 
+    A path that has one of the endings, such as `figure.png`, is saved with this ending alone.
+
     Raises:
         ResultError: no run has exams.
     """
     figure = curves_figure(records)
-    paths = [out.with_name(f"{out.name}.{ending}") for ending in endings]
+    has_ending = out.suffix.removeprefix(".") in endings
+    paths = [out] if has_ending else [out.with_name(f"{out.name}.{ending}") for ending in endings]
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in paths:
         figure.savefig(path, dpi=150)

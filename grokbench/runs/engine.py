@@ -1,18 +1,21 @@
 """The engine: executes plans on this machine. It repeats no finished run, and it resumes what was begun."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe
-from grokbench.errors import AgentError, WorkerError
+from grokbench.errors import AgentError, FaultyAgentError, ProtocolError, RemoteError, WorkerError
 from grokbench.runs.callbacks import Callback, Callbacks
+from grokbench.runs.changes import change_note
 from grokbench.runs.cores import available_cores, computing_threads
 from grokbench.runs.execution import live_runs, run_cohort
 from grokbench.runs.loop import RunOptions
 from grokbench.runs.memory import keep_freed_memory
 from grokbench.runs.plan import Cohort, Plan, Run
+from grokbench.runs.stopping import stopping_at_exams
 from grokbench.runs.store import Store
+from grokbench.runs.surroundings import known_surroundings
 from grokbench.runs.workers import run_in_workers, unsendable
 
 
@@ -49,11 +52,14 @@ def run(
 
     Raises:
         WorkerError: `threads` or `processes` is below 1, or no worker can be started.
+        ProtocolError: `max_steps` is below 1.
         AgentError: torch finds no such device, or a recipe makes no agent; nothing has run.
         StoreError: the folder can't be written; what was finished before is safe.
     """
     if threads < 1 or (processes is not None and processes < 1):
         raise WorkerError(f"threads and processes must be at least 1, got {threads} and {processes}")
+    if max_steps is not None and max_steps < 1:
+        raise ProtocolError(f"max_steps must be a whole number of steps from 1 up, got {max_steps}")
     options = RunOptions(resolve_device(device), max_steps, probes, logits, threads)
     keep_freed_memory()
     with computing_threads(threads):
@@ -89,19 +95,39 @@ class _Engine:
     def run(self, processes: int | None) -> bool:
         unfinished = [[run for run in plan.runs if not self.store.finished(run)] for plan in self.plans]
         todo = [(plan, runs) for plan, runs in zip(self.plans, unfinished, strict=True) if runs]
-        self.waiting = _first_agents(plan.experiments[0].recipe for plan, _ in todo)
-        self.sizes = {recipe: agent.seeds_together if agent.batched else 1 for recipe, agent in self.waiting.items()}
+        self.sizes = self._cohort_sizes(plan.experiments[0].recipe for plan, _ in todo)
         self.store.prepare()
+        self._tell_changes(plan for plan, _ in todo)
         planned = sum(len(plan.runs) for plan in self.plans)
         self.callback.on_start(planned, planned - sum(map(len, unfinished)))
         cohorts = [cohort for plan, runs in todo for cohort in self._cohorts(plan, runs)]
         count = self._process_count(cohorts, processes)
         if count > 1:
-            self.waiting.clear()  # every worker makes its own
             return run_in_workers(cohorts, self.store, self.callback, self.options, processes=count)
-        options = (self.store, self.callback, self.options)
-        complete = [run_cohort(cohort, *options, self._take_agent(cohort)) for cohort in cohorts]
+        with stopping_at_exams(self.callback.on_message):
+            complete = [run_cohort(cohort, self.store, self.callback, self.options) for cohort in cohorts]
         return all(complete)
+
+    def _tell_changes(self, plans: Iterable[Plan]) -> None:
+        """Say once for each recipe what differs from earlier runs under its name."""
+        told: set[str] = set()
+        for experiment in (experiment for plan in plans for experiment in plan.experiments):
+            if experiment.recipe.hash not in told and (note := change_note(experiment, self.store)):
+                told.add(experiment.recipe.hash)
+                self.callback.on_message(note)
+
+    def _cohort_sizes(self, recipes: Iterable[Recipe]) -> dict[str, int]:
+        """The most members of a cohort, by the recipe's hash. A wrong recipe is reported here, before anything runs.
+
+        An agent whose own code fails is left to its runs, whose records say why. So is one whose process dies.
+        """
+        sizes: dict[str, int] = {}
+        for recipe in recipes:
+            if recipe.hash not in sizes:
+                with known_surroundings(), contextlib.suppress(FaultyAgentError, RemoteError):
+                    agent = recipe.make()
+                    sizes[recipe.hash] = agent.seeds_together if agent.batched else 1
+        return sizes
 
     def _process_count(self, cohorts: Sequence[Cohort], processes: int | None) -> int:
         """The number of workers; 1 is this process itself."""
@@ -126,25 +152,3 @@ class _Engine:
         size = self.sizes.get(plan.experiments[0].recipe.hash, 1)
         for start in range(0, len(pending), size):
             yield Cohort(tuple(pending[start : start + size]))
-
-    def _take_agent(self, cohort: Cohort) -> Agent | None:
-        """The agent made for planning, once, if the cohort has one recipe; None lets the cohort make its own."""
-        recipes = {run.experiment.recipe.hash for run in cohort.runs}
-        return self.waiting.pop(recipes.pop(), None) if len(recipes) == 1 else None
-
-
-def _first_agents(recipes: Iterable[Recipe]) -> dict[str, Agent]:
-    """An agent of every recipe, by the recipe's hash, so that a wrong recipe is reported before anything runs.
-
-    A failure that isn't the recipe's, such as an agent's process that dies, is left for its runs' records.
-    """
-    agents: dict[str, Agent] = {}
-    for recipe in recipes:
-        if recipe.hash not in agents:
-            try:
-                agents[recipe.hash] = recipe.make()
-            except AgentError:
-                raise
-            except Exception:
-                continue
-    return agents

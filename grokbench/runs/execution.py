@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from grokbench.agents.agent import Agent
 from grokbench.errors import CheckpointError
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.loop import CohortLoop, RunOptions
@@ -14,7 +13,7 @@ from grokbench.runs.store import Store, read_checkpoint
 BUSY = "another process is at it"
 
 
-def run_cohort(cohort: Cohort, store: Store, callback: Callback, options: RunOptions, agent: Agent | None = None) -> bool:
+def run_cohort(cohort: Cohort, store: Store, callback: Callback, options: RunOptions) -> bool:
     """Run a cohort, unless another process is at it or was.
 
     Args:
@@ -22,7 +21,6 @@ def run_cohort(cohort: Cohort, store: Store, callback: Callback, options: RunOpt
         store: the folder of runs.
         callback: who is told.
         options: how runs are made.
-        agent: an agent for the cohort, if there is one already; it hasn't been reset.
 
     Returns:
         Whether no run is left over.
@@ -43,7 +41,7 @@ def run_cohort(cohort: Cohort, store: Store, callback: Callback, options: RunOpt
         # What another process finished since the plan was made is finished for this cohort too.
         runs = cohort.runs if cohort.checkpoint else tuple(ours)
         cohort = Cohort(runs, cohort.checkpoint, frozenset(runs) - frozenset(ours))
-        return CohortLoop(cohort, agent, store, callback, options).run() and not busy
+        return CohortLoop(cohort, store, callback, options).run() and not busy
 
 
 def live_runs(path: Path, experiments: Sequence[Experiment], store: Store, callback: Callback) -> list[Run]:

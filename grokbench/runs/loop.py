@@ -1,8 +1,7 @@
 """The run loop: takes a cohort from exam to exam, with checkpoints, until every run has ended and its record is written."""
 
-import sys
+import math
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from grokbench.agents.agent import Agent, Spec
+from grokbench.agents.agent import Agent, Spec, check_agent
 from grokbench.agents.recipes import Recipe
+from grokbench.agents.targets import line_of
 from grokbench.agents.trees import batch_of_one, to_numpy
 from grokbench.errors import AgentError, StoreError
 from grokbench.evaluation.marking import Examiner, check_logits
@@ -21,7 +21,9 @@ from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Cohort
 from grokbench.runs.provenance import code_hash, current_provenance
 from grokbench.runs.records import Cost, make_record
+from grokbench.runs.stopping import is_asked_to_stop
 from grokbench.runs.store import Store, read_checkpoint
+from grokbench.runs.surroundings import generators_state, known_surroundings, restore_generators, seed_generators
 from grokbench.tasks import make_instance
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
@@ -55,15 +57,14 @@ class CohortLoop:
     Members are numbered as in `cohort.runs`. `live` holds the numbers of those that haven't ended.
     """
 
-    def __init__(self, cohort: Cohort, agent: Agent | None, store: Store, callback: Callback, options: RunOptions) -> None:
-        self.cohort, self.agent_at_hand = cohort, agent
+    def __init__(self, cohort: Cohort, store: Store, callback: Callback, options: RunOptions) -> None:
+        self.cohort = cohort
         self.store, self.callback, self.options = store, callback, options
         self.runs = cohort.runs
         self.task, self.salt = self.runs[0].experiment.task, self.runs[0].experiment.salt
         self.instances = [make_instance(self.task, run.seed, self.salt) for run in self.runs]
         self.feature_dims: tuple[int, ...] = ()
         self.cost_per_step: Mapping[str, int] = {}
-        self.provenance = current_provenance(options.device, None)
         self.charged_at = time.perf_counter()
         self._begin()
 
@@ -81,28 +82,34 @@ class CohortLoop:
         Returns:
             Whether no run failed: every run is complete, or was paused by `max_steps`.
         """
-        try:
-            self._start()
-            paused = self._take_exams()
-        except (StoreError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            if _is_interrupt(error):
-                raise KeyboardInterrupt from error
-            self._end_incomplete(f"failed: {type(error).__name__}: {error}{_line_of(error, self.runs[0].experiment.recipe)}")
-            return False
+        with known_surroundings():
+            self.provenance = current_provenance(self.options.device, None)
+            try:
+                self._start()
+                paused = self._take_exams()
+            except (StoreError, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                if _is_interrupt(error):
+                    raise KeyboardInterrupt from error
+                self._end_incomplete(f"failed: {type(error).__name__}: {error}{line_of(error, self._recipe.target)}")
+                return False
         if paused:
-            self._save()
             early = "" if self.step else ", before the first exam"
             self._end_incomplete(f"stopped: --max-steps {self.options.max_steps}{early}")
             return True
         self.store.remove(self._checkpoint_path())
         return True
 
+    @property
+    def _recipe(self) -> Recipe:
+        """The recipe of the first run, which the others share unless they were joined."""
+        return self.runs[0].experiment.recipe
+
     def _start(self) -> None:
         """Make the agent ready: reset it, and restore the checkpoint if there is one."""
         saved = read_checkpoint(self.cohort.checkpoint) if self.cohort.checkpoint else None
-        self.agent = self.agent_at_hand or _make_agent([run.experiment.recipe for run in self.runs])
+        self.agent = _make_agent([run.experiment.recipe for run in self.runs])
         self.examiner = Examiner(self.instances, self.agent.feature_dims)
         self.feature_dims = self.examiner.feature_dims
         if saved:
@@ -114,20 +121,31 @@ class CohortLoop:
             except Exception as error:
                 self._start_over(error)
                 return
+            restore_generators(saved["generators"])
+        check_agent(self.agent)
         self.cost_per_step = _checked_cost(self.agent.cost(), PROTOCOL.horizon(self.task))
-        packages = self.runs[0].experiment.recipe.packages
         self.provenance = current_provenance(
-            self.options.device, self.agent.dtype, captured=self.agent.captured, packages=packages
+            self.options.device, self.agent.dtype, captured=self.agent.captured, packages=self._recipe.packages
         )
-        if saved and saved["provenance"] != self.provenance.reproducibility:
-            # Two environments made this run, so nothing can repeat it to the bit.
-            self.provenance = self.provenance.model_copy(update={"code": None})
-        if not saved and len(self.runs) > 1:
-            # A kill after a member's end would else leave the others to train without it, and not repeat to the bit.
-            self._save()
+        if saved:
+            self._compare_provenance(saved["provenance"])
+        else:
+            self._save()  # so that what no checkpoint can hold is told before anything is computed
         self._charge()
 
+    def _compare_provenance(self, before: dict[str, Any]) -> None:
+        """Tell where a resumed run goes on in another environment. Nothing can repeat such a run to the bit."""
+        now = self.provenance.reproducibility
+        differing = [f"{name} {before.get(name)!r} → {now[name]!r}" for name in now if before.get(name) != now[name]]
+        if differing:
+            self.provenance = self.provenance.model_copy(update={"code": None})
+            environment = f"goes on in another environment ({'; '.join(differing)})"
+            self.callback.on_message(
+                f"{self._checkpoint_path()}: {environment}; its records no longer promise to repeat to the bit"
+            )
+
     def _reset_agent(self) -> None:
+        seed_generators(self.instances[0].agent_seed)
         observation = self.examiner.observations(self.live)
         spec = Spec(
             num_symbols=self.task.num_symbols,
@@ -152,28 +170,35 @@ class CohortLoop:
         aside = self.store.set_aside(self.cohort.checkpoint)
         reason = f"the agent can't go on from it ({type(error).__name__}: {error})"
         self.callback.on_message(f"{self.cohort.checkpoint}: {reason}; moved to {aside.name}, its runs start over")
-        self.cohort, self.agent_at_hand = Cohort(self.runs, finished=self.cohort.finished), None
+        self.cohort = Cohort(self.runs, finished=self.cohort.finished)
         self._begin()
         self._start()
 
     def _take_exams(self) -> bool:
-        """From exam to exam until every run has ended; returns whether `max_steps` came first."""
-        saved_at = time.perf_counter()
+        """From exam to exam until every run has ended; returns whether `max_steps` came first.
+
+        The state is saved after the first exam too: an optimizer has none before its first step.
+        """
+        saved_at = -math.inf if not self.step else time.perf_counter()
         while self.live:
             steps = self.examiner.steps_to_next_exam(self.live[0])
             if self.options.max_steps is not None and self.step + steps > self.options.max_steps:
+                self._save()
                 return True
             self._take_exam(steps)
             self._charge()
             self._release_ended()
-            if self.live and time.perf_counter() - saved_at > self.options.checkpoint_seconds:
+            stops = is_asked_to_stop()
+            if self.live and (stops or time.perf_counter() - saved_at > self.options.checkpoint_seconds):
                 self._save()
                 saved_at = time.perf_counter()
+            if stops:
+                raise KeyboardInterrupt
         return False
 
     def _take_exam(self, steps: int) -> None:
         """Let the agent take `steps` steps, and mark the exam that follows."""
-        report = _batched_report(self.agent.learn(steps) or {}, batched=self.agent.batched)
+        report = _batched_report(_checked_report(self.agent.learn(steps)), batched=self.agent.batched)
         action = self.agent.act()
         if self.options.probes and is_probed(self.step + steps, self.step):
             report["probe"] = self._probe(action)
@@ -268,6 +293,7 @@ class CohortLoop:
             "seconds": [self.seconds[member] for member in self.live],
             "exams": [[asdict(exam) for exam in self.exams[member]] for member in self.live],
             "agent": self.agent.state_dict(),
+            "generators": generators_state(),
         }
         self.store.write_checkpoint(self._checkpoint_path(), tree)
 
@@ -281,11 +307,20 @@ def _make_agent(recipes: Sequence[Recipe]) -> Agent:
 
 
 def _checked_cost(cost: Mapping[str, int], horizon: int) -> Mapping[str, int]:
-    """What an agent says that it costs. Raises AgentError for numbers that no record can hold after `horizon` steps."""
+    """What an agent says that it costs. Raises AgentError for what no record can hold after `horizon` steps."""
+    if not isinstance(cost, Mapping):
+        raise AgentError(f"cost() must return a dict, such as {{'parameters': 1000}}, got {cost!r}")
     for name, value in cost.items():
-        if not 0 <= value * horizon < LARGEST_COST:
+        if not isinstance(value, int) or not 0 <= value * horizon < LARGEST_COST:
             raise AgentError(f"cost() gives {name} = {value}, expected a number from 0 to {LARGEST_COST // horizon:.0e}")
     return cost
+
+
+def _checked_report(report: Any) -> Mapping[str, Any]:
+    """What `learn` returned. Raises AgentError unless it is a dict or None."""
+    if report is not None and not isinstance(report, Mapping):
+        raise AgentError(f"learn must return None or a dict, such as {{'loss': 0.5}}, got {report!r}")
+    return report or {}
 
 
 def _batched_report(report: Mapping[str, Any], *, batched: bool) -> dict[str, Any]:
@@ -324,10 +359,3 @@ def _is_interrupt(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _line_of(error: Exception, recipe: Recipe) -> str:
-    """The file and line of an agent from outside that raised the error; empty for a baseline."""
-    file = getattr(sys.modules.get(recipe.target.partition(":")[0]), "__file__", None) if recipe.source else None
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""

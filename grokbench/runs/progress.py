@@ -63,6 +63,8 @@ class Progress(Callback):
     @override
     def on_start(self, planned: int, finished: int) -> None:
         self.planned, self.ended = planned, finished
+        if planned == finished:
+            self.on_message(f"nothing to do: all {planned} runs were finished before")
 
     @override
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:

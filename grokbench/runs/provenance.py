@@ -1,10 +1,11 @@
 """Provenance: the machine, versions, threads and code that made a run."""
 
+import contextlib
 import hashlib
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import (
 )
 
 from grokbench.runs.schema import Sparse
+from grokbench.runs.surroundings import unusual_settings
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds grokbench and baselines
 HASHED_CODE = (  # code outside these paths can't change an exam
@@ -26,11 +28,14 @@ HASHED_CODE = (  # code outside these paths can't change an exam
 )
 
 
+COMMON_PACKAGES = ("grokbench", "numpy", "torch")  # whose versions every record states
+
+
 class Provenance(Sparse):
     """What made the run.
 
     `code` is the hash of the code that computes runs. Old records, and runs resumed elsewhere, lack it. `captured` says whether
-    the steps were replays of a CUDA graph; it is None on a CPU.
+    the steps were replays of a CUDA graph; it is None on a CPU. `settings` are those of torch and numpy that the agent changed.
     """
 
     versions: dict[str, str]
@@ -40,6 +45,7 @@ class Provenance(Sparse):
     threads: int
     commit: str | None
     dirty: bool | None
+    settings: dict[str, str] | None = None
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def repeats(self, other: "Provenance") -> bool:
@@ -64,12 +70,7 @@ def current_provenance(
         packages: further packages that compute them, whose versions are stated where they are installed.
     """
     torch = sys.modules.get("torch")
-    versions = {"python": platform.python_version()}
-    for package in ("grokbench", "numpy", "torch", *packages):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    versions = {"python": platform.python_version()} | installed_versions((*COMMON_PACKAGES, *packages))
     commit, dirty = _code_state()
     name = torch.cuda.get_device_name() if torch is not None and device == "cuda" else _cpu()
     threads = torch.get_num_threads() if torch is not None else 1
@@ -81,8 +82,18 @@ def current_provenance(
         threads=threads,
         commit=commit,
         dirty=dirty,
+        settings=unusual_settings() or None,
         code=code_hash(),
     )
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def _cpu() -> str:

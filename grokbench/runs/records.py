@@ -22,6 +22,7 @@ from grokbench.tasks import Task, parse_id
 
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
 MOST_TOGETHER = 1_000  # runs of one cohort
+MOST_MODULES = 1_000  # of an agent's code
 MOST_EXAMS = 10_000  # exams of one run; a budget of a billion steps has some thousand
 
 
@@ -53,12 +54,16 @@ class ExamRecord(Sparse):
 
 
 class AgentRecord(Sparse):
-    """The recipe that ran, its hash, and the widths of the layers that the agent showed."""
+    """The recipe that ran, its hash, and the widths of the layers that the agent showed.
+
+    `source` is one SHA-256 of all code from outside the baselines, and `sources` has that of each module.
+    """
 
     name: str
     target: str
     hyperparameters: dict[str, Any]
     source: str
+    sources: Annotated[dict[str, str], Field(max_length=MOST_MODULES)] | None = None
     hash: str
     feature_dims: list[Width] | None = None
 
@@ -158,6 +163,7 @@ def make_record(
             target=recipe.target,
             hyperparameters=recipe.plain_hyperparameters,
             source=recipe.source,
+            sources=dict(recipe.sources.modules) or None,
             hash=recipe.hash,
             feature_dims=list(feature_dims) or None,
         ),

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from grokbench.agents import trees
 from grokbench.errors import CheckpointError, RecordError, StoreError
 from grokbench.runs.plan import Experiment, Run
+from grokbench.runs.provenance import COMMON_PACKAGES, installed_versions
 from grokbench.runs.records import RunRecord, read_record, to_json
 
 LONGEST_FILE_NAME = 60  # characters of the seeds in a checkpoint's name; more seeds are hashed
@@ -58,7 +59,7 @@ class Store:
         """Whether the run has a complete record. A damaged record is moved aside, so that the run is made again.
 
         Raises:
-            RecordError: the file is another run's record.
+            RecordError: the file is another run's record, or other versions of the agent's packages made it.
         """
         path = self.record_path(run)
         if not path.exists():
@@ -72,6 +73,7 @@ class Store:
         expected = (experiment.task, experiment.recipe.hash, run.seed, experiment.salt)
         if (record.parsed_task(), record.agent.hash, record.seed, record.salt) != expected:
             raise RecordError(f"{path}: holds the record of another run; move it away or choose another --out")
+        _check_versions(path, record, experiment.recipe.packages)
         return record.incomplete is None
 
     def write_record(self, run: Run, record: RunRecord) -> Path:
@@ -171,6 +173,15 @@ def _looks_like_a_record(path: Path) -> bool:
         return '"exams"' in path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True
+
+
+def _check_versions(path: Path, record: RunRecord, packages: Iterable[str]) -> None:
+    """Refuse a record that other versions of these packages made: they are part of the agent. torch's version isn't."""
+    made_with = record.provenance.versions
+    for package, version in installed_versions(packages).items():
+        if package not in COMMON_PACKAGES and made_with.get(package, version) != version:
+            what = f"was made with {package} {made_with[package]}, and {version} is installed"
+            raise RecordError(f"{path}: {what}: choose another --out, or install {package}=={made_with[package]}")
 
 
 @contextlib.contextmanager

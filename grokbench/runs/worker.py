@@ -1,7 +1,8 @@
 """A worker process: it runs the cohorts that its parent sends, and tells the parent what happens to their runs.
 
-It ends when its parent closes the pipe, or dies, which closes the pipe too. Whatever the worker is doing then, it has half a
-second to put it down. What it loses is what a kill loses: the steps since the last checkpoint.
+It ends when its parent closes the pipe, or dies, which closes the pipe too. The cohort is saved at its next exam then. If none
+comes in time, the worker has half a second to put down what it is doing, and loses what a kill loses: the steps since the last
+checkpoint.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from grokbench.runs.loop import RunOptions
 from grokbench.runs.memory import keep_freed_memory
 from grokbench.runs.plan import Cohort, Run
 from grokbench.runs.records import RunRecord
+from grokbench.runs.stopping import SECONDS_TO_SAVE, ask_to_stop, is_asked_to_stop
 from grokbench.runs.store import Store
 
 SECONDS_TO_END = 0.5
@@ -95,11 +97,11 @@ class _Parent(Callback):
         self.pipe, self.runs = pipe, runs
 
     def tell(self, report: Report) -> None:
-        """Send a report. A parent that is gone stops the work as Ctrl-C would."""
+        """Send a report. If the parent is gone, the cohort is asked to stop."""
         try:
             self.pipe.send(report)
-        except OSError as error:
-            raise KeyboardInterrupt from error
+        except OSError:
+            ask_to_stop()
 
     @override
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
@@ -116,25 +118,31 @@ class _Parent(Callback):
 
 def main(descriptor: int) -> None:
     """Run cohorts until the pipe with this file descriptor is closed."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _stop)
     pipe, queue = Connection(descriptor), SimpleQueue[bytes]()
     threading.Thread(target=_listen, args=(pipe, queue), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         keep_freed_memory()
         _Parent(pipe, ()).tell(Ready())
-        while True:
-            _work(queue.get(), pipe)
+        while (content := queue.get()) and not is_asked_to_stop():
+            _work(content, pipe)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Ask to stop; the second time, stop."""
+    if is_asked_to_stop():
+        raise KeyboardInterrupt
+    ask_to_stop()
 
 
 def _listen(pipe: Connection, queue: "SimpleQueue[bytes]") -> None:
-    """Queue what the parent sends. When the pipe closes, interrupt the main thread, and end the process soon in any case."""
+    """Queue what the parent sends. When the pipe closes, ask to stop, then interrupt, and end the process in any case."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             queue.put(pipe.recv_bytes())
+    ask_to_stop()
+    queue.put(b"")  # for a worker that waits for work
+    time.sleep(SECONDS_TO_SAVE)
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     time.sleep(SECONDS_TO_END)
     os._exit(1)

@@ -19,6 +19,7 @@ from grokbench.runs.callbacks import Callback
 from grokbench.runs.cores import THREAD_VARIABLES
 from grokbench.runs.loop import RunOptions
 from grokbench.runs.plan import Cohort
+from grokbench.runs.stopping import ASKED, SECONDS_TO_SAVE, interrupted_by_sigterm
 from grokbench.runs.store import Store
 from grokbench.runs.worker import CohortDone, CohortRaised, ExamTaken, MessageSent, Ready, Report, RunEnded, Work
 
@@ -47,10 +48,14 @@ def run_in_workers(cohorts: Iterable[Cohort], store: Store, callback: Callback, 
         WorkerError: no worker can be started here.
     """
     pool = _Pool(cohorts, store, callback, options, processes)
-    try:
-        return pool.run()
-    finally:
-        _end(pool.workers)
+    with interrupted_by_sigterm():
+        try:
+            return pool.run()
+        except KeyboardInterrupt:
+            callback.on_message(ASKED)
+            raise
+        finally:
+            _end(pool.workers)
 
 
 def unsendable(recipes: Iterable[Recipe]) -> str | None:
@@ -176,14 +181,15 @@ class _Pool:
 
 
 def _end(workers: Sequence[_Worker]) -> None:
-    """End workers: they notice that their pipe is closed. A worker that doesn't in time is killed."""
+    """End workers: they notice that their pipe is closed, and save their runs. One that doesn't in time is killed."""
     for worker in workers:
         worker.pipe.close()
-    deadline = time.monotonic() + SECONDS_TO_END
-    for worker in workers:
-        try:
+    deadline = time.monotonic() + SECONDS_TO_SAVE + SECONDS_TO_END
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        for worker in workers:
             worker.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+    for worker in workers:
+        if worker.process.poll() is None:
             worker.process.kill()
             worker.process.wait()
 

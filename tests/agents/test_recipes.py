@@ -19,7 +19,7 @@ from typing_extensions import override
 
 import grokbench
 from grokbench.agents import Agent, Recipe, Spec, find_recipe, recipe, recipe_names
-from grokbench.agents.targets import is_baseline, load_target, source_hash
+from grokbench.agents.targets import is_baseline, load_target
 from grokbench.errors import AgentError, RecipeError
 from tests.support.agents import AddingAgent, ReportingAgent
 from tests.support.optimizers import LION
@@ -151,7 +151,8 @@ def test_a_file_names_an_agent_and_everything_that_it_sets(tmp_path: Path) -> No
     mine = find_recipe(str(path))
     assert mine.plain_hyperparameters == {"report": {"deep": [1, {"a": 2}]}}
     code = (ROOT / "tests" / "support" / "agents.py").read_bytes()
-    assert mine.source == hashlib.sha256(code).hexdigest()
+    assert mine.sources.modules["tests.support.agents"] == hashlib.sha256(code).hexdigest()
+    assert mine.source == mine.sources.hash
     assert recipe(mine, report=3).source == mine.source
 
 
@@ -195,8 +196,8 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[Agent]]:
 )
 def test_code_without_a_file_has_a_hash(notebook: Callable[[str], type[Agent]], body: str, other: str) -> None:
     """Equal code has equal hashes wherever it is defined, and any other code has another."""
-    assert source_hash(notebook(body)) == source_hash(notebook(f"\n\n    {body}"))
-    assert source_hash(notebook(body)) != source_hash(notebook(other))
+    assert recipe(notebook(body)).source == recipe(notebook(f"\n\n    {body}")).source
+    assert recipe(notebook(body)).source != recipe(notebook(other)).source
 
 
 def test_a_class_of_a_notebook_makes_agents(notebook: Callable[[str], type[Agent]]) -> None:
@@ -240,11 +241,31 @@ def test_a_target_that_cannot_make_an_agent_is_named(name: str, why: str) -> Non
         find_recipe(name)
 
 
-@pytest.mark.parametrize("value", [np.int64(3), np.arange(2), {1, 2}, date(2020, 1, 1), {1: "a", "b": 2}], ids=repr)
-def test_a_hyperparameter_that_a_record_cannot_hold_is_refused(value: object) -> None:
-    """Records, folders and the leaderboard know a recipe by its hash."""
-    with pytest.raises(RecipeError, match="'mine' sets a hyperparameter that isn't number, text, list or table"):
-        _ = recipe(ReportingAgent, name="mine", report=value).hash
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (np.arange(2), "report must be a number, text, a list or a table, got .* of type ndarray"),
+        ({1, 2}, "report must be a number.* of type set"),
+        ([date(2020, 1, 1)], r"report\[0\] must be a number.* of type date"),
+        ({1: "a", "b": 2}, "report must be a table with text as keys, got the key 1"),
+        ({"lr": float("inf")}, r"report\.lr must be a finite number, got inf"),
+        (np.float32("nan"), "report must be a finite number, got np.float32"),
+    ],
+    ids=repr,
+)
+def test_a_hyperparameter_that_a_record_cannot_hold_is_refused(value: object, problem: str) -> None:
+    """Records, folders and the leaderboard know a recipe by its hash. The message has place, expectation and value."""
+    with pytest.raises(RecipeError, match=f"'mine': {problem}"):
+        recipe(ReportingAgent, name="mine", report=value)
+
+
+def test_numbers_of_a_sweep_are_plain() -> None:
+    """Numpy's numbers, from a loop over an array, make the recipe that plain ones make."""
+    swept = [
+        recipe("mlp", optimizer={"lr": lr}, network={"hidden": [width]}) for lr in np.array([1e-3]) for width in np.array([64])
+    ]
+    assert swept[0].hash == recipe("mlp", optimizer={"lr": 1e-3}, network={"hidden": [64]}).hash
+    assert swept[0].make()
 
 
 def test_finding_an_agent_leaves_the_search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,3 +139,12 @@ def test_colors_are_used_again_after_the_last() -> None:
     agents = [run.agent.model_copy(update={"name": f"agent {i}", "hash": f"{i:064}"}) for i in range(len(AGENT_COLORS) + 1)]
     ((_, rank),) = panels([run.model_copy(update={"agent": agent}) for agent in agents]).values()
     assert [to_hex(line.get_color()) for line in rank.get_lines()] == [*AGENT_COLORS, AGENT_COLORS[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "files"), [("a.png", ["a.png"]), ("a.svg", ["a.svg"]), ("run-0.5", ["run-0.5.png", "run-0.5.svg"])]
+)
+def test_the_ending_that_a_path_has_is_kept(tmp_path: Path, name: str, files: list[str]) -> None:
+    """Nobody wants `a.png.png`; a point in a name is no ending."""
+    draw_curves([drawn_run()], tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == files

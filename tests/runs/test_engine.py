@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
 from grokbench.errors import RecipeError
 from grokbench.runs import engine, execution
 from grokbench.runs.plan import Cohort, Experiment, Run, plan
 from grokbench.runs.records import RunRecord, read_record
-from grokbench.runs.store import Store, find_records
+from grokbench.runs.store import Store, find_records, read_checkpoint
 from grokbench.tasks import parse_id
 from tests.support.callbacks import Silent
 
@@ -208,25 +207,35 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130, errors
-    assert "some 20 seconds ago" in errors
+    assert "where the others were saved last" in errors
     assert "Traceback" not in errors
 
 
-def test_a_cohort_makes_one_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The agent that was made to plan with trains the first cohort."""
-    made: list[str] = []
-    make = Recipe.make
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_young_run_that_is_stopped_is_saved(tmp_path: Path, number: signal.Signals) -> None:
+    """It goes on from the exam at which it stopped, though no checkpoint was due, to the bits of an uninterrupted run."""
+    command = ("run", "--agents", "mlp", "--tasks", f"{TASK}-to5000", "--seeds", "0", "--device", "cpu", "--out")
+    process = shell(*command, str(tmp_path / "parts"), every_exam=False)
+    assert process.stderr is not None
+    assert "step 5," in process.stderr.readline()
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    (path,) = tmp_path.rglob("*.safetensors")
+    assert read_checkpoint(path)["step"] > 5
+    for folder in ("parts", "whole"):
+        last = shell(*command, str(tmp_path / folder), every_exam=False)
+        last.communicate()
+        assert last.returncode == 0
+    assert records(tmp_path / "parts") == records(tmp_path / "whole")
 
-    def counted(recipe: Recipe) -> Agent:
-        made.append(recipe.name)
-        return make(recipe)
 
-    monkeypatch.setattr(Recipe, "make", counted)
-    run(tmp_path / "batched", seeds=(0, 1, 2), max_steps=20)
-    assert made == ["mlp"]
-    made.clear()
-    run(tmp_path / "single", f"{AGENTS}:AddingAgent", seeds=(0, 1, 2), max_steps=20)
-    assert made == ["AddingAgent"] * 3
+def test_a_resume_in_another_environment_says_what_differs(tmp_path: Path) -> None:
+    """Other threads end the promise to repeat to the bit."""
+    run(tmp_path, max_steps=50)
+    (message,) = run(tmp_path, max_steps=100, threads=2).messages
+    assert "goes on in another environment (threads 1 → 2); its records no longer promise to repeat to the bit" in message
 
 
 def test_a_finished_record_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

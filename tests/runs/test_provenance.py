@@ -20,6 +20,7 @@ OTHER_VALUES: dict[str, Any] = {
     "dtype": None,
     "captured": True,
     "threads": 3,
+    "settings": {"gradients": "False"},
     "code": "1" * 64,
 }
 
@@ -56,9 +57,9 @@ def test_the_first_processor_is_described() -> None:
 
 
 def test_required_keys_stay_when_they_are_null() -> None:
-    """Only the optional keys are left out: the hash of the code, and on the CPU `captured`."""
+    """Only the optional keys are left out: the hash of the code, settings as usual, and on the CPU `captured`."""
     content = json.loads(PROVENANCE.model_copy(update={"code": None, "dtype": None}).model_dump_json())
-    assert set(content) == set(Provenance.model_fields) - {"code", "captured"}
+    assert set(content) == set(Provenance.model_fields) - {"code", "captured", "settings"}
     assert Provenance.model_validate(content).dtype is None
 
 

@@ -16,6 +16,7 @@ from grokbench.agents.agent import Agent, Spec
 from grokbench.agents.recipes import Recipe
 from grokbench.board.verification.description import Description
 from grokbench.board.verification.wire import receive, send
+from grokbench.runs.surroundings import seed_generators
 
 MODULE = "grokbench.board.verification.serve"
 MEMORY_VARIABLE = "GROKBENCH_MEMORY"  # bytes of address space that the process may have
@@ -40,8 +41,10 @@ def serve(source: RawIOBase, target: RawIOBase) -> None:
 
 def _call(agent: Agent, method: str, arguments: list[Any]) -> Any:
     if method == "reset":
-        observation, spec = arguments
-        return agent.reset(observation, _spec(spec))
+        observation, content = arguments
+        spec = _spec(content)
+        seed_generators(spec.seed)  # as the run loop does
+        return agent.reset(observation, spec)
     return getattr(agent, method)(*arguments)
 
 

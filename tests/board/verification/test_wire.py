@@ -99,7 +99,15 @@ def test_a_message_is_a_dict(pipe: Pipe, tree: Any) -> None:
         receive(reader)
 
 
-@pytest.mark.parametrize("skeleton", ['{"__bfloat16__": "0"}', '{"__items__": [[1]]}', '{"__tensor__": "1"}', "[" * 10_000])
+@pytest.mark.parametrize(
+    "skeleton",
+    [
+        '{"__kind__": "tensor", "value": 1}',
+        '{"__kind__": "dict", "value": [[1]]}',
+        '{"__kind__": "x", "value": 1}',
+        "[" * 10_000,
+    ],
+)
 def test_a_tree_that_can_not_be_built_is_an_error(pipe: Pipe, skeleton: str) -> None:
     """Its checksum is right, so only the building of its arrays can find it."""
     reader, writer = pipe

@@ -1,0 +1,224 @@
+"""The code that makes an agent: its own modules, followed through their import statements, and the libraries they import.
+
+The Python library, installed packages, grokbench and its baselines aren't own modules: their versions stand in the record.
+"""
+
+import ast
+import contextlib
+import hashlib
+import importlib.util
+import inspect
+import json
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from grokbench.agents.targets import importable_here
+
+OURS = {"grokbench", "baselines"}
+MAIN = "__main__"  # the module of a notebook or a script
+CONSTANTS = (bool, int, float, str, bytes, tuple)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The code of an agent, or of an optimizer, from outside the baselines.
+
+    Attributes:
+        modules: SHA-256 by module. A class or constant of a notebook stands under its own name.
+        packages: the installed packages that the modules import, sorted.
+    """
+
+    modules: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """One SHA-256 of all: a single module's own. Empty without modules."""
+        if len(self.modules) < 2:
+            return next(iter(self.modules.values()), "")
+        return _sha256(json.dumps(dict(self.modules), sort_keys=True).encode())
+
+    @staticmethod
+    def of(target: Any) -> "Sources":
+        """The code that `target`, a class or a function, comes with. Modules of the current folder are found too."""
+        walk = _Walk()
+        with importable_here():
+            walk.follow(target)
+        return Sources(dict(sorted(walk.modules.items())), tuple(sorted(walk.packages)))
+
+
+class _Walk:
+    """A walk over modules: from an object to its module, and from a module to those that it imports."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, str] = {}
+        self.packages: set[str] = set()
+        self._seen: set[str] = set()
+
+    def follow(self, target: Any) -> None:
+        """Add the modules of a class with all its bases, or of a function."""
+        for each in getattr(target, "__mro__", (target,)):
+            module = inspect.getmodule(each)
+            if module is None or module.__name__ == MAIN or (_is_own(module.__name__) and not _file(module)):
+                self._add_object(each, vars(module) if module else {})
+            else:
+                self.add_module(module.__name__)
+
+    def add_module(self, name: str) -> None:
+        """Add a module and what it imports, unless it belongs to Python, to grokbench or to a package."""
+        top = name.partition(".")[0]
+        if name in self._seen or not _is_own(name):
+            return
+        self._seen.add(name)
+        if _is_installed(top):
+            self.packages.update(_distributions().get(top, []))
+            return
+        if parent := name.rpartition(".")[0]:
+            self.add_module(parent)
+        origin = _origin(name)
+        if origin is None:
+            return
+        content = origin.read_bytes()
+        if content:  # else the mark of a package
+            self.modules[name] = _sha256(content)
+        if origin.suffix == ".py":
+            package = name if origin.name == "__init__.py" else parent
+            for imported in _imports(content, package):
+                self.add_module(imported)
+
+    def _add_object(self, target: Any, names: Mapping[str, Any]) -> None:
+        """Add a class or function of a notebook, and what it refers to there."""
+        label = getattr(target, "__qualname__", repr(target))
+        if label in self.modules:
+            return
+        self.modules[label] = _sha256(_source_text(target).encode())
+        for name in sorted(_names_used(target) & names.keys()):
+            value = names[name]
+            if isinstance(value, ModuleType):
+                self.add_module(value.__name__)
+            elif isinstance(value, CONSTANTS):
+                self.modules[name] = _sha256(repr(value).encode())
+            elif isinstance(value, type | FunctionType):
+                self.follow(value)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a module is neither Python's nor grokbench's. It may be a package's."""
+    top = name.partition(".")[0]
+    return top not in OURS and top not in sys.stdlib_module_names
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _file(module: ModuleType) -> Path | None:
+    """The file of a module, if there is one."""
+    file = getattr(module, "__file__", None)
+    return Path(file) if file and Path(file).is_file() else None
+
+
+def _origin(name: str) -> Path | None:
+    """The file of a module by its name, loaded or not; None for one without a file, or that can't be found."""
+    if (module := sys.modules.get(name)) is not None:
+        return _file(module)
+    spec = _spec(name)
+    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    with contextlib.suppress(Exception):  # a package on the way to the module may fail to import, in any way
+        return importlib.util.find_spec(name)
+    return None
+
+
+def _is_installed(top: str) -> bool:
+    """Whether a top-level module lies in a folder of installed packages."""
+    spec = _spec(top)
+    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    return any(Path(place).is_relative_to(folder) for place in places if place for folder in _package_folders())
+
+
+@cache
+def _package_folders() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    folders = [paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()]
+    return tuple(dict.fromkeys(Path(folder) for folder in folders))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def _imports(content: bytes, package: str) -> Iterator[str]:
+    """The modules that a source text may import, anywhere in it. A name from a module may be a module itself."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """The full name of the module in `from … import`."""
+    parents = package.split(".")
+    above = parents[: len(parents) - node.level + 1] if node.level else []
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def _source_text(target: Any) -> str:
+    """The source of a class or function; its compiled code where the text is gone."""
+    try:
+        return inspect.getsource(target)
+    except (OSError, TypeError):
+        return repr(_compiled(target))
+
+
+def _names_used(target: Any) -> set[str]:
+    """The global names that the functions of a class, or a function, refer to."""
+    functions = [target] if isinstance(target, FunctionType) else list(_functions(target).values())
+    names: set[str] = set()
+    codes = [function.__code__ for function in functions]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return names
+
+
+def _functions(target: Any) -> dict[str, FunctionType]:
+    """The functions of a class by name; those of class methods and static methods too."""
+    values = {name: getattr(value, "__func__", value) for name, value in sorted(getattr(target, "__dict__", {}).items())}
+    return {name: value for name, value in values.items() if isinstance(value, FunctionType)}
+
+
+def _compiled(target: Any) -> list[Any]:
+    """The compiled functions of a class and its plain attributes, for a class whose source text is gone."""
+    functions = {"": target} if isinstance(target, FunctionType) else _functions(target)
+    parts: list[Any] = [
+        (name, repr(function.__defaults__), *_instructions(function.__code__)) for name, function in functions.items()
+    ]
+    attributes = {} if isinstance(target, FunctionType) else vars(target)
+    plain = {name: value for name, value in attributes.items() if not name.startswith("__") and isinstance(value, CONSTANTS)}
+    return parts + [(name, repr(value)) for name, value in sorted(plain.items())]
+
+
+def _instructions(code: CodeType) -> tuple[Any, ...]:
+    constants = [_instructions(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return code.co_code, code.co_names, constants

@@ -1,0 +1,125 @@
+"""A cohort's surroundings: settings of the process that change what is computed. Every cohort starts from known ones."""
+
+import os
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+Generators = dict[str, Any]  # the state of each global generator by its name
+
+
+class _Setting(NamedTuple):
+    """A setting of the process.
+
+    Attributes:
+        known: its value at the start of every cohort.
+        get: reads it.
+        set: sets it.
+    """
+
+    known: Any
+    get: Callable[[], Any]
+    set: Callable[[Any], Any]
+
+
+@contextmanager
+def known_surroundings() -> Iterator[None]:
+    """Within it every setting has its known value, and the global generators start from 0. All is put back afterwards.
+
+    Threads, current folder, environment variables and filters of warnings are put back too.
+    """
+    import torch
+
+    settings, folder, environment, threads = _settings(), os.getcwd(), dict(os.environ), torch.get_num_threads()
+    before = {name: setting.get() for name, setting in settings.items()}
+    generators = generators_state()
+    _apply(settings, {name: setting.known for name, setting in settings.items()})
+    seed_generators(0)
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        _apply(settings, before)
+        restore_generators(generators)
+        torch.set_num_threads(threads)
+        os.chdir(folder)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+def unusual_settings() -> dict[str, str]:
+    """The settings that don't have their known value, because the agent has set them. Their values are text."""
+    values = {name: (setting.get(), setting.known) for name, setting in _settings().items()}
+    return {name: str(value) for name, (value, known) in values.items() if value != known}
+
+
+def generators_state() -> Generators:
+    """The states of the global generators of Python, numpy and torch, CUDA's too where it is used."""
+    import torch
+
+    numpys = np.random.get_state()  # noqa: NPY002 - agents may draw from numpy's global generator
+    states: Generators = {"python": random.getstate(), "numpy": numpys, "torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def restore_generators(states: Generators) -> None:
+    """Bring the global generators to these states."""
+    import torch
+
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the global generators of Python, numpy and torch."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def _apply(settings: dict[str, _Setting], values: dict[str, Any]) -> None:
+    """Set what differs. Setting a device anew would cost time at every call of torch."""
+    for name, setting in settings.items():
+        if setting.get() != values[name]:
+            setting.set(values[name])
+
+
+def _settings() -> dict[str, _Setting]:
+    import torch
+    from torch.backends import cudnn
+
+    def set_device(device: str) -> None:
+        torch.set_default_device(None if device == "cpu" else device)
+
+    def set_deterministic(mode: int) -> None:
+        torch.set_deterministic_debug_mode(mode)
+
+    def attribute(of: Any, name: str, known: Any) -> _Setting:
+        return _Setting(known, lambda: getattr(of, name), lambda value: setattr(of, name, value))
+
+    return {
+        "default dtype": _Setting(torch.float32, torch.get_default_dtype, torch.set_default_dtype),
+        "default device": _Setting("cpu", lambda: str(torch.get_default_device()), set_device),
+        "gradients": _Setting(True, torch.is_grad_enabled, torch.set_grad_enabled),
+        "anomaly detection": _Setting(False, torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+        "deterministic algorithms": _Setting(0, torch.get_deterministic_debug_mode, set_deterministic),
+        "matmul precision": _Setting("highest", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        "autocast": _Setting(False, lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)),
+        "cudnn benchmark": attribute(cudnn, "benchmark", False),
+        "cudnn deterministic": attribute(cudnn, "deterministic", False),
+        "mkldnn": attribute(torch.backends.mkldnn, "enabled", True),
+        "numpy errors": _Setting(NUMPY_ERRORS, np.geterr, lambda value: np.seterr(**value)),
+    }

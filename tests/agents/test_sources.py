@@ -1,0 +1,125 @@
+"""The code that makes an agent: whatever part of it changes, its recipe is another one, and the part has a name."""
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from grokbench.agents.agent import Agent
+from grokbench.agents.recipes import find_recipe, recipe
+from grokbench.agents.sources import Sources
+
+AGENT = """
+from tests.support.agents import AddingAgent
+{imports}
+
+
+class Mine(AddingAgent):
+    def learn(self, steps):
+        {inside}
+        return super().learn(steps)
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sources]:
+    """Writes files into the current folder, and returns the sources of `my_agent:Mine` there."""
+    monkeypatch.chdir(tmp_path)
+
+    def written(files: dict[str, str], imports: str = "", inside: str = "pass") -> Sources:
+        for name, text in (files | {"my_agent.py": AGENT.format(imports=imports, inside=inside)}).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("my_agent", "my_optim", "my_kit")]:
+            monkeypatch.delitem(sys.modules, name)
+        return find_recipe("my_agent:Mine").sources
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("imports", "inside", "file", "module"),
+    [
+        pytest.param("from my_optim import LR", "pass", "my_optim.py", "my_optim", id="a name of a module"),
+        pytest.param("import my_optim as o", "pass", "my_optim.py", "my_optim", id="a module"),
+        pytest.param("", "import my_optim", "my_optim.py", "my_optim", id="within a function"),
+        pytest.param("import my_kit.rates", "pass", "my_kit/rates.py", "my_kit.rates", id="a module of a folder"),
+        pytest.param("from my_kit import rates", "pass", "my_kit/rates.py", "my_kit.rates", id="a module by its name"),
+        pytest.param("import my_kit", "pass", "my_kit/__init__.py", "my_kit", id="a package"),
+        pytest.param("from my_kit.a import x", "pass", "my_kit/b.py", "my_kit.b", id="relative, two steps away"),
+    ],
+)
+def test_a_changed_helper_is_another_agent(
+    write: Callable[..., Sources], imports: str, inside: str, file: str, module: str
+) -> None:
+    """Only the helper's hash differs, and so do the recipe's source and hash."""
+    files = {"my_kit/__init__.py": "# a kit\n", "my_kit/a.py": "from . import b\nx = 1\n", "my_kit/b.py": "y = 1\n"}
+    before = write(files | {file: "LR = 3e-3\n"}, imports, inside)
+    after = write(files | {file: "LR = 9e-2\n"}, imports, inside)
+    assert {name for name in after.modules if after.modules[name] != before.modules.get(name)} == {module}
+    assert before.hash != after.hash
+    assert write(files | {file: "LR = 3e-3\n"}, imports, inside).hash == before.hash
+
+
+def test_a_changed_base_class_is_another_agent(write: Callable[..., Sources]) -> None:
+    """Also one that its module found in a way that no import statement tells."""
+    imports = "import importlib\nAddingAgent = importlib.import_module('my_optim').Base"
+    base = "from tests.support.agents import AddingAgent\nclass Base(AddingAgent):\n    rate = {}\n"
+    hashes = [write({"my_optim.py": base.format(rate)}, imports).modules["my_optim"] for rate in (1, 2)]
+    assert hashes[0] != hashes[1]
+
+
+def test_an_agent_of_one_file_has_the_hash_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an entry of the leaderboard states it. Python's modules and those of packages aren't part of it."""
+    monkeypatch.chdir(tmp_path)
+    code = "import json\nimport numpy\nimport scipy.stats\nfrom grokbench.agents import Agent\nclass One(Agent):\n    pass\n"
+    (tmp_path / "my_single.py").write_text(code, encoding="utf-8")
+    found = find_recipe("my_single:One")
+    assert found.source == hashlib.sha256(code.encode()).hexdigest()
+    assert set(found.packages) == {"numpy", "scipy"}
+
+
+def test_an_optimizer_of_ones_own_has_sources_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper of its file changes the recipe."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_step.py").write_text("import torch\nfrom my_rate import LR\nclass Step(torch.optim.SGD):\n    pass\n")
+    (tmp_path / "my_rate.py").write_text("LR = 1\n")
+    first = recipe("mlp", optimizer={"target": "my_step:Step", "lr": 0.1})
+    assert set(first.sources.modules) == {"my_rate", "my_step"}
+    (tmp_path / "my_rate.py").write_text("LR = 2\n")
+    assert recipe("mlp", optimizer={"target": "my_step:Step", "lr": 0.1}).hash != first.hash
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[Agent]]:
+    """Runs cells in a module without a file, and returns its class `Mine`."""
+
+    def define(cells: str) -> type[Agent]:
+        module = ModuleType("a_notebook")
+        monkeypatch.setitem(sys.modules, "a_notebook", module)
+        exec(f"from tests.support.agents import AddingAgent\n{cells}", module.__dict__)
+        made: type[Agent] = module.__dict__["Mine"]
+        return made
+
+    return define
+
+
+@pytest.mark.parametrize(
+    ("cells", "part"),
+    [
+        pytest.param("LR = {}\nclass Mine(AddingAgent):\n    act = lambda self: LR", "LR", id="a constant"),
+        pytest.param("def f():\n    return {}\nclass Mine(AddingAgent):\n    act = lambda self: f()", "f", id="a function"),
+        pytest.param(
+            "LR = {}\ndef f():\n    return LR\nclass Mine(AddingAgent):\n    act = lambda self: f()", "LR", id="its own"
+        ),
+        pytest.param("class B(AddingAgent):\n    rate = {}\nclass Mine(B):\n    pass", "B", id="a base"),
+    ],
+)
+def test_what_a_class_of_a_notebook_refers_to(notebook: Callable[[str], type[Agent]], cells: str, part: str) -> None:
+    """Constants, functions and classes of other cells belong to the agent."""
+    before, after = (recipe(notebook(cells.format(value))).sources for value in (1, 2))
+    assert {name for name in after.modules if after.modules[name] != before.modules[name]} == {part}
+    assert before.hash != after.hash
