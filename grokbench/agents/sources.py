@@ -88,7 +88,7 @@ class _Walk:
         if origin is None:
             return
         content = origin.read_bytes()
-        if content:  # else the mark of a package
+        if _has_code(origin, content):
             self.modules[name] = _sha256(content)
         if origin.suffix == ".py":
             package = name if origin.name == "__init__.py" else parent
@@ -158,6 +158,17 @@ def _package_folders() -> tuple[Path, ...]:
 @cache
 def _distributions() -> Mapping[str, list[str]]:
     return packages_distributions()
+
+
+def _has_code(origin: Path, content: bytes) -> bool:
+    """Whether a module's file does anything. The mark of a package is empty, or has a docstring alone."""
+    if origin.name != "__init__.py":
+        return True
+    try:
+        body = ast.parse(content).body
+    except (SyntaxError, ValueError):
+        return True
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
 
 
 def _imports(content: bytes, package: str) -> Iterator[str]:

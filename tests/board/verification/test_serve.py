@@ -71,7 +71,7 @@ def test_every_message_has_an_answer_in_its_order() -> None:
     """The description first. An error of the agent is an answer, and the next message is served."""
     learn, act = {"method": "learn", "arguments": [7]}, {"method": "act", "arguments": []}
     described, was_reset, first, failed, second = answers(make(Curious), reset(), learn, act, learn)
-    assert described["feature_dims"] == [4]
+    assert described["feature_dims"] == (4,)
     assert was_reset == {"result": None}
     assert first == second
     assert (first["result"]["steps"], first["result"]["questions"]) == (7, 25)
