@@ -61,6 +61,13 @@ class Examiner:
         self.outcomes = [Outcome() for _ in self.instances]
         self._keys = lru_cache(maxsize=4)(self._make_keys)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_keys"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._keys = lru_cache(maxsize=4)(self._make_keys)  # of the copy, whose members may be on another device
+
     def steps_to_next_exam(self, member: int) -> int:
         """The number of steps that `member` takes before its next exam; 0 after its run has ended."""
         outcome = self.outcomes[member]

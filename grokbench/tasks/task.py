@@ -116,6 +116,12 @@ class Instance(ABC):
     answers: Ints
     train: NDArray[np.bool_]
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                frozen(value)  # a copied array can be written to
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the name, shape and little-endian bytes of every array in `arrays`."""
