@@ -11,6 +11,7 @@ from grokbench.evaluation.protocol import Exam
 from grokbench.tasks import Instance
 
 MIN_PIXELS = 194  # the smallest side of a picture; questions of smaller tables get several pixels
+EVEN = 2  # video players expect sides of an even number of pixels
 
 # Right and wrong training questions, right and wrong held-out questions, no question.
 QUESTION_COLORS = np.array([[44, 123, 182], [171, 217, 233], [26, 150, 65], [215, 48, 39], [230, 230, 230]], dtype=np.uint8)
@@ -37,11 +38,12 @@ class Frame:
         )
 
     def picture(self, instance: Instance) -> NDArray[np.uint8]:
-        """The table in its true order as pixels, (height, width, 3)."""
+        """The table in its true order as pixels, (height, width, 3). Both sides are even."""
         side = int(instance.places.max()) + 1
         kinds = np.full((side, side), NO_QUESTION)
         kinds[tuple(instance.places.T)] = self._kinds(instance)
-        scale = ceil(MIN_PIXELS / side)
+        multiple = EVEN if side % EVEN else 1
+        scale = multiple * ceil(MIN_PIXELS / (side * multiple))
         return np.kron(QUESTION_COLORS[kinds], np.ones((scale, scale, 1), dtype=np.uint8))
 
     def _kinds(self, instance: Instance) -> NDArray[np.int64]:
