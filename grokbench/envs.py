@@ -155,7 +155,8 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
     """S seeds of one task side by side, each as in `GrokEnv`, with a leading axis S. Autoreset is disabled.
 
     `reset(seed=n)` takes the seeds n … n+S−1; a list gives each member its own. A member that has ended ignores its part of an
-    action, gets reward 0 and repeats its flags. `reset(options={"reset_mask": mask})` restarts some members alone.
+    action, gets reward 0, and its `steps_to_next_exam` is 0. Its flag is true at the step that ends it, and at no later step.
+    `reset(options={"reset_mask": mask})` restarts some members alone.
     """
 
     metadata = {**GrokEnv.metadata, "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
@@ -230,7 +231,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
                 if self.render_mode:
                     self._frames[i] = Frame(exam, np.array(to_numpy(actions["answers"][i])))
         rewards = [reward(old, new, self.task.budget) for old, new in zip(before, examiner.outcomes, strict=True)]
-        flags = np.array([_flags(outcome) for outcome in examiner.outcomes])
+        flags = np.array([_flags(outcome) if i in live else (False, False) for i, outcome in enumerate(examiner.outcomes)])
         return self.observe(), np.array(rewards), flags[:, 0], flags[:, 1], infos
 
     def render(self) -> tuple[Any, ...] | None:

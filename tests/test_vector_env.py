@@ -1,11 +1,14 @@
 """The vector environment: every member equals a single environment with its seed."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import VectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
+from grokbench.envs import GrokVectorEnv
 from tests.support.oracle import assert_same, member_of, stacked, started, vector
 
 
@@ -31,7 +34,7 @@ def test_a_vector_is_its_members_seed_for_seed() -> None:
         assert observations in envs.observation_space
         for i, env in enumerate(singles):
             if ended[i]:
-                assert (rewards[i], (terminated[i], truncated[i])) == (0, ended[i])
+                assert (rewards[i], terminated[i], truncated[i]) == (0, False, False)
                 assert observations["steps_to_next_exam"][i] == 0
                 assert member_of(infos, i) == {}
                 continue
@@ -46,8 +49,38 @@ def test_a_vector_is_its_members_seed_for_seed() -> None:
     assert ended == [(True, False), (True, False), (False, True)]
     last = envs.step({"answers": None, "features": None})
     np.testing.assert_array_equal(last[1], np.zeros(3))
-    np.testing.assert_array_equal(last[2], [True, True, False])
-    np.testing.assert_array_equal(last[3], [False, False, True])
+    assert not last[2].any()
+    assert not last[3].any()
+
+
+def play_on(envs: VectorEnv[Any, Any, Any], rights: list[int], diverging: int | None = None) -> None:
+    """Take exams until every member has ended, and five more."""
+    left = 5
+    for exam in range(1_000):
+        actions = stacked(cast(GrokVectorEnv, envs.unwrapped), rights, exam)
+        if diverging is not None:
+            actions["features"][diverging, 0, 0] = np.nan
+        left -= not envs.step(actions)[0]["steps_to_next_exam"].any()
+        if not left:
+            return
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("rights", "returns"),
+    [pytest.param([25], [-5], id="alone"), pytest.param([25, 24, 7], [-300, -300, -5], id="beside longer runs")],
+)
+def test_an_episode_is_counted_once(rights: list[int], returns: list[int]) -> None:
+    """Gymnasium's statistics have one episode for each member, however long the others go on, and one after a restart."""
+    counted = RecordEpisodeStatistics(vector(members=len(rights)))
+    counted.reset(seed=0)
+    play_on(counted, rights, diverging=1 if len(rights) > 1 else None)
+    assert counted.episode_count == len(rights)
+    assert sorted(np.array(counted.return_queue) * 300) == pytest.approx(returns)
+    counted.reset(options={"reset_mask": np.arange(len(rights)) == 0})
+    play_on(counted, [25] * len(rights))
+    assert counted.episode_count == len(rights) + 1
+    assert counted.return_queue[-1] * 300 == pytest.approx(-5)
 
 
 def test_vector_seeds() -> None:
