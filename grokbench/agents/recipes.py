@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
-from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from grokbench.agents.agent import Agent, check_agent
+from grokbench.agents.shipped import baselines_folder
 from grokbench.agents.sources import Sources
-from grokbench.agents.targets import BASELINES, is_baseline, line_of, load_target, name_of, normalized, own_target
+from grokbench.agents.targets import is_baseline, line_of, load_target, name_of, normalized, own_target
 from grokbench.errors import ActionError, AgentError, FaultyAgentError, GrokbenchError, RecipeError
 
 LONGEST_NAME = 60
@@ -35,7 +35,7 @@ class Recipe:
         hyperparameters: the keyword arguments that make the agent.
         source: SHA-256 of the code of an agent, or of a baseline's optimizer, from outside the baselines; else empty.
         sources: the modules of that code, and the packages that they import.
-        factory: the agent's class itself, if it was given as a class and not by its name.
+        factory: the agent's class itself, if it was given as a class, or is in a notebook or script.
         optimizer: the optimizer's class itself, if it was given as a class and not by its name.
     """
 
@@ -84,7 +84,7 @@ class Recipe:
             FaultyAgentError: its own code failed.
             AgentError: the class can't be found, or isn't an `Agent` as described there.
         """
-        factory, hyperparameters = self.factory or load_target(self.target), self.plain_hyperparameters
+        factory, hyperparameters = self.factory or _load(self.target), self.plain_hyperparameters
         if self.optimizer is not None:
             hyperparameters["optimizer"]["target"] = self.optimizer
         _check_arguments(factory, hyperparameters, self)
@@ -139,7 +139,9 @@ def find_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         return _read_recipe_file(name)
     if ":" in name:
-        return _with_code(name.rpartition(":")[2], name, {}, load_target(name))
+        target = _load(name)
+        kept = target if name.startswith("__main__:") else None  # no other process finds it by this name
+        return _with_code(name.rpartition(":")[2], name, {}, target, factory=kept)
     if name not in recipe_names():
         near = get_close_matches(name, recipe_names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -147,13 +149,19 @@ def find_recipe(name: str) -> Recipe:
             f"no recipe is called {name!r}: expected one of {', '.join(recipe_names())}, "
             f"a file ending in .toml, or a class as module:Class{hint}"
         )
-    return _read_recipe(name, (files(BASELINES) / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
+    return _read_recipe(name, (baselines_folder() / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def recipe_names() -> list[str]:
     """The names of the recipes that come with the baselines."""
-    folder = files(BASELINES) / "recipes"
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return sorted(file.stem for file in (baselines_folder() / "recipes").glob("*.toml"))
+
+
+def _load(target: str) -> Any:
+    """The object that `target` names. A baseline is always one of grokbench's own."""
+    if is_baseline(target):
+        baselines_folder()
+    return load_target(target)
 
 
 def _of_class(agent: type[Agent]) -> Recipe:
@@ -199,7 +207,7 @@ def _with_source(name: str, target: str, hyperparameters: dict[str, Any], *, bas
         hyperparameters = hyperparameters | {"optimizer": hyperparameters["optimizer"] | {"target": name_of(optimizer)}}
     elif base is not None and own == own_target(base.target, base.hyperparameters):
         return replace(base, name=name, target=target, hyperparameters=hyperparameters)
-    code = None if own is None else optimizer or load_target(_checked_name(own))
+    code = None if own is None else optimizer or _load(_checked_name(own))
     return _with_code(name, target, hyperparameters, code, optimizer=optimizer)
 
 

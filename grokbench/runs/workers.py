@@ -83,7 +83,7 @@ class _Worker:
         with far_end, _blocked_interrupts():
             descriptor = far_end.fileno()
             self.process = subprocess.Popen(
-                [sys.executable, "-c", START, json.dumps(sys.path), str(descriptor)],
+                [sys.executable, "-P", "-c", START, json.dumps(sys.path), str(descriptor)],
                 stdin=subprocess.DEVNULL,
                 env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
                 pass_fds=[descriptor],

@@ -205,6 +205,54 @@ def test_a_class_of_a_notebook_makes_agents(notebook: Callable[[str], type[Agent
     assert isinstance(recipe(notebook("pass")).make(), AddingAgent)
 
 
+MAIN = """
+import grokbench
+from tests.support.agents import AddingAgent
+
+
+class Mine(AddingAgent):
+    class Inner(AddingAgent):
+        pass
+
+
+def make():
+    return Mine()
+
+
+if __name__ == "__main__":
+    from grokbench.errors import AgentError
+    from grokbench.runs import engine
+    from grokbench.runs.plan import plan
+    from grokbench.runs.store import Store
+
+    found = [grokbench.find_recipe(f"__main__:{name}") for name in ("Mine", "Mine.Inner", "make")]
+    print([type(each.make()).__qualname__ for each in found], [len(each.source) for each in found])
+    print(found[0].hash == grokbench.recipe(Mine).hash)
+    try:
+        grokbench.find_recipe("__main__:Other")
+    except AgentError as error:
+        print("can't load" in str(error))
+    print(engine.run(plan(["add_mod11-0.6", "sub_mod11-0.6"], found[:1], seeds=(0,)), Store("runs"), processes=2, max_steps=5))
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "command", "standard input"])
+def test_a_class_of_the_running_program_is_found(tmp_path: Path, how: str) -> None:
+    """By its name in `__main__`, wherever Python reads the program from. Worker processes run it too."""
+    (tmp_path / "mine.py").write_text(MAIN, encoding="utf-8")
+    arguments = {"script": ["mine.py"], "command": ["-c", MAIN], "standard input": ["-"]}[how]
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        input=MAIN,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["['Mine', 'Mine.Inner', 'Mine'] [64, 64, 64]", "True", "True", "True"], done.stderr
+
+
 class NoAgent:
     """Isn't derived from Agent."""
 

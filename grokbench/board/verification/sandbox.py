@@ -8,10 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from grokbench.agents.targets import BASELINES
+from grokbench.agents.shipped import baselines_folder
 from grokbench.board.verification.serve import MODULE
 
 SYSTEM_PATHS = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system")
@@ -73,7 +72,8 @@ def container_command(image: str, home: Path, *, seconds: float) -> list[str]:
 
 
 def _visible_paths() -> list[str]:
-    packages = [str(files(package)) for package in ("grokbench", BASELINES)]
+    baselines = baselines_folder()
+    packages = [str(baselines.with_name("grokbench")), str(baselines)]
     paths = dict.fromkeys((*SYSTEM_PATHS, sys.base_prefix, sys.prefix, *packages))
     return [path for path in paths if Path(path).exists()]
 
