@@ -158,6 +158,31 @@ def test_a_reader_that_has_gone_is_no_error(option: str, unbuffered: str) -> Non
     assert (result.returncode, result.stderr) == (141, "")
 
 
+NARROW = {
+    "cp1252": {"PYTHONIOENCODING": "cp1252"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "cp437, strict": {"PYTHONIOENCODING": "cp437:strict"},
+    "the C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+@pytest.mark.parametrize("environment", NARROW.values(), ids=NARROW)
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        pytest.param(("list",), b"random_mod23-0.5", id="list"),
+        pytest.param(("check", "mlp"), b"mlp: accepted", id="check"),
+        pytest.param(("run", "--help"), b"--max-steps", id="help"),
+    ],
+)
+def test_any_encoding_of_the_output_will_do(arguments: tuple[str, ...], shown: bytes, environment: dict[str, str]) -> None:
+    """A character that it lacks is a question mark at worst."""
+    command = [sys.executable, "-m", "grokbench", *arguments]
+    result = subprocess.run(command, capture_output=True, env=os.environ | environment, cwd=ROOT, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert shown in result.stdout
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 def test_output_that_a_full_disk_refuses_is_an_error() -> None:
     """A file that is cut short must not look complete."""

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 import tyro
 from rich.console import Console
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 def main() -> None:
     """Run the command that the command line names. An error is one line on stderr, with status 2."""
+    _print_any_character()
     try:
         status = _call_command()
         sys.stdout.flush()  # what is still in the buffer can fail too
@@ -49,6 +51,12 @@ def _call_command() -> int:
         return 0
     status: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="grokbench")
     return status
+
+
+def _print_any_character() -> None:
+    """A terminal or a pipe that has no × shows a question mark in its place."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _print_error(message: str) -> None:
