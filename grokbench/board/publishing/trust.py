@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from unicodedata import normalize
 
 from grokbench.board.entries.checks import trajectory
 from grokbench.board.entries.verdicts import Verdict
@@ -103,7 +104,13 @@ def _is_independent(standing: Standing, other: Standing) -> bool:
 
 
 def _authors(standing: Standing) -> set[str]:
-    return {" ".join(author.casefold().split()) for author in standing.entry.form.authors}
+    return {_comparable(author) for author in standing.entry.form.authors}
+
+
+def _comparable(name: str) -> str:
+    """The name without what can differ in two spellings of it: case, spaces, and the way in which Unicode composes letters."""
+    folded = normalize("NFKC", normalize("NFKC", name).casefold())
+    return " ".join(folded.split())
 
 
 def _trajectories(standing: Standing) -> set[object]:

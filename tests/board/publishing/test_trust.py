@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
@@ -99,6 +100,24 @@ def test_some_entries_are_no_reproduction(leaderboard: Path, changes: dict[str, 
     """The original stays re-executed."""
     reproduce(leaderboard, **changes)
     assert trust_in(leaderboard) == "re-executed"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param("Zoë Ångström", normalize("NFD", "Zoë Ångström"), id="composed and decomposed"),
+        pytest.param("Nguyễn", "Nguye\u0302\u0303n", id="two accents"),
+        pytest.param("김", "\u1100\u1175\u11b7", id="a syllable of three letters"),
+        pytest.param("A. Weiß", "A. WEISS", id="capitals of another length"),
+        pytest.param("A. Nonymous", "Ａ. Nonymous", id="full width"),
+        pytest.param("\u0390annis", normalize("NFD", "\u0390annis").upper(), id="capitals of a decomposed letter"),
+    ],
+)
+def test_a_name_in_another_spelling_is_the_same_author(tmp_path: Path, first: str, second: str) -> None:
+    """Letters that Unicode composes in several ways, case, and variants of a letter."""
+    write_good_entry(tmp_path / "entries" / "first", authors=[first])
+    reproduce(tmp_path, authors=[second])
+    assert trust_in(tmp_path) == "re-executed"
 
 
 def test_a_reproduction_with_another_result_is_kept(leaderboard: Path) -> None:
