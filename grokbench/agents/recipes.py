@@ -18,6 +18,7 @@ from grokbench.agents.agent import Agent, check_agent
 from grokbench.agents.shipped import baselines_folder
 from grokbench.agents.sources import Sources
 from grokbench.agents.targets import is_baseline, line_of, load_target, name_of, normalized, own_target
+from grokbench.agents.texts import decoded, text_bytes
 from grokbench.errors import ActionError, AgentError, FaultyAgentError, GrokbenchError, RecipeError
 
 LONGEST_NAME = 60
@@ -173,7 +174,7 @@ def _of_class(agent: type[Agent]) -> Recipe:
 
 def _read_recipe_file(path: str) -> Recipe:
     try:
-        return _read_recipe(Path(path).stem, Path(path).read_text(encoding="utf-8"))
+        return _read_recipe(Path(path).stem, decoded(text_bytes(Path(path))))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"can't read the recipe {path!r}: {error}") from error
     except RecursionError:

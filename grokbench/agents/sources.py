@@ -22,6 +22,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from grokbench.agents.targets import importable_here
+from grokbench.agents.texts import text_bytes
 
 OURS = {"grokbench", "baselines"}
 MAIN = "__main__"  # the module of a notebook or a script
@@ -87,7 +88,7 @@ class _Walk:
         origin = _origin(name)
         if origin is None:
             return
-        content = origin.read_bytes()
+        content = text_bytes(origin) if origin.suffix == ".py" else origin.read_bytes()
         if _has_code(origin, content):
             self.modules[name] = _sha256(content)
         if origin.suffix == ".py":

@@ -188,7 +188,7 @@ def pull(
         return 0
     text = comment(request.checked, request.others)
     if out:
-        out.write_text(text, encoding="utf-8")
+        out.write_text(text, encoding="utf-8", newline="\n")
     else:
         print(text)
     return 1 if request.checked.refused else 0

@@ -26,7 +26,7 @@ def write_section(path: Path, name: str, text: str) -> None:
     Raises:
         MarkdownError: a mark is missing, or the closing one comes first. The file is left as it was.
     """
-    path.write_text(with_section(path.read_text(encoding="utf-8"), name, text), encoding="utf-8")
+    path.write_text(with_section(path.read_text(encoding="utf-8"), name, text), encoding="utf-8", newline="\n")
 
 
 def inert(text: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
 )
 
+from grokbench.agents.texts import text_bytes
 from grokbench.runs.schema import Sparse
 from grokbench.runs.surroundings import unusual_settings
 
@@ -120,11 +121,11 @@ def _cpuinfo() -> dict[str, str]:
 
 @cache
 def code_hash() -> str:
-    """SHA-256 of the code that computes runs, baselines included."""
+    """SHA-256 of the code that computes runs, baselines included. Line ends don't count."""
     files = [file for name in HASHED_CODE for file in (sorted((ROOT / name).rglob("*.py")) or [ROOT / name])]
     digest = hashlib.sha256()
     for file in files:
-        content = file.read_bytes()
+        content = text_bytes(file)
         digest.update(f"{file.relative_to(ROOT).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 

@@ -102,7 +102,7 @@ def reproduce(
         figures=figures,
         tables=study.tables(curves),
     )
-    (out / "README.md").write_text(text, encoding="utf-8")
+    (out / "README.md").write_text(text, encoding="utf-8", newline="\n")
     return statements
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from grokbench.agents.texts import decoded, with_unix_line_ends
 from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.board.entries.form import NAME, NAME_RULE
 from grokbench.errors import EntryError
@@ -40,7 +41,7 @@ def printable_name(name: str) -> str:
 
 
 def digest_of(folder: Path) -> str:
-    """SHA-256 over the name and contents of every file of the entry in `folder`.
+    """SHA-256 over the name and contents of every file of the entry in `folder`. Line ends don't count.
 
     Raises:
         UnreadableFile: a file can't be read.
@@ -52,12 +53,12 @@ def digest_of(folder: Path) -> str:
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """The contents of the entry's file `name`.
+    """The contents of the entry's file `name`, with the line ends of Unix.
 
     Raises:
         UnreadableFile: it is missing, too large or no plain file.
     """
-    return read_plain_file(folder / name, name, limit=FILE_LIMITS[name])
+    return with_unix_line_ends(read_plain_file(folder / name, name, limit=FILE_LIMITS[name]))
 
 
 def read_plain_file(path: Path, shown: str, *, limit: int) -> bytes:
@@ -87,7 +88,7 @@ def read_toml(folder: Path, name: str) -> dict[str, Any]:
     """
     data = read_file(folder, name)
     try:
-        content = tomllib.loads(data.decode("utf-8"))
+        content = tomllib.loads(decoded(data))
         _refuse_deep_nesting(content)
     except UnicodeDecodeError:
         raise UnreadableFile(Finding(name, "", "isn't UTF-8 text", "save it as UTF-8")) from None

@@ -12,6 +12,7 @@ import tomli_w
 
 from grokbench.agents.recipes import Recipe
 from grokbench.agents.targets import importable_here, is_baseline, own_target
+from grokbench.agents.texts import text_bytes
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entry, entry_names
 from grokbench.board.entries.entry import canonical, entry_folder, official_runs, packed_recipe, run_key
@@ -155,7 +156,7 @@ def _read_code(target: str, source: str) -> bytes:
         spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise EntryError(f"can't find the module {module!r} that made these runs: go to the folder of its file")
-    code = Path(spec.origin).read_bytes()
+    code = text_bytes(Path(spec.origin))
     if hashlib.sha256(code).hexdigest() != source:
         raise EntryError(f"{spec.origin} has changed since it made these runs: bring back the code that did, or run again")
     return code

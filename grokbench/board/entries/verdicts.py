@@ -204,7 +204,7 @@ def save_verdict(verdict: Verdict, entry: str, *, leaderboard: Path = LEADERBOAR
     path = verdict_file(leaderboard, entry)
     path.parent.mkdir(exist_ok=True)
     lines = [json.dumps(each.model_dump(), ensure_ascii=False, allow_nan=False) for each in (*earlier, verdict)]
-    path.write_text("[\n " + ",\n ".join(lines) + "\n]\n", encoding="utf-8")
+    path.write_text("[\n " + ",\n ".join(lines) + "\n]\n", encoding="utf-8", newline="\n")
     return path
 
 

@@ -58,7 +58,7 @@ def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
     pages = leaderboard / "pages"
     for path, text in _texts(all_standings, leaderboard):
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
     for standing in all_standings:
         draw_curves(list(standing.runs), pages / standing.entry.name, endings=("png",))
     for path in _stray_pages(all_standings, pages):

@@ -12,7 +12,7 @@ from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.files import DEEPEST_NESTING, LONGEST_LINE, parse_line, printable_name, read_plain_file
 from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.errors import EntryError
-from tests.support.entries import errors_of
+from tests.support.entries import errors_of, read_good_entry
 
 BAD_CONTENTS: list[tuple[str, bytes, str]] = [
     ("runs.jsonl", b"", "seed 0: is missing"),
@@ -47,6 +47,25 @@ def test_bad_contents_are_findings(entry: Path, name: str, content: bytes, probl
     """Cut, binary, deep, long or hostile contents refuse the entry with the reason."""
     (entry / name).write_bytes(content)
     assert problem in errors_of(check_entry(entry))
+
+
+@pytest.mark.parametrize("name", ["entry.toml", "recipe.toml", "runs.jsonl", "every file"])
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"], ids=["windows", "old editors"])
+def test_line_ends_do_not_count(entry: Path, name: str, end: bytes) -> None:
+    """As git writes files on Windows. The digest, for which verdicts hold, stays."""
+    before = read_good_entry(entry).digest
+    for path in entry.iterdir() if name == "every file" else [entry / name]:
+        path.write_bytes(path.read_bytes().replace(b"\n", end))
+    assert errors_of(check_entry(entry)) == ""
+    assert read_good_entry(entry).digest == before
+
+
+@pytest.mark.parametrize("name", ["entry.toml", "recipe.toml"])
+def test_a_byte_order_mark_is_no_part_of_a_text(entry: Path, name: str) -> None:
+    """Some editors write it."""
+    path = entry / name
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert errors_of(check_entry(entry)) == ""
 
 
 def test_a_huge_file_is_not_read(entry: Path) -> None:

@@ -107,6 +107,18 @@ def test_an_own_agent_is_packed_with_its_code(tmp_path: Path) -> None:
     assert "made by another recipe or code" in errors_of(check_entry(folder))
 
 
+def test_an_entry_has_the_line_ends_of_unix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code is the same wherever it was packed."""
+    code = b"from tests.support.agents import AddingAgent\n\n\nclass Mine(AddingAgent):\n    pass\n"
+    (tmp_path / "of_windows.py").write_bytes(code.replace(b"\n", b"\r\n"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = find_recipe("of_windows:Mine")
+    runs = with_agent(good_runs(), name=own.name, target=own.target, hyperparameters={}, source=own.source, hash=own.hash)
+    folder = write_good_entry(tmp_path / "own", runs, division="open")
+    assert (folder / "agent.py").read_bytes() == code
+    assert errors_of(check_entry(folder)) == ""
+
+
 def test_code_that_changed_since_the_runs_is_refused(tmp_path: Path) -> None:
     """The entry couldn't be run again with it. Nothing is written."""
     own = find_recipe("tests.support.agents:AddingAgent")
