@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grokbench.agents import find_recipe, recipe
-from grokbench.agents.targets import source_hash
+from grokbench.agents.sources import Sources
 from grokbench.agents.texts import decoded, text_bytes
 from grokbench.errors import RecipeError
 from grokbench.runs import provenance
@@ -47,7 +47,7 @@ def test_the_hash_of_an_agent_does_not_depend_on_line_ends(
     for name, content in ((f"{ends.__name__}_unix", AGENT), (f"{ends.__name__}_other", ends(AGENT))):
         (tmp_path / f"{name}.py").write_bytes(content)
         invalidate_caches()
-        hashes.append(source_hash(import_module(name).Mine))
+        hashes.append(Sources.of(import_module(name).Mine).modules[name])
     assert hashes[0] == hashes[1]
 
 

@@ -109,7 +109,7 @@ def test_an_own_agent_is_packed_with_its_code(tmp_path: Path) -> None:
 
 def test_an_entry_has_the_line_ends_of_unix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its code is the same wherever it was packed."""
-    code = b"from tests.support.agents import AddingAgent\n\n\nclass Mine(AddingAgent):\n    pass\n"
+    code = b"from grokbench import Agent\n\n\nclass Mine(Agent):\n    pass\n"
     (tmp_path / "of_windows.py").write_bytes(code.replace(b"\n", b"\r\n"))
     monkeypatch.syspath_prepend(str(tmp_path))
     own = find_recipe("of_windows:Mine")
