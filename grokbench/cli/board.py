@@ -102,7 +102,7 @@ def check(entries: Positional[tuple[str, ...]] = (), *, leaderboard: Path = LEAD
         _print_checked(entry, indent="  ")
     stale = [] if entries else stale_files(checked, leaderboard)
     for path in stale:
-        print(f"{path} is out of date: run `grokbench board`")
+        print(f"{path} is missing, damaged or out of date: run `grokbench board`")
     return 1 if stale or any(entry.refused for entry in checked) else 0
 
 

@@ -20,6 +20,14 @@ def with_section(content: str, name: str, text: str) -> str:
     return f"{before}{start}\n\n{text}\n\n{stop}{after}"
 
 
+def with_front_matter(content: str, text: str) -> str:
+    """Markdown `content` with the lines `text` as its front matter, in place of one that is there."""
+    start, _, rest = content.partition("\n")
+    _, closing, after = f"\n{rest}".partition("\n---\n")
+    body = after.lstrip("\n") if start == "---" and closing else content
+    return f"---\n{text}\n---\n\n{body}"
+
+
 def write_section(path: Path, name: str, text: str) -> None:
     """Put `text` between the marks of that name in a Markdown file.
 

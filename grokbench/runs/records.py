@@ -17,7 +17,7 @@ from grokbench.agents.recipes import Recipe
 from grokbench.errors import RecordError
 from grokbench.evaluation.protocol import PROTOCOL, Exam, rank_at
 from grokbench.runs.provenance import Provenance
-from grokbench.runs.schema import Sparse, StoredCount, Strict
+from grokbench.runs.schema import TASK_FORM, Sparse, StoredCount, Strict
 from grokbench.tasks import Task, parse_id
 
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
@@ -112,7 +112,7 @@ class RunRecord(Strict):
 
     schema_version: Literal[3] = Field(alias="schema")
     protocol: Literal[2]
-    task: Annotated[str, AfterValidator(_known_task)]
+    task: Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"pattern": rf"^{TASK_FORM}-v1$"})]
     budget: Annotated[int, Field(ge=1, lt=1 << 31)]
     agent: AgentRecord
     seed: StoredCount

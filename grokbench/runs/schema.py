@@ -1,5 +1,6 @@
 """Base classes of all data that is stored as JSON."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import (
@@ -10,6 +11,13 @@ from pydantic import (
     model_serializer,
 )
 
+from grokbench.tasks.images import IMAGES_ID
+from grokbench.tasks.tables import TABLE_ID
+
+_TASK_FORMS = [TABLE_ID.pattern.replace("(?P<ratio>.+)", r"[0-9]{0,3}\.?[0-9]{0,12}"), IMAGES_ID.pattern]
+_FOLLOWED = "(?:-to[1-9][0-9]{0,8})?"
+# The form of a task's id without version, as JSON schemas can state it. `parse_id` knows which of them are tasks.
+TASK_FORM = re.sub(r"\?P<\w+>", "?:", f"(?:{'|'.join(_TASK_FORMS)}){_FOLLOWED}")
 StoredCount = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 

@@ -37,4 +37,4 @@ def list_suites() -> list[Suite]:
     return list(SUITES.values())
 
 
-__all__ = ["Instance", "Suite", "Task", "get_suite", "list_suites", "list_tasks", "make_instance", "parse_id"]
+__all__ = ["SUITES", "Instance", "Suite", "Task", "get_suite", "list_suites", "list_tasks", "make_instance", "parse_id"]

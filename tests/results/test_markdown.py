@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from grokbench.errors import MarkdownError
-from grokbench.results.markdown import inert, with_section, write_section
+from grokbench.results.markdown import inert, with_front_matter, with_section, write_section
 
 
 def test_a_section_is_replaced_between_its_marks() -> None:
@@ -76,3 +76,24 @@ def test_a_file_keeps_its_letters(tmp_path: Path) -> None:
     path.write_bytes("größer – 大<!-- x --><!-- /x -->".encode())
     write_section(path, "x", "×4.84")
     assert path.read_bytes().decode() == "größer – 大<!-- x -->\n\n×4.84\n\n<!-- /x -->"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("# Title\n\nText\n", id="none"),
+        pytest.param("---\nold: 1\n---\n\n# Title\n\nText\n", id="another"),
+        pytest.param("---\n---\n# Title\n\nText\n", id="an empty one"),
+    ],
+)
+def test_front_matter_is_replaced(content: str) -> None:
+    """The text below it stays, and a second time changes nothing."""
+    written = with_front_matter(content, "new: 2")
+    assert written == "---\nnew: 2\n---\n\n# Title\n\nText\n"
+    assert with_front_matter(written, "new: 2") == written
+
+
+def test_a_rule_is_no_front_matter() -> None:
+    """A line of hyphens that no other closes, or that comes later."""
+    for content in ("---\nText\n", "Text\n\n---\n\nmore\n---\n"):
+        assert with_front_matter(content, "a: 1") == f"---\na: 1\n---\n\n{content}"

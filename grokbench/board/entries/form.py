@@ -6,14 +6,22 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from grokbench.errors import EntryError
-from grokbench.runs.schema import Strict
-from grokbench.tasks import get_suite, parse_id
+from grokbench.runs.schema import TASK_FORM, Strict
+from grokbench.tasks import SUITES, get_suite, parse_id
+from grokbench.tasks.task import NAMESPACE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
 NAME_RULE = "small letters, digits and hyphens, 2 to 41 in all"
 OWN_AGENT = re.compile(r"agent:[A-Za-z_][A-Za-z0-9_]*")  # a class in the entry's agent.py
 MOST_PROBLEMS = 10  # of a form that one message lists
 LONGEST_MESSAGE = 1_000  # characters
+WEB_ADDRESS = r"https?://[A-Za-z0-9._~:/?#@!$&+,;=%-]+"
+# What JSON schemas can state of `str.isprintable`: no control, format or private character, and no space but " ".
+INVISIBLE = (
+    r"\u0000-\u001f\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064"
+    r"\u2066-\u206f\u3000\ud800-\uf8ff\ufeff\ufff9-\ufffb"
+)
+LINE_PATTERN = rf"^ *[^ {INVISIBLE}][^{INVISIBLE}]*$"
 
 Division = Literal["closed", "open"]
 
@@ -29,7 +37,7 @@ def _known_suite(name: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    if not re.fullmatch(r"https?://[A-Za-z0-9._~:/?#@!$&+,;=%-]+", text):
+    if not re.fullmatch(WEB_ADDRESS, text):
         raise ValueError("must be a web address that starts with https:// or http://, other characters as %XX")
     return text
 
@@ -39,14 +47,20 @@ def _task_id(name: str) -> str:
     return name
 
 
-Line = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
+def _stated(pattern: str, **keywords: Any) -> Any:
+    """The pattern for the JSON schema of a text that a validator checks."""
+    return Field(json_schema_extra={"pattern": pattern}, **keywords)
+
+
+Line = Annotated[str, _stated(LINE_PATTERN, min_length=1, max_length=120), AfterValidator(_one_line)]
+TaskId = Annotated[str, _stated(rf"^(?:{NAMESPACE}/)?{TASK_FORM}(?:-v1)?$", max_length=120), AfterValidator(_task_id)]
 
 
 class Tuning(Strict):
     """How the recipe was tuned: how many settings were tried, and on which tasks."""
 
     settings: Annotated[int, Field(ge=0, le=10**9)]
-    tasks: Annotated[list[Annotated[Line, AfterValidator(_task_id)]], Field(max_length=100)]
+    tasks: Annotated[list[TaskId], Field(max_length=100)]
 
 
 class Form(Strict):
@@ -54,11 +68,11 @@ class Form(Strict):
 
     title: Line
     authors: Annotated[list[Line], Field(min_length=1, max_length=50)]
-    link: Annotated[str, Field(max_length=300), AfterValidator(_web_address)]
+    link: Annotated[str, _stated(f"^{WEB_ADDRESS}$", max_length=300), AfterValidator(_web_address)]
     description: Annotated[str, Field(min_length=1, max_length=2_000)]
     license: Line
     protocol: Literal[2]
-    suite: Annotated[str, AfterValidator(_known_suite)]
+    suite: Annotated[str, AfterValidator(_known_suite), Field(json_schema_extra={"enum": list(SUITES)})]
     agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN_AGENT.pattern})$")]
     division: Division
     tuning: Tuning

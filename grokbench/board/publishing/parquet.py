@@ -16,6 +16,7 @@ from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.tasks import Task
 
 FILE = "runs.parquet"
+MAGIC = b"PAR1"  # the first and the last bytes of a Parquet file
 INSTALL = "pip install 'grokbench[hub]'"
 TEXT, INTEGER, REAL = "string", "int64", "float64"
 EXAM_COLUMNS = {
@@ -90,6 +91,17 @@ def write_runs(checked: Sequence[Checked], path: Path) -> bool:
         use_dictionary=[name for name in columns if name not in floats],
     )
     return True
+
+
+def is_current(checked: Sequence[Checked], path: Path) -> bool:
+    """Whether the file has the entries' runs. Without the extra `hub`, whether it is there and begins and ends as it should."""
+    if installed():
+        return _holds(path, rows(checked))
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return len(content) > 2 * len(MAGIC) and content.startswith(MAGIC) and content.endswith(MAGIC)
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:

@@ -1,25 +1,30 @@
 """Write what visitors of the leaderboard see: the tables in its README, the pages, the schemas, and the Parquet file."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
+from PIL import Image
 
+from grokbench.agents.texts import decoded, text_bytes
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entries
-from grokbench.board.entries.form import Form
-from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing import parquet
 from grokbench.board.publishing.pages import page
+from grokbench.board.publishing.schemas import SCHEMAS, schema_text
 from grokbench.board.publishing.standings import Standing, standings
 from grokbench.board.publishing.tables import board
-from grokbench.results.markdown import with_section
-from grokbench.runs.records import RunRecord
+from grokbench.errors import MarkdownError
+from grokbench.results.markdown import with_front_matter, with_section
 
 SECTION = "board"  # of the README, between <!-- board --> and <!-- /board -->
-SCHEMAS: dict[str, type[BaseModel]] = {"entry": Form, "run": RunRecord, "verdict": Verdict}
+DATASET_CARD = f"""\
+pretty_name: grokbench leaderboard
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: {parquet.FILE}"""  # the README's front matter, by which `datasets.load_dataset` knows the folder
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def publish(leaderboard: Path = LEADERBOARD) -> Published:
 
 
 def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
-    """Write the README's tables, every accepted entry's page with its curves, and the schemas; remove all other pages."""
+    """Write the README's tables, every accepted entry's page with its curves, and the schemas; remove all else there."""
     from grokbench.results.plots import draw_curves  # imports matplotlib, which `stale_files` can do without
 
     all_standings = standings(checked)
@@ -61,29 +66,65 @@ def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
     for standing in all_standings:
         draw_curves(list(standing.runs), pages / standing.entry.name, endings=("png",))
-    for path in _stray_pages(all_standings, pages):
+    for path in _strays(all_standings, leaderboard):
         path.unlink()
 
 
 def stale_files(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
-    """The generated texts that differ from what the entries and the code give, and strays among the pages."""
+    """The generated files that are missing, damaged, or differ from what the entries and the code give, and strays among them.
+
+    Of a picture it is only checked that it can be shown, because platforms draw other pixels.
+    """
     all_standings = standings(checked)
-    texts = _texts(all_standings, leaderboard)
-    stale = [path for path, text in texts if not path.exists() or path.read_text(encoding="utf-8") != text]
-    return stale + _stray_pages(all_standings, leaderboard / "pages")
+    stale = [path for path, text in _texts(all_standings, leaderboard) if not _holds(path, text)]
+    pictures = [leaderboard / "pages" / f"{standing.entry.name}.png" for standing in all_standings]
+    stale += [path for path in pictures if not _is_picture(path)]
+    if not parquet.is_current(checked, leaderboard / parquet.FILE):
+        stale.append(leaderboard / parquet.FILE)
+    return stale + _strays(all_standings, leaderboard)
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether the file is there and has this text."""
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether the file is there and is a whole PNG."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError):  # Pillow calls a damaged PNG a wrong syntax
+        return False
+    return True
 
 
 def _texts(all_standings: Sequence[Standing], leaderboard: Path) -> Iterator[tuple[Path, str]]:
     """Every generated text file with its content."""
     readme = leaderboard / "README.md"
-    yield readme, with_section(readme.read_text(encoding="utf-8"), SECTION, board(all_standings))
+    yield readme, _readme(readme, board(all_standings))
     for standing in all_standings:
         yield leaderboard / "pages" / f"{standing.entry.name}.md", page(standing, all_standings)
-    for name, model in SCHEMAS.items():
-        schema = json.dumps(model.model_json_schema(), indent=1)
-        yield leaderboard / "schemas" / f"{name}.schema.json", f"{schema}\n"
+    for name in SCHEMAS:
+        yield leaderboard / "schemas" / f"{name}.schema.json", schema_text(name)
 
 
-def _stray_pages(all_standings: Sequence[Standing], pages: Path) -> list[Path]:
-    names = {f"{standing.entry.name}.{ending}" for standing in all_standings for ending in ("md", "png")}
-    return sorted(path for path in pages.glob("*") if path.name not in names)
+def _readme(path: Path, tables: str) -> str:
+    """The README as it should be, with the text around the tables that it has."""
+    try:
+        return with_front_matter(with_section(decoded(text_bytes(path)), SECTION, tables), DATASET_CARD)
+    except (MarkdownError, UnicodeDecodeError) as error:
+        raise MarkdownError(f"{path}: {error}") from None
+
+
+def _strays(all_standings: Sequence[Standing], leaderboard: Path) -> list[Path]:
+    """What lies among the pages and the schemas and is neither."""
+    known = {
+        "pages": {f"{standing.entry.name}.{ending}" for standing in all_standings for ending in ("md", "png")},
+        "schemas": {f"{name}.schema.json" for name in SCHEMAS},
+    }
+    there = [path for folder in known for path in (leaderboard / folder).glob("*")]
+    return sorted(path for path in there if path.name not in known[path.parent.name])
