@@ -91,7 +91,7 @@ def check(entries: Positional[tuple[str, ...]] = (), *, leaderboard: Path = LEAD
     Example: grokbench check my-method
 
     Args:
-        entries: names or folders; none: all entries, and whether the generated tables are up to date.
+        entries: names or folders; none: all entries, and whether the generated files are whole and up to date.
         leaderboard: the checkout's leaderboard folder.
     """
     from grokbench.board.entries.checks import check_entries
