@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokbench.agents.recipes import find_recipe
-from grokbench.board.verification.process import Limits
+from grokbench.board.verification.process import START_SECONDS, Limits
 from grokbench.board.verification.remote import RemoteRecipe
 from grokbench.board.verification.sandbox import container_command, sandboxed_command
 from grokbench.board.verification.serve import MODULE
@@ -33,17 +33,20 @@ class Isolation:
     def choose(cls, home: Path, *, sandboxed: bool = True, image: str | None = None, seconds: float = 3_600.0) -> "Isolation":
         """A container of the image if there is one, else a sandbox of this machine, or none if `sandboxed` is False.
 
+        A container ends by itself after the seconds of the agent's work and the longest start.
+
         Raises:
-            VerificationError: no tool makes a sandbox on this machine.
+            VerificationError: no tool makes a sandbox on this machine, or the image can't have this name.
         """
         if image is not None:
-            return cls(tuple(container_command(image, home, seconds=seconds)), sandboxed=True, same_machine=False)
+            command = container_command(image, home, seconds=START_SECONDS + seconds)
+            return cls(tuple(command), sandboxed=True, same_machine=False)
         if not sandboxed:
             return cls(SERVE, sandboxed=False, same_machine=True)
-        command = sandboxed_command(SERVE, home)
-        if command is None:
+        sandbox = sandboxed_command(SERVE, home)
+        if sandbox is None:
             raise VerificationError("no sandbox here: install bubblewrap, or allow user namespaces, or pass --no-sandbox")
-        return cls(tuple(command), sandboxed=True, same_machine=True)
+        return cls(tuple(sandbox), sandboxed=True, same_machine=True)
 
     def try_baseline(self, home: Path) -> None:
         """Make a baseline's agent in the process, so that a failure afterwards is the entry's own.
@@ -58,7 +61,7 @@ class Isolation:
             hyperparameters=baseline.hyperparameters,
             command=self.command,
             folder=home,
-            limits=Limits(seconds=TRIAL_SECONDS),
+            limits=Limits(start_seconds=TRIAL_SECONDS),
         )
         try:
             trial.make()

@@ -10,12 +10,12 @@ from io import RawIOBase
 from pathlib import Path
 from typing import Any, cast
 
-from grokbench.board.verification.serve import MEMORY_VARIABLE
+from grokbench.board.verification.environment import agent_environment
 from grokbench.board.verification.wire import receive, send
 from grokbench.errors import RemoteError
-from grokbench.runs.cores import THREAD_VARIABLES
 
 LONGEST_ERROR = 300  # characters of the agent's own words in a message
+START_SECONDS = 600.0  # more than a slow disk needs for the largest libraries
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,16 @@ class Limits:
     """The limits of an agent's process.
 
     Attributes:
-        seconds: the wall-clock time that all of its work may take.
+        seconds: the wall-clock time that all of its work may take, after it has started.
         memory: bytes of address space. torch reserves much more than it uses.
         threads: the threads that it computes on.
+        start_seconds: the wall-clock time until its first answer: it starts Python and imports what the agent needs.
     """
 
     seconds: float = 3_600.0
     memory: int = 64 << 30
     threads: int = 1
+    start_seconds: float = START_SECONDS
 
 
 class AgentProcess:
@@ -39,18 +41,19 @@ class AgentProcess:
     Args:
         command: the command that starts it.
         folder: where it starts, with the entry's `agent.py` if there is one.
-        limits: its time, from now on, and memory.
+        limits: its time and memory. The time of its work begins with its first answer, so starting it is no part of that.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, *, limits: Limits) -> None:
-        self._deadline = time.monotonic() + limits.seconds
+        self._seconds: float | None = limits.seconds  # of its work; None once it has begun
+        self._deadline = time.monotonic() + limits.start_seconds
         self._process = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(limits),
+            env=agent_environment(threads=limits.threads, memory=limits.memory),
             start_new_session=True,
             bufsize=0,
         )
@@ -74,6 +77,8 @@ class AgentProcess:
         if answer is None:
             self.close()
             raise RemoteError("the agent's process ended")
+        if self._seconds is not None:
+            self._deadline, self._seconds = time.monotonic() + self._seconds, None
         if "error" in answer:
             raise RemoteError("".join(c if c.isprintable() else " " for c in str(answer["error"])[:LONGEST_ERROR]))
         return answer
@@ -85,10 +90,3 @@ class AgentProcess:
         self._process.wait()
         self._stdin.close()
         self._stdout.close()
-
-
-def _environment(limits: Limits) -> dict[str, str]:
-    """The environment of the process, without anything secret."""
-    path = {"PATH": os.environ["PATH"]} if "PATH" in os.environ else {}
-    threads = dict.fromkeys(THREAD_VARIABLES, str(limits.threads))
-    return {**path, **threads, "HOME": "/nonexistent", MEMORY_VARIABLE: str(limits.memory)}

@@ -4,6 +4,7 @@ None of them gives it network, secrets, or a place to write other than an empty 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokbench.agents.shipped import baselines_folder
+from grokbench.board.verification.environment import PASSED_ON
 from grokbench.board.verification.serve import MODULE
+from grokbench.errors import VerificationError
 
 SYSTEM_PATHS = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices/system")
 BUBBLEWRAP = "bwrap --die-with-parent --new-session --proc /proc --dev /dev --perms 1777 --size 1073741824 --tmpfs /tmp"
@@ -44,9 +47,9 @@ exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
 CONTAINER = (
     "docker run --interactive --rm --init --network none --read-only --tmpfs /tmp --user 65534:65534 --cap-drop ALL "
-    "--security-opt no-new-privileges --memory 8g --pids-limit 256 --workdir /agent "
-    "--env OMP_NUM_THREADS --env OPENBLAS_NUM_THREADS --env MKL_NUM_THREADS"  # as in the environment of docker itself
+    "--security-opt no-new-privileges --memory 8g --pids-limit 256 --workdir /agent"
 )
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")  # an image's name, which docker can't take for an option
 
 
 def sandboxed_command(command: Sequence[str], home: Path) -> list[str] | None:
@@ -58,17 +61,24 @@ def sandboxed_command(command: Sequence[str], home: Path) -> list[str] | None:
     """
     visible = _visible_paths()
     bubblewrap = _bubblewrap(visible, home)
-    prefixes = [[*bubblewrap, *OWN_USER.split()], _namespaces(visible, home)]
+    prefixes = [[*bubblewrap, *OWN_USER.split(), "--"], _namespaces(visible, home)]
     if os.geteuid() == 0:
-        prefixes.insert(0, [*bubblewrap, *AS_ROOT.split(), *NOBODY.split()])
+        prefixes.insert(0, [*bubblewrap, *AS_ROOT.split(), "--", *NOBODY.split(), "--"])
     working = next(filter(_works, prefixes), None)
     return None if working is None else [*working, *command]
 
 
 def container_command(image: str, home: Path, *, seconds: float) -> list[str]:
-    """The command that serves an agent in a container, with little memory, few processes, no user and no privileges."""
+    """The command that serves an agent in a container, with little memory, few processes, no user and no privileges.
+
+    Raises:
+        VerificationError: no image can have this name.
+    """
+    if not IMAGE.fullmatch(image):
+        raise VerificationError(f"a container image has letters, digits and ./:@_- in its name, got {image!r}")
     volume = f"{home.resolve()}:/agent:ro"
-    return [*CONTAINER.split(), "--volume", volume, image, "timeout", f"{seconds:.0f}", "python", "-m", MODULE]
+    variables = [f"--env={name}" for name in PASSED_ON]  # with the values that docker itself has, if it has them
+    return [*CONTAINER.split(), *variables, f"--volume={volume}", image, "timeout", f"{seconds:.0f}", "python", "-m", MODULE]
 
 
 def _visible_paths() -> list[str]:

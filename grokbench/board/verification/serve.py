@@ -15,11 +15,12 @@ from typing import Any
 from grokbench.agents.agent import Agent, Spec
 from grokbench.agents.recipes import Recipe
 from grokbench.board.verification.description import Description
+from grokbench.board.verification.environment import MEMORY_VARIABLE
 from grokbench.board.verification.wire import receive, send
+from grokbench.runs.cores import THREAD_VARIABLES, computing_threads
 from grokbench.runs.surroundings import seed_generators
 
 MODULE = "grokbench.board.verification.serve"
-MEMORY_VARIABLE = "GROKBENCH_MEMORY"  # bytes of address space that the process may have
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 MOST_PROCESSES = 4_096  # and threads, together with all others of the same user
 
@@ -77,7 +78,8 @@ def main() -> None:
     source, target = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    serve(source, target)
+    with computing_threads(int(os.environ.get(THREAD_VARIABLES[0], "1"))):  # as in the process that writes the records
+        serve(source, target)
 
 
 if __name__ == "__main__":

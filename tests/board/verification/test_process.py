@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from grokbench.board.verification.environment import ARITHMETIC_VARIABLES
 from grokbench.board.verification.process import LONGEST_ERROR, AgentProcess, Limits
 from grokbench.errors import RemoteError
 
@@ -24,7 +25,7 @@ def started(folder: Path, *command: str, seconds: float = 60.0, memory: int = 64
 
 
 def test_the_environment_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the path, the limits of threads and memory, and a home that doesn't exist."""
+    """Only the path, what changes arithmetic, the limits of threads and memory, and a home that doesn't exist."""
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     process = started(tmp_path, "sh", "-c", "env > environment", memory=12345)
@@ -36,7 +37,8 @@ def test_the_environment_holds_no_secret(tmp_path: Path, monkeypatch: pytest.Mon
         "HOME": "/nonexistent", "OMP_NUM_THREADS": "1", "GROKBENCH_MEMORY": "12345", "PATH": os.environ["PATH"],
     }  # fmt: skip
     threads = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
-    assert set(variables) <= {*threads, "HOME", "GROKBENCH_MEMORY", "PATH", "PWD", "SHLVL", "_", "OLDPWD"}
+    shell = {"PWD", "SHLVL", "_", "OLDPWD"}
+    assert set(variables) <= {*threads, *ARITHMETIC_VARIABLES, *shell, "HOME", "GROKBENCH_MEMORY", "PATH"}
 
 
 def is_running(pid: int) -> bool:

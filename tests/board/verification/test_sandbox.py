@@ -12,7 +12,7 @@ import pytest
 from grokbench.board.verification.isolation import SERVE
 from grokbench.board.verification.remote import RemoteRecipe
 from grokbench.board.verification.sandbox import container_command, sandboxed_command
-from grokbench.errors import RemoteError
+from grokbench.errors import RemoteError, VerificationError
 from tests.support.hostile import write_hostile_agents
 
 WHICH = "grokbench.board.verification.sandbox.shutil.which"
@@ -70,5 +70,12 @@ def test_a_container_has_no_network_and_ends_in_time(home: Path) -> None:
     assert command[:2] == ["docker", "run"]
     image = command.index("image")
     assert command[command.index("--network") :][:2] == ["--network", "none"]
-    assert f"{home}:/agent:ro" in command[:image]
+    assert f"--volume={home}:/agent:ro" in command[:image]
     assert command[image + 1 :][:3] == ["timeout", "90", "python"]
+
+
+@pytest.mark.parametrize("image", ["--privileged", "-v/:/host", "a b", "", "$(id)"])
+def test_an_image_is_never_an_option(home: Path, image: str) -> None:
+    """Docker would take a name that starts with a hyphen for one."""
+    with pytest.raises(VerificationError, match="a container image has letters"):
+        container_command(image, home, seconds=90.0)
