@@ -11,6 +11,9 @@ import grokbench
 from grokbench.errors import RecordError, TaskError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grokbench.agents.recipes import Recipe
     from grokbench.runs.records import RunRecord
 
 Names = tuple[str, ...]
@@ -85,6 +88,8 @@ def run(
 
     recipes = [find_recipe(name) for name in agents]
     plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt, budget=budget)
+    if suite is not None and not salt:
+        _print_obstacles(recipes)
     with Progress(max_steps=max_steps) as progress:
         done = engine.run(
             plans,
@@ -98,6 +103,15 @@ def run(
             processes=processes,
         )
     return 0 if done else 1
+
+
+def _print_obstacles(recipes: "Sequence[Recipe]") -> None:
+    """Say before official runs are made what would keep them out of the leaderboard."""
+    from grokbench.board.entries.submit import obstacles
+
+    for recipe in recipes:
+        for obstacle in obstacles(recipe):
+            print(f"note: the leaderboard can't take these runs of {recipe.name}: {obstacle}", file=sys.stderr)
 
 
 def parse_seeds(words: Names) -> tuple[int, ...]:

@@ -15,9 +15,10 @@ from grokbench.agents.targets import own_target
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.division import exam_findings, recipe_findings
 from grokbench.board.entries.entry import Entry, baseline_networks, official_runs, read_entry, run_key
-from grokbench.board.entries.files import FORM, RECIPE, RUNS, printable_name
+from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, printable_name, read_file
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.form import NAME
+from grokbench.board.entries.imports import import_findings
 from grokbench.board.entries.run_checks import RERUN, run_findings, run_name
 from grokbench.board.entries.verdicts import Verdict, read_verdicts, stray_verdicts
 from grokbench.errors import EntryError
@@ -102,7 +103,7 @@ def check_entry(folder: Path, *, known_entries: Collection[str] | None = None) -
     of_runs = [(run, list(run_findings(run, entry))) for run in entry.runs]
     findings += [finding for _, its_findings in of_runs for finding in its_findings]
     findings += [*_official_findings(entry), *_repeated_findings(entry), *_division_findings(entry)]
-    findings += _reproduction_findings(entry, known_entries)
+    findings += [*_code_findings(folder), *_reproduction_findings(entry, known_entries)]
     sound = [run for run, its_findings in of_runs if not any(finding.refused for finding in its_findings)]
     return Checked(folder.name, entry, tuple(findings), tuple(sound))
 
@@ -176,6 +177,12 @@ def _repeated_findings(entry: Entry) -> Iterator[Finding]:
         other = first.setdefault(trajectory(run), run_name(run))
         if other != run_name(run):
             yield Finding(RUNS, run_name(run), f"has the same exams as {other}", RERUN)
+
+
+def _code_findings(folder: Path) -> Iterator[Finding]:
+    """Imports of the entry's code that would fail where it is run again."""
+    if (folder / CODE).exists():
+        yield from import_findings(read_file(folder, CODE))
 
 
 def _reproduction_findings(entry: Entry, known_entries: Collection[str] | None) -> Iterator[Finding]:

@@ -131,11 +131,16 @@ def packed_recipe(recipe: Recipe) -> Recipe:
     own, hyperparameters = own_target(recipe.target, recipe.hyperparameters), recipe.plain_hyperparameters
     if own is None:
         return recipe
-    packed = f"agent:{str(own).rpartition(':')[2]}"
+    packed = packed_target(str(own))
     if not is_baseline(recipe.target):
         return Recipe(recipe.name, packed, hyperparameters, recipe.source)
     hyperparameters["optimizer"]["target"] = packed
     return Recipe(recipe.name, recipe.target, hyperparameters, recipe.source)
+
+
+def packed_target(target: str) -> str:
+    """The class `target` as an entry names it, whose file is `agent.py`."""
+    return f"agent:{target.rpartition(':')[2]}"
 
 
 def _checked_target(target: Any) -> str:

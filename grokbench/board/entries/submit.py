@@ -15,9 +15,10 @@ from grokbench.agents.targets import importable_here, is_baseline, own_target
 from grokbench.agents.texts import text_bytes
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entry, entry_names
-from grokbench.board.entries.entry import canonical, entry_folder, official_runs, packed_recipe, run_key
-from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS
-from grokbench.board.entries.form import Division, Form, make_form
+from grokbench.board.entries.entry import canonical, entry_folder, official_runs, packed_recipe, packed_target, run_key
+from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS
+from grokbench.board.entries.form import OWN_AGENT, Division, Form, make_form
+from grokbench.board.entries.imports import import_findings
 from grokbench.errors import EntryError
 from grokbench.runs.records import RunRecord
 
@@ -132,7 +133,7 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
     if not is_baseline(agent.target) and form.division == "closed":
         raise EntryError("the closed division trains a baseline's network; your own agent enters with --division open")
     if own := own_target(agent.target, agent.hyperparameters):
-        files[CODE] = _read_code(own, agent.source)
+        files[CODE] = _packable_code(own, agent.source)
     packed = packed_recipe(Recipe(agent.name, agent.target, agent.hyperparameters, agent.source))
     if is_baseline(packed.target) or packed.hyperparameters:
         files[RECIPE] = _toml({"agent": packed.target, **packed.plain_hyperparameters})
@@ -149,6 +150,27 @@ def _toml(content: dict[str, Any]) -> bytes:
     return tomli_w.dumps(content).encode()
 
 
+def obstacles(recipe: Recipe) -> list[str]:
+    """What would keep runs of the recipe out of the leaderboard, found before they are made. No code runs."""
+    own = own_target(recipe.target, recipe.hyperparameters)
+    try:
+        return _code_problems(_read_code(own, recipe.source), own) if isinstance(own, str) else []
+    except EntryError as error:
+        return [str(error)]
+
+
+def _packable_code(target: str, source: str) -> bytes:
+    """The file that defines the class `target`.
+
+    Raises:
+        EntryError: it isn't the one that made the runs, or couldn't be run again.
+    """
+    code = _read_code(target, source)
+    if problems := _code_problems(code, target):
+        raise EntryError("; ".join(problems))
+    return code
+
+
 def _read_code(target: str, source: str) -> bytes:
     """The file that defines the class `target`, if it is still the one that made the runs, with SHA-256 `source`."""
     module = target.partition(":")[0]
@@ -160,6 +182,17 @@ def _read_code(target: str, source: str) -> bytes:
     if hashlib.sha256(code).hexdigest() != source:
         raise EntryError(f"{spec.origin} has changed since it made these runs: bring back the code that did, or run again")
     return code
+
+
+def _code_problems(code: bytes, target: str) -> list[str]:
+    """What is wrong with the file that defines `target`, as the code of an entry."""
+    shown = f"the file of {target}"
+    problems = [f"{shown} {finding.problem}: {finding.remedy}" for finding in import_findings(code)]
+    if not OWN_AGENT.fullmatch(packed_target(target)):
+        problems.append(f"{target!r} isn't a class at the top of its file with an ASCII name: make it one and run again")
+    if len(code) > FILE_LIMITS[CODE]:
+        problems.append(f"{shown} has {len(code):,} bytes, more than {FILE_LIMITS[CODE]:,}: shorten it and run again")
+    return problems
 
 
 def pull_request_commands(entry_folder: Path, title: str) -> list[list[str]]:

@@ -1,11 +1,12 @@
 """The choice of what keeps an entry's agent from this machine, and a trial of it."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grokbench.agents.recipes import find_recipe
-from grokbench.board.verification.process import START_SECONDS, Limits
+from grokbench.board.verification.process import START_SECONDS, AgentProcess, Limits
 from grokbench.board.verification.remote import RemoteRecipe
 from grokbench.board.verification.sandbox import container_command, sandboxed_command
 from grokbench.board.verification.serve import MODULE
@@ -47,6 +48,22 @@ class Isolation:
         if sandbox is None:
             raise VerificationError("no sandbox here: install bubblewrap, or allow user namespaces, or pass --no-sandbox")
         return cls(tuple(sandbox), sandboxed=True, same_machine=True)
+
+    def try_imports(self, modules: Sequence[str], home: Path) -> None:
+        """Import modules in a process like the agent's, so that one that isn't there isn't held against the entry.
+
+        Raises:
+            VerificationError: some can't be imported, or the process can't be started.
+        """
+        process = AgentProcess(self.command, home, limits=Limits(start_seconds=TRIAL_SECONDS))
+        try:
+            missing = process.ask({"imports": list(modules)})["missing"]
+        except RemoteError as error:
+            raise VerificationError(f"{self.command[0]} … can't import anything here ({error}): nothing was run") from None
+        finally:
+            process.close()
+        if missing:
+            raise VerificationError(f"the agent imports {', '.join(missing)}: install it where agents run; nothing was run")
 
     def try_baseline(self, home: Path) -> None:
         """Make a baseline's agent in the process, so that a failure afterwards is the entry's own.

@@ -24,6 +24,7 @@ from grokbench.agents.recipes import Recipe
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.entry import Entry, RunKey, run_key
 from grokbench.board.entries.files import CODE
+from grokbench.board.entries.imports import needed_libraries
 from grokbench.board.entries.run_checks import run_name
 from grokbench.board.entries.verdicts import ComparedTimes, Pace, Verdict, last_look
 from grokbench.board.verification.families import other_family, other_family_plans
@@ -71,7 +72,8 @@ def verify_entry(
 
     Raises:
         EntryError: the checks refuse the entry.
-        VerificationError: no run is asked for, a cohort needs more than `seconds`, or there is no working sandbox.
+        VerificationError: no run is asked for, a cohort needs more than `seconds`, a library that the agent imports is
+            missing, or there is no working sandbox.
         RemoteError: the process of an agent failed while its pace was measured.
     """
     if runs < 1:
@@ -85,6 +87,7 @@ def verify_entry(
         home = _agent_folder(entry_folder, Path(scratch))
         isolation = Isolation.choose(home, sandboxed=sandboxed, image=image, seconds=seconds)
         isolation.try_baseline(home)
+        isolation.try_imports(_libraries_of(home), home)
         recipe = _remote_recipe(entry, isolation, home, Limits(seconds=seconds, threads=threads))
         store = Store(Path(scratch) / "runs")
 
@@ -243,6 +246,11 @@ def _agent_folder(entry_folder: Path, scratch: Path) -> Path:
     if (entry_folder / CODE).exists():
         shutil.copy(entry_folder / CODE, home)
     return home
+
+
+def _libraries_of(home: Path) -> list[str]:
+    """The libraries that the entry's code imports."""
+    return needed_libraries((home / CODE).read_bytes()) if (home / CODE).exists() else []
 
 
 def _remote_recipe(entry: Entry, isolation: Isolation, home: Path, limits: Limits) -> RemoteRecipe:

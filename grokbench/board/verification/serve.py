@@ -1,11 +1,13 @@
 """The process of an agent: it makes one agent and answers calls on its standard streams until they end.
 
-The first message has the recipe's `target` and `hyperparameters`; the answer describes the agent. Every further message has a
+The first message has the recipe's `target` and `hyperparameters`; the answer describes the agent. A message of `imports` asks
+which modules are `missing` here. Every further message has a
 `method` and its `arguments`; the answer has the `result`, or the `error`.
 """
 
 import contextlib
 import ctypes
+import importlib
 import os
 import resource
 import signal
@@ -30,7 +32,9 @@ def serve(source: RawIOBase, target: RawIOBase) -> None:
     agent: Agent | None = None
     while (message := receive(source)) is not None:
         try:
-            if agent is None:
+            if "imports" in message:
+                answer = {"missing": [name for name in message["imports"] if not _is_importable(name)]}
+            elif agent is None:
                 agent = Recipe("entry", message["target"], message["hyperparameters"]).make()
                 answer = Description.of(agent).message()
             else:
@@ -38,6 +42,14 @@ def serve(source: RawIOBase, target: RawIOBase) -> None:
             send(target, answer)
         except Exception as error:
             send(target, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except Exception:
+        return False
+    return True
 
 
 def _call(agent: Agent, method: str, arguments: list[Any]) -> Any:
