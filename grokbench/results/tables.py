@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results import scoring, statistics
+from grokbench.results.duplicates import without_duplicates
 from grokbench.runs.records import RunRecord
 from grokbench.tasks import Task, parse_id
 
@@ -65,8 +66,12 @@ class Group:
 
 
 def group(records: Iterable[RunRecord]) -> list[Group]:
-    """The records by task, budget and agent, in their order. Of several records of the same run, a complete one counts."""
-    unique = _without_duplicates(records)
+    """The records by task, budget and agent, in their order. Of several records of the same run, a complete one counts.
+
+    Raises:
+        ResultError: two complete records of the same run have different exams.
+    """
+    unique = without_duplicates(records)
     names = _agent_names(unique)
     grouped: dict[tuple[Task, str], list[RunRecord]] = defaultdict(list)
     for record in unique:
@@ -80,15 +85,6 @@ def group(records: Iterable[RunRecord]) -> list[Group]:
         )
         for (task, agent), members in grouped.items()
     ]
-
-
-def _without_duplicates(records: Iterable[RunRecord]) -> list[RunRecord]:
-    unique: dict[tuple[str, int, str, str, int], RunRecord] = {}
-    for record in records:
-        run = (record.task, record.budget, record.agent.hash, record.salt, record.seed)
-        if run not in unique or unique[run].incomplete is not None:
-            unique[run] = record
-    return list(unique.values())
 
 
 def _agent_names(records: Iterable[RunRecord]) -> dict[str, str]:

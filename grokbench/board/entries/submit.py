@@ -20,6 +20,7 @@ from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS
 from grokbench.board.entries.form import OWN_AGENT, Division, Form, make_form
 from grokbench.board.entries.imports import import_findings
 from grokbench.errors import EntryError
+from grokbench.results.duplicates import without_duplicates
 from grokbench.runs.records import RunRecord
 
 MOST_LISTED = 5  # missing runs that an error message names
@@ -65,6 +66,7 @@ def pack_entry(
 
     Raises:
         EntryError: runs are missing, the form can't be right, the entry is there already, or the agent's code has changed.
+        ResultError: a run is there twice, with different exams.
     """
     content = {
         "title": title,
@@ -89,6 +91,7 @@ def runs_to_submit(records: Sequence[RunRecord], *, suite: str, agent: str | Non
 
     Raises:
         EntryError: several agents or recipes have such runs, or runs are missing.
+        ResultError: a run is there twice, with different exams.
     """
     wanted = official_runs(suite)
     candidates = [run for run in records if run_key(run) in wanted and run.incomplete is None and not run.salt]
@@ -96,7 +99,7 @@ def runs_to_submit(records: Sequence[RunRecord], *, suite: str, agent: str | Non
     chosen = [run for run in candidates if run.agent.name == name]
     if len({run.agent.hash for run in chosen}) > 1:
         raise EntryError("these runs were made by different recipes of the same name: keep each in a folder of its own")
-    by_key = {run_key(run): run for run in chosen}
+    by_key = {run_key(run): run for run in without_duplicates(chosen)}
     missing = [f"{task} seed {seed}" for task, seed in wanted if (task, seed) not in by_key]
     if missing:
         more = f" and {len(missing) - MOST_LISTED} more" if len(missing) > MOST_LISTED else ""
