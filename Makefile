@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Values of variables reach a command through the environment, where no shell reads them and none is an option.
 .PHONY: run test bench board check pull verify lint format clean
 
 run: $(VENV)/.ready
@@ -24,11 +25,11 @@ check: $(VENV)/.ready
 
 # Check the entry that a pull request brings, as CI does: make pull BASE=… HEAD=…
 pull: $(VENV)/.ready
-	$(BIN)/grokbench pull --base $(BASE) --head $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(TAKE),--take $(TAKE))
+	$(BIN)/grokbench pull --base="$$BASE" --head="$$HEAD" $(if $(OUT),--out="$$OUT") $(if $(TAKE),--take="$$TAKE")
 
 # Run some of an entry's runs again, in a sandbox: make verify ENTRY=… SALT=… RUNS=2
 verify: $(VENV)/.ready
-	$(BIN)/grokbench verify $(ENTRY) --salt $(SALT) $(if $(RUNS),--runs $(RUNS)) $(if $(CONTAINER),--container $(CONTAINER)) $(if $(LIMIT),--seconds $(LIMIT)) $(if $(TRUSTED),--no-sandbox)
+	$(BIN)/grokbench verify "$$ENTRY" --salt="$$SALT" $(if $(RUNS),--runs="$$RUNS") $(if $(CONTAINER),--container="$$CONTAINER") $(if $(LIMIT),--seconds="$$LIMIT") $(if $(TRUSTED),--no-sandbox)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

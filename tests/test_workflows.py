@@ -1,6 +1,7 @@
 """The workflows, checked offline: GitHub's schema, zizmor's audit, and the make targets that they call."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+
+from grokbench.board.publishing.comment import MARK
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -84,3 +87,54 @@ def test_every_command_is_a_make_target() -> None:
     called = {name for step in steps for name in re.findall(r"\bmake ([a-z]+)", step.get("run", ""))}
     assert called
     assert called <= targets
+
+
+FAKE_GH = """#!/bin/sh
+echo "$@" >> asked
+case "$*" in *"--paginate"*) cat ids;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("ids", "last"),
+    [
+        ("", "pr comment 7 --body-file comment.md"),
+        ("31\n", "api --method PATCH repos/o/r/issues/comments/31 -F body=@comment.md"),
+        ("31\n35\n", "api --method PATCH repos/o/r/issues/comments/31 -F body=@comment.md"),
+    ],
+    ids=["none yet", "one", "two of earlier times"],
+)
+def test_one_comment_is_kept_up_to_date(tmp_path: Path, ids: str, last: str) -> None:
+    """Every push writes the first comment of the workflow anew; only without one there is a new one."""
+    steps = workflow(ROOT / ".github" / "workflows" / "comment.yml")["jobs"]["comment"]["steps"]
+    (tmp_path / "gh").write_text(FAKE_GH)
+    (tmp_path / "gh").chmod(0o755)
+    for name, text in (("ids", ids), ("number.txt", "7\n"), ("comment.md", f"{MARK}\n### Entry\n")):
+        (tmp_path / name).write_text(text)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_REPOSITORY": "o/r", "VERIFIED": "success"}
+    subprocess.run(["bash", "-e", "-c", steps[-1]["run"]], cwd=tmp_path, env=environment, check=True)
+    asked = (tmp_path / "asked").read_text()
+    assert asked.splitlines()[-1] == last
+    assert f'startswith("{MARK}")' in asked
+    assert (tmp_path / "comment.md").read_text().endswith("Checks and re-execution: success.\n")
+
+
+def test_pull_requests_are_compared_with_the_tip_of_their_base() -> None:
+    """The commit in the event can be older than what the branch has merged."""
+    text = (ROOT / ".github" / "workflows" / "entries.yml").read_text(encoding="utf-8")
+    assert text.count("ref: ${{ github.event.pull_request.base.ref }}") == text.count("make pull BASE=HEAD") == 2
+    assert "base.sha" not in text
+
+
+@pytest.mark.parametrize("value", ["$(touch planted)", "x; touch planted", "--leaderboard=planted", "a b"])
+def test_values_of_make_variables_are_neither_code_nor_options(value: str) -> None:
+    """They reach the command through the environment, quoted."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipes = re.findall(r"^\t\$\(BIN\)/grokbench (?:pull|verify) .*$", makefile, re.MULTILINE)
+    variables = ["BASE", "HEAD", "OUT", "TAKE", "ENTRY", "SALT", "RUNS", "CONTAINER", "LIMIT"]
+    for recipe in recipes:
+        assert not re.search(rf"\$\((?:{'|'.join(variables)})\)(?!,)", recipe)
+    command = recipes[0].replace("$(BIN)/grokbench", "printf '%s|'").replace('$(if $(OUT),--out="$$OUT")', "")
+    command = command.replace('$(if $(TAKE),--take="$$TAKE")', "").replace("$$", "$").strip()
+    done = subprocess.run(["sh", "-c", command], env=os.environ | {"BASE": value, "HEAD": "x"}, capture_output=True, text=True)
+    assert done.stdout == f"pull|--base={value}|--head=x|"

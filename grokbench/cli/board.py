@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from grokbench.board import LEADERBOARD
 from grokbench.cli.runs import Names, read_runs
+from grokbench.errors import EntryError
 
 if TYPE_CHECKING:
     from grokbench.board.entries.checks import Checked
@@ -180,11 +181,18 @@ def pull(
         take: copy the entry's files into this folder.
     """
     from grokbench.board.entries.pulls import check_pull_request
-    from grokbench.board.publishing.comment import comment
+    from grokbench.board.publishing.comment import comment, comment_without_entry
 
-    request = check_pull_request(base, head, leaderboard=leaderboard, take=take)
+    try:
+        request = check_pull_request(base, head, leaderboard=leaderboard, take=take)
+    except EntryError as error:
+        if out:
+            out.write_text(comment_without_entry(str(error)), encoding="utf-8")
+        raise
     if request is None:
         print("the pull request brings no entry")
+        if out:
+            out.write_text(comment_without_entry("The pull request brings no entry."), encoding="utf-8")
         return 0
     text = comment(request.checked, request.others)
     if out:

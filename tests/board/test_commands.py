@@ -1,5 +1,6 @@
 """The leaderboard's commands as a person meets them: what they print, and their exit status."""
 
+import html
 import json
 import re
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from grokbench.cli import main
+from grokbench.errors import EntryError
 from tests.support.entries import change_runs, good_runs, write_good_entry
 
 
@@ -91,3 +93,23 @@ def test_verify_of_a_name_that_does_not_exist(grokbench: Command) -> None:
     status, printed = grokbench("verify", "fats", "--salt", "s")
     assert status == 2
     assert "did you mean 'fast'?" in printed
+
+
+@pytest.mark.parametrize("problem", ["no such commit", "", "touches 'x' too"])
+def test_pull_always_writes_the_comment(
+    grokbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """An earlier comment that calls the entry consistent would stay otherwise."""
+
+    def check(*_: object, **__: object) -> None:
+        if problem:
+            raise EntryError(problem)
+
+    monkeypatch.setattr("grokbench.board.entries.pulls.check_pull_request", check)
+    out = tmp_path / "comment.md"
+    status, printed = grokbench("pull", "--base", "a", "--head", "b", "--out", str(out))
+    assert status == (2 if problem else 0)
+    text = html.unescape(out.read_text(encoding="utf-8"))
+    assert "### No entry was checked" in text
+    assert (problem or "brings no entry") in text
+    assert (problem or "brings no entry") in printed

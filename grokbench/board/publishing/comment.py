@@ -9,6 +9,7 @@ from grokbench.board.publishing.tables import in_division
 from grokbench.results import statistics
 from grokbench.results.markdown import inert
 
+MARK = "<!-- grokbench-entry -->"  # by which the workflow finds the comment that it keeps up to date
 MOST_FINDINGS = 50
 FASTER, SLOWER, SAME = "faster than", "slower than", "not distinguishable from"
 
@@ -19,10 +20,15 @@ def comment(checked: Checked, others: Sequence[Checked]) -> str:
     if checked.refused:
         lines = _refusal(checked)
     elif not own:
-        lines = ["Consistent. Its suite has no pinned reference yet, so there is no score."]
+        lines = ["Consistent. Its suite has no pinned reference yet, so there is no score.", *_notes(checked)]
     else:
         lines = _acceptance(checked, own[0], others)
-    return "\n".join([f"### Entry `{checked.name}`", *lines]) + "\n"
+    return "\n".join([MARK, f"### Entry `{checked.name}`", *lines]) + "\n"
+
+
+def comment_without_entry(problem: str) -> str:
+    """The comment on a pull request whose entry can't be checked, which replaces an earlier one too."""
+    return "\n".join([MARK, "### No entry was checked", inert(problem)]) + "\n"
 
 
 def _refusal(checked: Checked) -> list[str]:
@@ -42,8 +48,12 @@ def _acceptance(checked: Checked, standing: Standing, others: Sequence[Checked])
         f"{len(standing.solved)} of {len(standing.runs)} runs generalize.",
         "",
         *_comparison(standing, _rivals(standing, others)),
-        *_listed([finding for finding in checked.findings if not finding.refused]),
+        *_notes(checked),
     ]
+
+
+def _notes(checked: Checked) -> list[str]:
+    return _listed([finding for finding in checked.findings if not finding.refused])
 
 
 def _listed(findings: Sequence[Finding]) -> list[str]:

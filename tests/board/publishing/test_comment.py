@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from grokbench.board.entries.checks import Checked, check_entry
-from grokbench.board.publishing.comment import comment
+from grokbench.board.entries.findings import Finding
+from grokbench.board.publishing.comment import MARK, comment, comment_without_entry
 from tests.support.entries import change_runs, good_runs, write_good_entry
 
 
@@ -76,3 +77,13 @@ def test_without_a_reference_there_is_no_score(entry: Path) -> None:
     text = comment(replace(checked, entry=replace(checked.entry, form=form)), [])
     assert "Its suite has no pinned reference yet, so there is no score." in text
     assert "×" not in text
+    note = Finding("entry.toml", "", "replaces the entry of A", "ask", refused=False)
+    assert "replaces the entry of A" in comment(replace(checked, entry=replace(checked.entry, form=form), findings=(note,)), [])
+
+
+def test_every_comment_has_the_mark(entry: Path) -> None:
+    """By which the workflow finds it. Nothing of the pull request can end it or add another."""
+    for text in (comment(check_entry(entry), []), comment_without_entry(f"{MARK} <b>\n# touches 'x' too")):
+        assert text.startswith(f"{MARK}\n### ")
+        assert text.count("<") == 1
+        assert text.count("\n") >= 2
