@@ -13,7 +13,7 @@ from grokbench.agents.recipes import Recipe, find_recipe, recipe_names
 from grokbench.agents.targets import BASELINES, is_baseline, own_target
 from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, digest_of, parse_line, read_file, read_toml, stray_files
 from grokbench.board.entries.findings import Finding, UnreadableFile
-from grokbench.board.entries.form import NAME, NAME_RULE, OWN_AGENT, Form, make_form
+from grokbench.board.entries.form import NAME_RULE, OWN_AGENT, Form, is_entry_name, make_form
 from grokbench.errors import EntryError
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
@@ -70,7 +70,7 @@ def entry_folder(leaderboard: Path, name: str) -> Path:
     Raises:
         EntryError: no entry can have this name.
     """
-    if not NAME.fullmatch(name):
+    if not is_entry_name(name):
         raise EntryError(f"an entry's name has {NAME_RULE}, got {name!r}")
     return leaderboard / "entries" / name
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from grokbench.agents.texts import decoded, with_unix_line_ends
 from grokbench.board.entries.findings import Finding, UnreadableFile
-from grokbench.board.entries.form import NAME, NAME_RULE
+from grokbench.board.entries.form import NAME_RULE, is_entry_name
 from grokbench.errors import EntryError
 from grokbench.runs.records import refuse_constant
 
@@ -26,7 +26,7 @@ DEEPEST_NESTING = 30  # levels
 
 def stray_files(folder: Path) -> Iterator[Finding]:
     """A finding for a folder name that no entry can have, and for every file that doesn't belong to an entry."""
-    if not NAME.fullmatch(folder.name):
+    if not is_entry_name(folder.name):
         yield Finding(".", "", "the folder's name isn't an entry's name", f"use {NAME_RULE}")
     for path in sorted(folder.iterdir()):
         if path.is_symlink():

@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -11,7 +12,8 @@ from grokbench.tasks import SUITES, get_suite, parse_id
 from grokbench.tasks.task import NAMESPACE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,40}")
-NAME_RULE = "small letters, digits and hyphens, 2 to 41 in all"
+NAME_RULE = "small letters, digits and hyphens, 2 to 41 in all, and isn't a device's name on Windows, such as con or nul"
+DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")  # no folder can have such a name there
 OWN_AGENT = re.compile(r"agent:[A-Za-z_][A-Za-z0-9_]*")  # a class in the entry's agent.py
 MOST_PROBLEMS = 10  # of a form that one message lists
 LONGEST_MESSAGE = 1_000  # characters
@@ -24,6 +26,11 @@ INVISIBLE = (
 LINE_PATTERN = rf"^ *[^ {INVISIBLE}][^{INVISIBLE}]*$"
 
 Division = Literal["closed", "open"]
+
+
+def is_entry_name(name: str) -> bool:
+    """Whether an entry's folder can have this name on every system. Names that differ by case alone don't exist."""
+    return NAME.fullmatch(name) is not None and DEVICE.fullmatch(name) is None
 
 
 def _one_line(text: str) -> str:
@@ -77,6 +84,12 @@ class Form(Strict):
     division: Division
     tuning: Tuning
     reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
+
+
+def author_names(form: Form) -> set[str]:
+    """The authors as they are compared: case, spaces and the way in which Unicode composes letters don't count."""
+    folded = (normalize("NFKC", normalize("NFKC", author).casefold()) for author in form.authors)
+    return {" ".join(author.split()) for author in folded}
 
 
 def make_form(content: dict[str, Any]) -> Form:

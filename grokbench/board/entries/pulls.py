@@ -1,19 +1,21 @@
 """The entry of a pull request, read out of git as data: nothing of the pull request is executed or checked out."""
 
+import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entries, check_entry, entry_names, with_copies
-from grokbench.board.entries.files import FILE_LIMITS
-from grokbench.board.entries.form import NAME, NAME_RULE
+from grokbench.board.entries.files import FILE_LIMITS, FORM
+from grokbench.board.entries.findings import Finding
+from grokbench.board.entries.form import NAME_RULE, author_names, is_entry_name
 from grokbench.errors import EntryError
 
 ENTRIES = f"{LEADERBOARD}/entries"
-PLAIN_FILE = "100644"  # git's mode of a file that is neither a link nor a program
+PLAIN_FILES = ("100644", "100755")  # git's modes of a file that isn't a link; some systems call every file executable
 MOST_PATHS = 5  # that an error message lists
 
 
@@ -58,7 +60,11 @@ def check_pull_request(
         folder = take_entry(name, head, repository=repository, into=take or Path(scratch))
         checked = check_entry(folder, known_entries=entry_names(leaderboard / "entries"))
     others = tuple(other for other in check_entries(leaderboard=leaderboard) if other.name != name)
-    return PullRequest(with_copies(checked, others), others)
+    checked = with_copies(checked, others)
+    replaced = _replaced_entry(name, base, repository)
+    if replaced is not None:
+        checked = replace(checked, findings=(_replacement(checked, replaced), *checked.findings))
+    return PullRequest(checked, others)
 
 
 def entry_of(base: str, head: str, *, repository: Path) -> str | None:
@@ -67,7 +73,7 @@ def entry_of(base: str, head: str, *, repository: Path) -> str | None:
     Raises:
         EntryError: it touches an entry and anything else, or the name isn't an entry's name.
     """
-    changed = _git(repository, "diff", "--name-only", "--no-renames", "-z", f"{base}...{head}").split("\0")[:-1]
+    changed = changed_paths(base, head, repository=repository)
     names = {path.split("/")[2] for path in changed if path.startswith(f"{ENTRIES}/")}
     if not names:
         return None
@@ -75,9 +81,39 @@ def entry_of(base: str, head: str, *, repository: Path) -> str | None:
     if len(names) > 1 or outside:
         raise EntryError(_too_much(outside or list(names)))
     (name,) = names
-    if not NAME.fullmatch(name):
+    if not is_entry_name(name):
         raise EntryError(f"the folder of an entry has {NAME_RULE}, got {name!a}")
     return name
+
+
+def changed_paths(base: str, head: str, *, repository: Path) -> list[str]:
+    """The paths that a merge of `head` into `base` brings, sorted.
+
+    A path counts if its content in `head` is neither what `base` has nor what both started from. So nothing counts that the
+    base got meanwhile, whether or not `head` has merged it, or that the base has from another pull request.
+
+    Raises:
+        EntryError: a commit isn't there, or the two have none in common.
+    """
+    base, head = commit_of(base, repository), commit_of(head, repository)
+    starts = _git(repository, "merge-base", "--all", base, head, allowed=(0, 1)).split()
+    if not starts:
+        raise EntryError("the pull request has no commit in common with its base: begin a branch at the base's tip")
+    differences = [_differing_paths(repository, commit, head) for commit in (base, *starts)]
+    return sorted(set.intersection(*differences))
+
+
+def commit_of(revision: str, repository: Path) -> str:
+    """The hash of the commit that a person names, whose words git never takes for an option.
+
+    Raises:
+        EntryError: there is none.
+    """
+    command = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    found = _git(repository, *command, allowed=(0, 1, 128)).strip()
+    if not re.fullmatch(r"[0-9a-f]{40,64}", found):
+        raise EntryError(f"there is no commit {revision[:80]!a} here: fetch it, or name another one")
+    return found
 
 
 def take_entry(name: str, head: str, *, repository: Path, into: Path) -> Path:
@@ -86,6 +122,8 @@ def take_entry(name: str, head: str, *, repository: Path, into: Path) -> Path:
     Raises:
         EntryError: a file is no plain file, or too large. Nothing is written then.
     """
+    if not is_entry_name(name):
+        raise EntryError(f"the folder of an entry has {NAME_RULE}, got {name!a}")
     blobs = _blobs(name, head, repository)
     if not blobs:
         raise EntryError(f"{head} has no entry {name!r}: a pull request that removes an entry needs a maintainer")
@@ -111,7 +149,7 @@ def _too_much(paths: Sequence[str]) -> str:
 def _blobs(name: str, head: str, repository: Path) -> list[Blob]:
     prefix = f"{ENTRIES}/{name}/"
     blobs = []
-    for line in _git(repository, "ls-tree", "-r", "-l", "-z", head, prefix).split("\0")[:-1]:
+    for line in _git(repository, "ls-tree", "-r", "-l", "-z", commit_of(head, repository), prefix).split("\0")[:-1]:
         attributes, path = line.split("\t", 1)
         mode, kind, blob_hash, size = attributes.split()
         blobs.append(Blob(path.removeprefix(prefix), mode, kind, blob_hash, int(size) if size.isdigit() else 0))
@@ -119,17 +157,40 @@ def _blobs(name: str, head: str, repository: Path) -> list[Blob]:
 
 
 def _check_blob(blob: Blob) -> None:
-    if blob.mode != PLAIN_FILE or blob.kind != "blob" or blob.file not in FILE_LIMITS:
+    if blob.mode not in PLAIN_FILES or blob.kind != "blob" or blob.file not in FILE_LIMITS:
         allowed = ", ".join(FILE_LIMITS)
         raise EntryError(f"{blob.file!a} (mode {blob.mode}) doesn't belong to an entry: leave only plain {allowed}")
     if blob.size > FILE_LIMITS[blob.file]:
         raise EntryError(f"{blob.file} has {blob.size:,} bytes, more than {FILE_LIMITS[blob.file]:,}: shorten it")
 
 
-def _git(repository: Path, *arguments: str) -> str:
+def _replaced_entry(name: str, base: str, repository: Path) -> Checked | None:
+    """The entry of this name that the base has; None: it is a new one."""
+    if not _blobs(name, base, repository):
+        return None
+    with TemporaryDirectory() as scratch:
+        return check_entry(take_entry(name, base, repository=repository, into=Path(scratch)))
+
+
+def _replacement(new: Checked, old: Checked) -> Finding:
+    """Says that the entry replaces another. It is refused unless it keeps the authors, whose names anybody can write."""
+    if old.entry is None:
+        return Finding(FORM, "", "replaces an entry that can't be read", "let a maintainer decide")
+    replaced = f"replaces the entry of {', '.join(old.entry.form.authors)}"
+    if new.entry is None or author_names(old.entry.form) <= author_names(new.entry.form):
+        return Finding(FORM, "", replaced, "a maintainer asks them before the merge", refused=False)
+    return Finding(FORM, "", f"{replaced}, who aren't all its authors", "choose another name, or let a maintainer decide")
+
+
+def _differing_paths(repository: Path, first: str, second: str) -> set[str]:
+    command = ("diff-tree", "-r", "--name-only", "--no-renames", "-z", first, second)
+    return set(_git(repository, *command).split("\0")[:-1])
+
+
+def _git(repository: Path, *arguments: str, allowed: Sequence[int] = (0,)) -> str:
     """The output of git, in which a byte of a file name that isn't UTF-8 is a lone surrogate."""
     command = ["git", *arguments]
     done = subprocess.run(command, cwd=repository, check=False, capture_output=True, encoding="utf-8", errors="surrogateescape")
-    if done.returncode:
+    if done.returncode not in allowed:
         raise EntryError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()[:300]}")
     return done.stdout

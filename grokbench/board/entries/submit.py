@@ -19,6 +19,7 @@ from grokbench.board.entries.entry import canonical, entry_folder, official_runs
 from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS
 from grokbench.board.entries.form import OWN_AGENT, Division, Form, make_form
 from grokbench.board.entries.imports import import_findings
+from grokbench.board.entries.run_checks import AGENT_NAME
 from grokbench.errors import EntryError
 from grokbench.results.duplicates import without_duplicates
 from grokbench.runs.records import RunRecord
@@ -143,10 +144,17 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
     else:
         content["agent"] = packed.target
     files[FORM] = _toml(content)
-    files[RUNS] = "".join(f"{canonical(run)}\n" for run in runs).encode()
+    files[RUNS] = "".join(f"{canonical(with_shown_name(run, folder.name))}\n" for run in runs).encode()
     folder.mkdir(parents=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
+
+
+def with_shown_name(run: RunRecord, name: str) -> RunRecord:
+    """The record, with `name` for its agent if tables can't show the name of the recipe's file. The hash has no name in it."""
+    if AGENT_NAME.fullmatch(run.agent.name):
+        return run
+    return run.model_copy(update={"agent": run.agent.model_copy(update={"name": name})})
 
 
 def _toml(content: dict[str, Any]) -> bytes:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from unicodedata import normalize
 
 from grokbench.board.entries.checks import trajectory
+from grokbench.board.entries.form import author_names
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing.standings import Standing
 from grokbench.results import statistics
@@ -97,20 +97,10 @@ def _is_independent(standing: Standing, other: Standing) -> bool:
     return (
         other_form.reproduces == standing.entry.name
         and other_form.suite == form.suite
-        and not _authors(standing) & _authors(other)
+        and not author_names(form) & author_names(other_form)
         and not _trajectories(standing) & _trajectories(other)
         and _trust_by_verdicts(current_verdicts(other)) == Trust.REEXECUTED
     )
-
-
-def _authors(standing: Standing) -> set[str]:
-    return {_comparable(author) for author in standing.entry.form.authors}
-
-
-def _comparable(name: str) -> str:
-    """The name without what can differ in two spellings of it: case, spaces, and the way in which Unicode composes letters."""
-    folded = normalize("NFKC", normalize("NFKC", name).casefold())
-    return " ".join(folded.split())
 
 
 def _trajectories(standing: Standing) -> set[object]:

@@ -1,13 +1,17 @@
 """Pull requests in a small repository: what they may touch, which files are taken, and what is checked."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from grokbench.board.entries.files import FILE_LIMITS
+from grokbench.board.entries.checks import check_entry
+from grokbench.board.entries.entry import entry_folder
+from grokbench.board.entries.files import FILE_LIMITS, stray_files
 from grokbench.board.entries.pulls import check_pull_request, entry_of, take_entry
 from grokbench.errors import EntryError
 from tests.support.entries import good_runs, write_good_entry
@@ -137,16 +141,15 @@ def add_link(folder: Path) -> None:
     os.symlink("/etc/passwd", folder / "agent.py")
 
 
-def add_program(folder: Path) -> None:
-    """Add an executable file."""
-    (folder / "agent.py").write_text("x")
-    (folder / "agent.py").chmod(0o755)
-
-
 def add_folder(folder: Path) -> None:
     """Add a file in a folder."""
     (folder / "deep").mkdir()
     (folder / "deep" / "runs.jsonl").write_text("x")
+
+
+def add_capitals(folder: Path) -> None:
+    """Add a file that is another one where case doesn't count."""
+    (folder / "Runs.jsonl").write_text("x")
 
 
 def add_large_file(folder: Path) -> None:
@@ -158,7 +161,6 @@ def add_large_file(folder: Path) -> None:
     ("change", "message"),
     [
         (add_link, r"'agent.py' \(mode 120000\) doesn't belong"),
-        (add_program, "mode 100755"),
         (add_folder, "'deep/runs.jsonl'"),
         (add_large_file, "entry.toml has 20,000 bytes"),
     ],
@@ -184,7 +186,8 @@ def test_an_entry_that_is_brought_again_is_no_copy_of_itself(repository: Path) -
         file.write("# changed\n")
     pull = check_pull_request(base, commit(repository), leaderboard=repository / "leaderboard")
     assert pull is not None
-    assert (pull.checked.name, pull.checked.findings, pull.others) == ("first", (), ())
+    assert (pull.checked.name, pull.others) == ("first", ())
+    assert [finding.problem for finding in pull.checked.findings] == ["replaces the entry of A. Nonymous"]
 
 
 def test_what_the_base_got_meanwhile_is_no_change(stubs: Path) -> None:
@@ -254,6 +257,145 @@ def test_only_some_paths_are_listed(stubs: Path) -> None:
 
 
 def test_an_unknown_commit_is_an_error_of_one_line(stubs: Path) -> None:
-    """With the words of git."""
-    with pytest.raises(EntryError, match="git diff --name-only failed: fatal"):
+    """With what to do."""
+    with pytest.raises(EntryError, match=r"there is no commit '0{40}' here: fetch it"):
         entry_of("0" * 40, "HEAD", repository=stubs)
+
+
+def merge(folder: Path, other: str) -> str:
+    """Merge a commit into the one that is checked out; the merge's hash."""
+    git(folder, "merge", "--quiet", "--no-edit", "--strategy-option=theirs", other)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_a_merge_of_the_base_into_the_pull_request_brings_nothing(stubs: Path) -> None:
+    """The base moved on and got another entry; the pull request has merged it."""
+    start = git(stubs, "rev-parse", "HEAD")
+    stub(stubs, "other-entry")
+    base = commit(stubs)
+    git(stubs, "checkout", "--quiet", start)
+    stub(stubs)
+    commit(stubs)
+    assert entry_of(base, merge(stubs, base), repository=stubs) == "second"
+
+
+def test_what_the_base_has_from_another_pull_request_is_no_change(stubs: Path) -> None:
+    """The branch grew on another entry's branch, whose commits the base got as a single new one."""
+    start = git(stubs, "rev-parse", "HEAD")
+    stub(stubs, "other-entry")
+    commit(stubs)
+    stub(stubs)
+    head = commit(stubs)
+    git(stubs, "checkout", "--quiet", start)
+    (stubs / "code.py").write_text("2")
+    stub(stubs, "other-entry")
+    assert entry_of(commit(stubs), head, repository=stubs) == "second"
+
+
+def test_histories_that_cross_bring_one_entry(stubs: Path) -> None:
+    """Both sides merged each other's older commits, so that they have two last commits in common."""
+    start = git(stubs, "rev-parse", "HEAD")
+    stub(stubs, "other-entry")
+    first_base = commit(stubs)
+    git(stubs, "checkout", "--quiet", start)
+    stub(stubs, "earlier")
+    first_head = commit(stubs)
+    stub(stubs)
+    commit(stubs)
+    head = merge(stubs, first_base)
+    git(stubs, "checkout", "--quiet", first_base)
+    base = merge(stubs, first_head)
+    assert len(git(stubs, "merge-base", "--all", base, head).split()) == 2
+    assert entry_of(base, head, repository=stubs) == "second"
+
+
+def test_commits_without_a_common_one_are_an_error(stubs: Path) -> None:
+    """With what to do."""
+    base = git(stubs, "rev-parse", "HEAD")
+    git(stubs, "checkout", "--quiet", "--orphan", "alone")
+    stub(stubs)
+    with pytest.raises(EntryError, match="no commit in common with its base: begin a branch"):
+        entry_of(base, commit(stubs), repository=stubs)
+
+
+@pytest.mark.parametrize("revision", ["--output=planted", "--upload-pack=touch planted", "-p", "--all", "", "HEAD..HEAD"])
+def test_a_revision_is_never_an_option(stubs: Path, taken: Path, revision: str) -> None:
+    """Git would write a file for some of them."""
+    for base, head in ((revision, "HEAD"), ("HEAD", revision)):
+        with pytest.raises(EntryError, match="there is no commit"):
+            entry_of(base, head, repository=stubs)
+    with pytest.raises(EntryError, match="there is no commit"):
+        take_entry("second", revision, repository=stubs, into=taken)
+    assert not list(stubs.glob("*planted*"))
+
+
+@pytest.mark.parametrize("name", ["../second", "--upload-pack=x", "", "."])
+def test_a_name_is_never_a_path(stubs: Path, taken: Path, name: str) -> None:
+    """No file is written outside the given folder."""
+    with pytest.raises(EntryError, match="the folder of an entry has small letters"):
+        take_entry(name, "HEAD", repository=stubs, into=taken)
+
+
+def replaced(repository: Path, **form: Any) -> str:
+    """The findings on a pull request that brings the entry `first` again with this form."""
+    base = git(repository, "rev-parse", "HEAD")
+    folder = repository / "leaderboard" / "entries" / "first"
+    shutil.rmtree(folder)
+    write_good_entry(folder, good_runs(around=500), **form)
+    pull = check_pull_request(base, commit(repository), leaderboard=repository / "leaderboard")
+    assert pull is not None
+    return "\n".join(map(str, pull.checked.findings))
+
+
+def test_an_entry_of_the_same_authors_is_replaced_with_a_note(repository: Path) -> None:
+    """More authors, and other capitals, are no other authors."""
+    found = replaced(repository, authors=["a.  NONYMOUS", "Another"])
+    assert found == "note: entry.toml: replaces the entry of A. Nonymous; a maintainer asks them before the merge"
+
+
+@pytest.mark.parametrize("authors", [["Someone else"], ["A. Nonymou"], ["A. Nonymous and others"]])
+def test_an_entry_of_other_authors_is_not_replaced(repository: Path, authors: list[str]) -> None:
+    """Their agreement is a maintainer's to find out."""
+    found = replaced(repository, authors=authors)
+    assert "error: entry.toml: replaces the entry of A. Nonymous, who aren't all its authors; choose another name" in found
+
+
+def test_an_entry_that_can_not_be_read_is_not_replaced_silently(repository: Path) -> None:
+    """Its authors aren't known."""
+    (repository / "leaderboard" / "entries" / "first" / "entry.toml").write_text("broken")
+    commit(repository)
+    assert "error: entry.toml: replaces an entry that can't be read; let a maintainer decide" in replaced(repository)
+
+
+@pytest.mark.parametrize("name", ["con", "nul", "aux", "prn", "com1", "lpt9", "Second", "second.", "x" * 42])
+def test_a_name_has_the_same_verdict_at_home(stubs: Path, name: str) -> None:
+    """No system may fail to check it out. `submit`, `check` and CI say so."""
+    base = git(stubs, "rev-parse", "HEAD")
+    folder = stub(stubs, name)
+    assert "the folder's name isn't an entry's name" in [finding.problem for finding in stray_files(folder)]
+    with pytest.raises(EntryError, match="an entry's name has small letters"):
+        entry_folder(stubs / "leaderboard", name)
+    with pytest.raises(EntryError, match="the folder of an entry has small letters"):
+        entry_of(base, commit(stubs), repository=stubs)
+
+
+@pytest.mark.parametrize("change", [add_link, add_folder, add_large_file, add_capitals])
+def test_files_have_the_same_verdict_at_home(repository: Path, taken: Path, change: Callable[[Path], None]) -> None:
+    """What CI doesn't take, the check at home refuses."""
+    folder = second(repository)
+    change(folder)
+    assert check_entry(folder).refused
+    with pytest.raises(EntryError):
+        take_entry("second", commit(repository), repository=repository, into=taken)
+
+
+def test_an_executable_file_has_the_same_verdict_at_home(repository: Path, taken: Path) -> None:
+    """Some systems call every file executable. It is taken as a plain file."""
+    folder = second(repository)
+    for path in folder.iterdir():
+        path.chmod(0o755)
+    head = commit(repository)
+    assert "100755" in git(repository, "ls-tree", "-r", head)
+    copy = take_entry("second", head, repository=repository, into=taken)
+    assert check_entry(folder).findings == check_entry(copy).findings == ()
+    assert not any(os.access(path, os.X_OK) for path in copy.iterdir())

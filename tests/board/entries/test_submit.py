@@ -260,3 +260,19 @@ def test_a_schedule_that_freezes_the_weights_is_open(tmp_path: Path, monkeypatch
     runs = runs_with_lion(tmp_path, monkeypatch, name="cosine", warmup=10, steps=500, final=0.0)
     checked = pack_entry(runs, "lion", **FORM, leaderboard=tmp_path)
     assert "its learning rate falls below 0.1 of its peak" in errors_of(checked)
+
+
+@pytest.mark.parametrize("name", ["my recipe (v2)", "x" * 61, "réseau", "a/b", "<b>", "two\nlines", ""])
+def test_the_name_of_a_recipe_file_refuses_no_runs(tmp_path: Path, name: str) -> None:
+    """The entry's name is enough: the runs' hash doesn't have the recipe's."""
+    (tmp_path / "entries").mkdir()
+    checked = pack_entry(with_agent(good_runs(), name=name), "mine", **FORM, leaderboard=tmp_path)
+    assert checked.findings == ()
+    assert {run.agent.name for run in checked.sound_runs} == {"mine"}
+
+
+def test_a_name_that_tables_can_show_stays(tmp_path: Path) -> None:
+    """With capitals, points and hyphens."""
+    (tmp_path / "entries").mkdir()
+    checked = pack_entry(with_agent(good_runs(), name="My_recipe-2.1"), "mine", **FORM, leaderboard=tmp_path)
+    assert {run.agent.name for run in checked.sound_runs} == {"My_recipe-2.1"}
