@@ -51,11 +51,13 @@ def submit(
         license: the license of recipe and code.
         reproduces: the entry that this one reproduces independently.
         leaderboard: the checkout's leaderboard folder.
-        open_pr: push a branch and open the pull request, with `gh` where it is installed.
+        open_pr: push a branch with the entry alone and open the pull request, with `gh` where it is installed. Nothing that is
+            checked out or staged changes. After a push that was refused, the same command goes on.
     """
     from shlex import join
 
-    from grokbench.board.entries.submit import open_pull_request, pack_entry, pull_request_commands
+    from grokbench.board.entries.proposal import open_pull_request, pull_request_commands
+    from grokbench.board.entries.submit import pack_entry
 
     records, _ = read_runs(folders)
     checked = pack_entry(
@@ -79,10 +81,11 @@ def submit(
     if checked.refused:
         print(f"{folder} is written, but it wouldn't be accepted: mend the errors above, remove the folder and pack it again")
         return 1
-    commands = pull_request_commands(folder, title)
-    if open_pr and open_pull_request(commands):
+    if open_pr:
+        print(open_pull_request(folder, title))
         return 0
-    print(f"{folder} is ready. Open a pull request with it:\n" + "\n".join(f"  {join(command)}" for command in commands))
+    commands = "\n".join(f"  {join(command)}" for command in pull_request_commands(folder, title))
+    print(f"{folder} is ready. Open a pull request with it, or add --open-pr to this command:\n{commands}")
     return 0
 
 

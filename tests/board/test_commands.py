@@ -36,7 +36,7 @@ def grokbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 def test_submit_packs_an_entry_and_shows_the_next_commands(grokbench: Command, tmp_path: Path) -> None:
-    """A second time it is an error of one line."""
+    """A second time it does the same, and with another form it is an error of one line."""
     runs = tmp_path / "runs"
     runs.mkdir()
     for number, run in enumerate(good_runs(luck=5)):
@@ -47,7 +47,8 @@ def test_submit_packs_an_entry_and_shows_the_next_commands(grokbench: Command, t
     assert "mine: accepted, 32 sound runs, score ×" in printed
     assert "gh pr create" in printed
     assert (grokbench.leaderboard / "entries" / "mine" / "runs.jsonl").is_file()
-    status, printed = grokbench("submit", str(runs), *form.split())
+    assert grokbench("submit", str(runs), *form.split())[0] == 0
+    status, printed = grokbench("submit", str(runs), *form.replace("Mine", "Other").split())
     assert status == 2
     assert "is there already" in printed
 

@@ -1,6 +1,5 @@
 """The entry of a pull request, read out of git as data: nothing of the pull request is executed or checked out."""
 
-import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from grokbench.board.entries.checks import Checked, check_entries, check_entry, 
 from grokbench.board.entries.files import FILE_LIMITS, FORM
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.form import NAME_RULE, author_names, is_entry_name
+from grokbench.board.entries.git import commit_of, git
 from grokbench.errors import EntryError
 
 ENTRIES = f"{LEADERBOARD}/entries"
@@ -96,24 +96,11 @@ def changed_paths(base: str, head: str, *, repository: Path) -> list[str]:
         EntryError: a commit isn't there, or the two have none in common.
     """
     base, head = commit_of(base, repository), commit_of(head, repository)
-    starts = _git(repository, "merge-base", "--all", base, head, allowed=(0, 1)).split()
+    starts = git(repository, "merge-base", "--all", base, head, allowed=(0, 1)).split()
     if not starts:
         raise EntryError("the pull request has no commit in common with its base: begin a branch at the base's tip")
     differences = [_differing_paths(repository, commit, head) for commit in (base, *starts)]
     return sorted(set.intersection(*differences))
-
-
-def commit_of(revision: str, repository: Path) -> str:
-    """The hash of the commit that a person names, whose words git never takes for an option.
-
-    Raises:
-        EntryError: there is none.
-    """
-    command = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    found = _git(repository, *command, allowed=(0, 1, 128)).strip()
-    if not re.fullmatch(r"[0-9a-f]{40,64}", found):
-        raise EntryError(f"there is no commit {revision[:80]!a} here: fetch it, or name another one")
-    return found
 
 
 def take_entry(name: str, head: str, *, repository: Path, into: Path) -> Path:
@@ -124,7 +111,7 @@ def take_entry(name: str, head: str, *, repository: Path, into: Path) -> Path:
     """
     if not is_entry_name(name):
         raise EntryError(f"the folder of an entry has {NAME_RULE}, got {name!a}")
-    blobs = _blobs(name, head, repository)
+    blobs = blobs_of(name, head, repository)
     if not blobs:
         raise EntryError(f"{head} has no entry {name!r}: a pull request that removes an entry needs a maintainer")
     for blob in blobs:
@@ -146,10 +133,11 @@ def _too_much(paths: Sequence[str]) -> str:
     )
 
 
-def _blobs(name: str, head: str, repository: Path) -> list[Blob]:
+def blobs_of(name: str, head: str, repository: Path) -> list[Blob]:
+    """The files that the entry has in the commit `head`; none if there is no such entry."""
     prefix = f"{ENTRIES}/{name}/"
     blobs = []
-    for line in _git(repository, "ls-tree", "-r", "-l", "-z", commit_of(head, repository), prefix).split("\0")[:-1]:
+    for line in git(repository, "ls-tree", "-r", "-l", "-z", commit_of(head, repository), prefix).split("\0")[:-1]:
         attributes, path = line.split("\t", 1)
         mode, kind, blob_hash, size = attributes.split()
         blobs.append(Blob(path.removeprefix(prefix), mode, kind, blob_hash, int(size) if size.isdigit() else 0))
@@ -166,7 +154,7 @@ def _check_blob(blob: Blob) -> None:
 
 def _replaced_entry(name: str, base: str, repository: Path) -> Checked | None:
     """The entry of this name that the base has; None: it is a new one."""
-    if not _blobs(name, base, repository):
+    if not blobs_of(name, base, repository):
         return None
     with TemporaryDirectory() as scratch:
         return check_entry(take_entry(name, base, repository=repository, into=Path(scratch)))
@@ -184,13 +172,4 @@ def _replacement(new: Checked, old: Checked) -> Finding:
 
 def _differing_paths(repository: Path, first: str, second: str) -> set[str]:
     command = ("diff-tree", "-r", "--name-only", "--no-renames", "-z", first, second)
-    return set(_git(repository, *command).split("\0")[:-1])
-
-
-def _git(repository: Path, *arguments: str, allowed: Sequence[int] = (0,)) -> str:
-    """The output of git, in which a byte of a file name that isn't UTF-8 is a lone surrogate."""
-    command = ["git", *arguments]
-    done = subprocess.run(command, cwd=repository, check=False, capture_output=True, encoding="utf-8", errors="surrogateescape")
-    if done.returncode not in allowed:
-        raise EntryError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()[:300]}")
-    return done.stdout
+    return set(git(repository, *command).split("\0")[:-1])

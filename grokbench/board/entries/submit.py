@@ -1,8 +1,6 @@
-"""Pack an entry out of finished runs, and open its pull request."""
+"""Pack an entry out of finished runs."""
 
 import hashlib
-import shutil
-import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,7 +64,7 @@ def pack_entry(
         The written entry with its findings. Findings that refuse it leave the files where they are.
 
     Raises:
-        EntryError: runs are missing, the form can't be right, the entry is there already, or the agent's code has changed.
+        EntryError: runs are missing, the form can't be right, another entry is there already, or the agent's code has changed.
         ResultError: a run is there twice, with different exams.
     """
     content = {
@@ -124,13 +122,12 @@ def _chosen_agent(candidates: Sequence[RunRecord], suite: str, agent: str | None
 
 
 def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
-    """Write the files of an entry.
+    """Write the files of an entry. A folder that has these files already stays as it is.
 
     Raises:
-        EntryError: the folder exists, or the agent isn't a baseline and its code has changed or enters the closed division.
+        EntryError: the folder exists and has other contents, or the agent isn't a baseline and its code has changed or
+            enters the closed division.
     """
-    if folder.exists():
-        raise EntryError(f"{folder} is there already: choose another name, or remove it")
     agent = runs[0].agent
     files: dict[str, bytes] = {}
     content = form.model_dump(exclude_none=True)
@@ -145,9 +142,18 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
         content["agent"] = packed.target
     files[FORM] = _toml(content)
     files[RUNS] = "".join(f"{canonical(with_shown_name(run, folder.name))}\n" for run in runs).encode()
+    if folder.exists():
+        if _contents(folder) == files:
+            return
+        raise EntryError(f"{folder} is there already, with other contents: choose another name, or remove it")
     folder.mkdir(parents=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """The files in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
 
 
 def with_shown_name(run: RunRecord, name: str) -> RunRecord:
@@ -204,31 +210,3 @@ def _code_problems(code: bytes, target: str) -> list[str]:
     if len(code) > FILE_LIMITS[CODE]:
         problems.append(f"{shown} has {len(code):,} bytes, more than {FILE_LIMITS[CODE]:,}: shorten it and run again")
     return problems
-
-
-def pull_request_commands(entry_folder: Path, title: str) -> list[list[str]]:
-    """The commands that commit the entry on a branch of its own, push it and open the pull request."""
-    name = entry_folder.name
-    branch, message = f"entry-{name}", f"Entry: {name}"
-    return [
-        ["git", "switch", "--create", branch],
-        ["git", "add", str(entry_folder)],
-        ["git", "commit", "--message", message, "--", str(entry_folder)],
-        ["git", "push", "--set-upstream", "origin", branch],
-        ["gh", "pr", "create", "--title", f"{message} ({title})", "--body", "Packed with `grokbench submit`."],
-    ]
-
-
-def open_pull_request(commands: Sequence[Sequence[str]]) -> bool:
-    """Run the commands. Returns False, and runs none, where `gh` isn't installed.
-
-    Raises:
-        EntryError: a command failed.
-    """
-    if shutil.which("gh") is None:
-        return False
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise EntryError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
-    return True

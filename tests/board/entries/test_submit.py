@@ -1,8 +1,5 @@
-"""Packing an entry out of runs, and opening its pull request."""
+"""Packing an entry out of runs."""
 
-import os
-import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,7 @@ import pytest
 
 from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.board.entries.checks import check_entry
-from grokbench.board.entries.submit import open_pull_request, pack_entry, pull_request_commands, runs_to_submit
+from grokbench.board.entries.submit import pack_entry, runs_to_submit
 from grokbench.errors import EntryError
 from grokbench.runs.records import RunRecord
 from tests.support.entries import change_text, errors_of, good_runs, read_good_entry, write_good_entry
@@ -48,8 +45,9 @@ def test_an_entry_is_never_overwritten(tmp_path: Path) -> None:
     """A name that is taken, or that no entry can have, is an error before anything is written."""
     (tmp_path / "entries").mkdir()
     pack_entry(good_runs(), "mine", **FORM, leaderboard=tmp_path)
-    with pytest.raises(EntryError, match="is there already"):
-        pack_entry(good_runs(), "mine", **FORM, leaderboard=tmp_path)
+    for others, form in ((good_runs(luck=1), FORM), (good_runs(), FORM | {"title": "Another"})):
+        with pytest.raises(EntryError, match="is there already, with other contents"):
+            pack_entry(others, "mine", **form, leaderboard=tmp_path)
     with pytest.raises(EntryError, match="small letters, digits and hyphens"):
         pack_entry(good_runs(), "../mine", **FORM, leaderboard=tmp_path)
     assert [path.name for path in (tmp_path / "entries").iterdir()] == ["mine"]
@@ -128,51 +126,6 @@ def test_code_that_changed_since_the_runs_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "own").exists()
 
 
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone of an empty remote repository, with an entry and another staged file; the current folder."""
-    here = tmp_path / "here"
-    here.mkdir()
-    git("init", "--quiet", "--bare", "there", folder=tmp_path)
-    git("init", "--quiet", folder=here)
-    for name, value in (("user.name", "A"), ("user.email", "a@example.org")):
-        git("config", name, value, folder=here)
-    git("commit", "--quiet", "--allow-empty", "--message", "first", folder=here)
-    git("remote", "add", "origin", str(tmp_path / "there"), folder=here)
-    write_good_entry(here / "leaderboard" / "entries" / "mine")
-    (here / "other").touch()
-    git("add", "other", folder=here)
-    monkeypatch.chdir(here)
-    return here
-
-
-def git(*arguments: str, folder: Path) -> str:
-    """The output of git."""
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-def test_a_pull_request_has_the_entry_alone(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The branch has the entry, whatever else is staged. Then `gh` gets the title."""
-    programs = clone.parent / "bin"
-    programs.mkdir()
-    (programs / "gh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {clone.parent}/asked\n')
-    (programs / "gh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    folder = Path("leaderboard/entries/mine")
-    assert open_pull_request(pull_request_commands(folder, "A title"))
-    pushed = git("diff", "--name-only", "entry-mine~1", "entry-mine", folder=clone.parent / "there").split()
-    assert pushed == [f"{folder}/{name}" for name in ("entry.toml", "recipe.toml", "runs.jsonl")]
-    assert (clone.parent / "asked").read_text().splitlines()[:4] == ["pr", "create", "--title", "Entry: mine (A title)"]
-
-
-def test_without_gh_nothing_happens(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No branch is made, so the commands can be shown instead."""
-    find = shutil.which
-    monkeypatch.setattr("grokbench.board.entries.submit.shutil.which", lambda name: None if name == "gh" else find(name))
-    assert not open_pull_request(pull_request_commands(Path("leaderboard/entries/mine"), "A title"))
-    assert "entry-mine" not in git("branch", folder=clone)
-
-
 def test_the_form_has_every_option(tmp_path: Path) -> None:
     """Division, tuning and reproduction, as they were given."""
     (tmp_path / "entries").mkdir()
@@ -196,15 +149,6 @@ def test_code_that_is_gone_is_an_error(tmp_path: Path) -> None:
     runs = with_agent(good_runs(), target="nowhere_to_be_found:Mine", hyperparameters={}, source="0" * 64)
     with pytest.raises(EntryError, match=r"can't find the module 'nowhere_to_be_found' .* go to the folder of its file"):
         write_good_entry(tmp_path / "own", runs, division="open")
-
-
-def test_a_command_that_fails_ends_the_pull_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its words are shown, and no further command runs."""
-    monkeypatch.setattr("grokbench.board.entries.submit.shutil.which", lambda name: name)
-    after = tmp_path / "after"
-    with pytest.raises(EntryError, match=r"`sh -c echo no remote >&2; exit 3` failed: no remote$"):
-        open_pull_request([["sh", "-c", "echo no remote >&2; exit 3"], ["touch", str(after)]])
-    assert not after.exists()
 
 
 def runs_with_lion(folder: Path, monkeypatch: pytest.MonkeyPatch, **schedule: Any) -> list[RunRecord]:
@@ -276,3 +220,13 @@ def test_a_name_that_tables_can_show_stays(tmp_path: Path) -> None:
     (tmp_path / "entries").mkdir()
     checked = pack_entry(with_agent(good_runs(), name="My_recipe-2.1"), "mine", **FORM, leaderboard=tmp_path)
     assert {run.agent.name for run in checked.sound_runs} == {"My_recipe-2.1"}
+
+
+def test_the_same_entry_is_packed_again(tmp_path: Path) -> None:
+    """So that a pull request whose push was refused is taken up by the same command. A stray file is another content."""
+    (tmp_path / "entries").mkdir()
+    first = pack_entry(good_runs(), "mine", **FORM, leaderboard=tmp_path)
+    assert pack_entry(good_runs(), "mine", **FORM, leaderboard=tmp_path) == first
+    (tmp_path / "entries" / "mine" / "notes.txt").touch()
+    with pytest.raises(EntryError, match="is there already"):
+        pack_entry(good_runs(), "mine", **FORM, leaderboard=tmp_path)
