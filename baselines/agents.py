@@ -29,7 +29,6 @@ def _trains(kind: type[Network[Any]]) -> Callable[..., NetworkAgent]:
         built = from_table(kind, network, "network")
         return NetworkAgent(method(built, training, optimizer, schedule, gradient, projection, noise, average))
 
-    make.__qualname__ = kind.__name__  # which Python's own messages show
     return make
 
 

@@ -195,5 +195,5 @@ def test_the_recipe_names_every_hyperparameter() -> None:
     with pytest.raises(RecipeError, match=r"\[network\] lacks width"):
         Recipe("x", "baselines.agents:deep_mlp", tables).make()
     del tables["optimizer"]
-    with pytest.raises(RecipeError, match=r"DeepMLP.* missing .*'optimizer'"):
+    with pytest.raises(RecipeError, match=r"deep_mlp.* missing .*'optimizer'"):
         Recipe("x", "baselines.agents:deep_mlp", tables).make()
