@@ -108,12 +108,17 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
         return self._started().instances[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Start the instance of `seed`. Without a seed one is drawn, which `info["seed"]` reports."""
-        super().reset(seed=None if seed is None else int(seed))
-        chosen = int(self.np_random.integers(2**31)) if seed is None else int(seed)
-        self._examiner = Examiner([make_instance(self.task, chosen, self.salt)], self.feature_dims)
+        """Start the instance of `seed`. Without a seed one is drawn, which `info["seed"]` reports.
+
+        Raises:
+            TaskError: the seed isn't a whole number in [0, 2⁶³).
+        """
+        given = None if seed is None else make_instance(self.task, seed, self.salt)
+        super().reset(seed=None if given is None else given.seed)
+        instance = given or make_instance(self.task, int(self.np_random.integers(2**31)), self.salt)
+        self._examiner = Examiner([instance], self.feature_dims)
         self._frame = Frame()
-        return self.observe(), {"seed": chosen, "step": 0}
+        return self.observe(), {"seed": instance.seed, "step": 0}
 
     def observe(self) -> Observation:
         """The current observation, a copy. `reset` and `step` return the same."""
@@ -197,10 +202,10 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Start every member, or those in `options["reset_mask"]`, shape (S,) bool."""
         restarted = self._to_restart(options)
-        if isinstance(seed, int | np.integer):
-            super().reset(seed=int(seed))
         seeds = self._seeds(seed)
         fresh = {i: make_instance(self.task, seeds[i], self.salt) for i in restarted}
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
         previous = self._examiner
         instances = [fresh[i] if previous is None or i in fresh else previous.instances[i] for i in range(self.num_envs)]
         self._examiner = Examiner(instances, self.feature_dims)
@@ -252,7 +257,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         return [i for i in range(self.num_envs) if mask[i]]
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
-        if isinstance(seed, int | np.integer):
+        if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
             return [int(seed) + i for i in range(self.num_envs)]
         if not isinstance(seed, Sequence | np.ndarray | None) or isinstance(seed, str):
             raise TaskError(f"a seed is a whole number, or one for each member, got {seed!r}")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import grokbench
 from grokbench.envs import GrokEnv, GrokVectorEnv
+from grokbench.errors import TaskError
 from grokbench.tasks import Task, list_tasks, parse_id
 from tests.support.oracle import DIMS, NAME, SMALL, Step, action_of, assert_same, episode, started
 
@@ -318,3 +319,14 @@ def test_ranks_are_the_last_layers() -> None:
     third = started()
     changed["features"][:, 4] = 0
     assert third.step(changed)[4]["effective_rank"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", [1.5, 2.0, "3", True, -1, np.float64(1)])
+def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
+    """It isn't rounded to another seed; a vector's members are held to the same."""
+    env, vector = GrokEnv(SMALL, feature_dims=DIMS), GrokVectorEnv(SMALL, num_envs=2, feature_dims=DIMS)
+    with pytest.raises(TaskError, match="a seed is a whole number"):
+        env.reset(seed=seed)
+    for seeds in (seed, [0, seed]):
+        with pytest.raises(TaskError, match="a seed is a whole number"):
+            vector.reset(seed=seeds)
