@@ -21,13 +21,17 @@ from tests.support.hostile import write_hostile_agents
 TELLER = """
 import os, time
 import torch
-from tests.support.agents import AddingAgent
+from grokbench.agents.agent import Agent
 
 {first}
 
-class Teller(AddingAgent):
-    def learn(self, steps):
-        return {{"told": {told}}}
+class Teller(Agent):
+    feature_dims = (2,)
+    def reset(self, observation, spec): pass
+    def learn(self, steps): return {{"told": {told}}}
+    def act(self): return {{}}
+    def state_dict(self): return {{}}
+    def load_state_dict(self, state): pass
 """
 
 SAME_EXAMS = """
