@@ -29,7 +29,7 @@ def test_every_error_is_what_the_drawing_says(name: str) -> None:
     if stated := re.search(r"\(an? (\w+)\)", DRAWN[name]):
         assert issubclass(error, getattr(builtins, stated[1]))
     else:
-        assert name in ("GrokbenchError", "RecipeError")
+        assert name in ("GrokbenchError", "RecipeError", "FaultyAgentError")
 
 
 def test_a_recipe_error_is_an_agent_error() -> None:

@@ -54,7 +54,15 @@ class Sources:
         walk = _Walk()
         with importable_here():
             walk.follow(target)
-        return Sources(dict(sorted(walk.modules.items())), tuple(sorted(walk.packages)))
+        return walk.sources
+
+    @staticmethod
+    def of_module(name: str) -> "Sources":
+        """The code of a module and of those that it imports. Nothing is imported."""
+        walk = _Walk()
+        with importable_here():
+            walk.add_module(name)
+        return walk.sources
 
 
 class _Walk:
@@ -64,6 +72,11 @@ class _Walk:
         self.modules: dict[str, str] = {}
         self.packages: set[str] = set()
         self._seen: set[str] = set()
+
+    @property
+    def sources(self) -> Sources:
+        """What was found so far."""
+        return Sources(dict(sorted(self.modules.items())), tuple(sorted(self.packages)))
 
     def follow(self, target: Any) -> None:
         """Add the modules of a class with all its bases, or of a function."""

@@ -9,6 +9,7 @@ from typing import Any
 import tomli_w
 
 from grokbench.agents.recipes import Recipe
+from grokbench.agents.sources import Sources
 from grokbench.agents.targets import importable_here, is_baseline, own_target
 from grokbench.agents.texts import text_bytes
 from grokbench.board import LEADERBOARD
@@ -189,14 +190,17 @@ def _packable_code(target: str, source: str) -> bytes:
 
 
 def _read_code(target: str, source: str) -> bytes:
-    """The file that defines the class `target`, if it is still the one that made the runs, with SHA-256 `source`."""
+    """The file that defines the class `target`, if it is still the one that made the runs, with SHA-256 `source`.
+
+    That is the hash of the file alone, or with its other modules, which no entry can bring.
+    """
     module = target.partition(":")[0]
     with importable_here():
         spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise EntryError(f"can't find the module {module!r} that made these runs: go to the folder of its file")
     code = text_bytes(Path(spec.origin))
-    if hashlib.sha256(code).hexdigest() != source:
+    if source not in (hashlib.sha256(code).hexdigest(), Sources.of_module(module).hash):
         raise EntryError(f"{spec.origin} has changed since it made these runs: bring back the code that did, or run again")
     return code
 

@@ -117,7 +117,7 @@ def test_bad_tables_are_refused() -> None:
         ("optimizer", {"betas": [0.9]}, r"betas must be two numbers in \[0, 1\), got \[0.9\]"),
         ("optimizer", {"betas": [0.9, 1.5]}, r"betas must be two numbers in \[0, 1\), got \[0.9, 1.5\]"),
         ("schedule", {"warmup": True}, "warmup must be a whole number of steps from 0 up, got True"),
-        ("optimizer", {"lr": float("nan")}, "lr must be a number above 0, got nan"),
+        ("optimizer", {"lr": float("nan")}, "lr must be a finite number, got nan"),
         ("training", {"loss": "hinge"}, "loss must be one of cross_entropy, mse, stablemax, got 'hinge'"),
     ],
 )

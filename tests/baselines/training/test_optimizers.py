@@ -235,7 +235,7 @@ class Unstorable(SignDescent):
     def step(self, closure: Any = None) -> Any:
         """Remember something that no checkpoint can hold."""
         super().step()
-        self.state[self.param_groups[0]["params"][0]]["seen"] = {1}
+        self.state[self.param_groups[0]["params"][0]]["seen"] = object()
 
 
 class Nothing:
@@ -255,7 +255,7 @@ class Nothing:
         ({"optimizer": {"target": 3}}, "target must be a class, or its name as .*, got 3"),
         ({"optimizer": {"target": Nothing}}, "a class with the interface of torch"),
         ({"optimizer": {"target": Forgetful}}, "goes on differently from its own state_dict"),
-        ({"optimizer": {"target": Unstorable}}, "no checkpoint can hold: state_dict holds a set at /state/0/seen"),
+        ({"optimizer": {"target": Unstorable}}, "no checkpoint can hold: state_dict holds a object at /state/0/seen"),
         ({"optimizer": {"name": "lbfgs"}}, "lbfgs makes . forward-backward passes .* set passes_per_step = . or more"),
         ({"training": {"passes_per_step": 2}}, "make one pass in an update"),
         ({"training": {"learning_rate": 1e-3}}, r"\[training\] doesn't know learning_rate: .*set \[optimizer\] lr instead"),
