@@ -25,6 +25,7 @@ from grokbench.agents.targets import importable_here
 from grokbench.agents.texts import text_bytes
 
 OURS = {"grokbench", "baselines"}
+PACKAGE_FOLDERS = ("site-packages", "dist-packages")  # of another environment too, which a .pth file brings in
 MAIN = "__main__"  # the module of a notebook or a script
 CONSTANTS = (bool, int, float, str, bytes, tuple)
 
@@ -159,7 +160,9 @@ def _is_installed(top: str) -> bool:
     """Whether a top-level module lies in a folder of installed packages."""
     spec = _spec(top)
     places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-    return any(Path(place).is_relative_to(folder) for place in places if place for folder in _package_folders())
+    paths = [Path(place) for place in places if place]
+    in_folder = any(path.is_relative_to(folder) for path in paths for folder in _package_folders())
+    return in_folder or any(name in path.parts for path in paths for name in PACKAGE_FOLDERS)
 
 
 @cache
