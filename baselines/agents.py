@@ -1,6 +1,7 @@
 """The baseline agents that recipes name, each made from the recipe's tables (`training/tables.py`)."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from baselines.fields import from_table
@@ -16,18 +17,9 @@ from baselines.training.tables import Table, method
 def _trains(kind: type[Network[Any]]) -> Callable[..., NetworkAgent]:
     """The function that makes an agent with a network of this class."""
 
-    def make(
-        network: Table,
-        training: Table,
-        optimizer: Table,
-        schedule: Table,
-        gradient: Table | None = None,
-        projection: Table | None = None,
-        noise: Table | None = None,
-        average: Table | None = None,
-    ) -> NetworkAgent:
-        built = from_table(kind, network, "network")
-        return NetworkAgent(method(built, training, optimizer, schedule, gradient, projection, noise, average))
+    @wraps(method)  # whose parameters are a recipe's tables
+    def make(network: Table, *tables: Table, **named: Table) -> NetworkAgent:
+        return NetworkAgent(method(from_table(kind, network, "network"), *tables, **named))
 
     return make
 

@@ -291,6 +291,15 @@ def _words(changes: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}-{value}"
 
 
+def flattened(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested tables as dotted names, such as `optimizer.lr`, and values."""
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def _frozen(node: Any) -> Any:
     """The tree with read-only mappings for dicts, tuples for lists, and plain numbers for numpy's."""
     if isinstance(node, Mapping):

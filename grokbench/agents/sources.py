@@ -9,9 +9,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
-import site
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,7 +23,7 @@ from grokbench.agents.targets import importable_here
 from grokbench.agents.texts import text_bytes
 
 OURS = {"grokbench", "baselines"}
-PACKAGE_FOLDERS = ("site-packages", "dist-packages")  # of another environment too, which a .pth file brings in
+PACKAGE_FOLDERS = {"site-packages", "dist-packages"}  # of another environment too, which a .pth file brings in
 MAIN = "__main__"  # the module of a notebook or a script
 CONSTANTS = (bool, int, float, str, bytes, tuple)
 
@@ -160,16 +158,7 @@ def _is_installed(top: str) -> bool:
     """Whether a top-level module lies in a folder of installed packages."""
     spec = _spec(top)
     places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-    paths = [Path(place) for place in places if place]
-    in_folder = any(path.is_relative_to(folder) for path in paths for folder in _package_folders())
-    return in_folder or any(name in path.parts for path in paths for name in PACKAGE_FOLDERS)
-
-
-@cache
-def _package_folders() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
-    folders = [paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()]
-    return tuple(dict.fromkeys(Path(folder) for folder in folders))
+    return any(not PACKAGE_FOLDERS.isdisjoint(Path(place).parts) for place in places if place)
 
 
 @cache

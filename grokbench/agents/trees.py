@@ -79,7 +79,8 @@ class _Writer:
             return self._items(node, path)
         if node is None or isinstance(node, PLAIN):
             return node
-        return {KIND: (found := self._special(node, path))[0], VALUE: found[1]}
+        kind, value = self._special(node, path)
+        return {KIND: kind, VALUE: value}
 
     def _special(self, node: Any, path: str) -> tuple[str, Any]:
         """Kind and JSON of a node that JSON doesn't have."""

@@ -1,6 +1,6 @@
 """Runs as pandas DataFrames: one row per run, or one row per exam."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from grokbench.agents.recipes import flattened
 from grokbench.errors import RecordError
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.results.tables import report
@@ -143,7 +144,7 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
         **record.outcome.model_dump(),
         **record.cost.model_dump(),
         "budget": record.budget,
-        **dict(_flattened(record.agent.hyperparameters)),
+        **dict(flattened(record.agent.hyperparameters)),
     }
 
 
@@ -175,12 +176,3 @@ def _layer_columns(exam: ExamRecord) -> dict[str, float]:
 
 def _numbered(name: str, layers: Sequence[float]) -> dict[str, float]:
     return {f"{name}.{i}": value for i, value in enumerate(layers, start=1)} if len(layers) > 1 else {}
-
-
-def _flattened(tables: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested tables as dotted names and values."""
-    for name, value in tables.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -1,10 +1,10 @@
 """What differs between an experiment and earlier runs under the same name, so that a changed helper doesn't go unnoticed."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
-from grokbench.agents.recipes import Recipe
+from grokbench.agents.recipes import Recipe, flattened
 from grokbench.errors import RecordError
 from grokbench.runs.plan import Experiment
 from grokbench.runs.records import AgentRecord, RunRecord, read_record
@@ -38,7 +38,7 @@ def differences(before: AgentRecord, recipe: Recipe) -> Iterator[str]:
     """The names of what differs: target, hyperparameters with both values, and modules of the agent's code."""
     if before.target != recipe.target:
         yield f"target {before.target} → {recipe.target}"
-    old, new = dict(_flat(before.hyperparameters)), dict(_flat(recipe.plain_hyperparameters))
+    old, new = dict(flattened(before.hyperparameters)), dict(flattened(recipe.plain_hyperparameters))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield f"{key} {old.get(key)!r} → {new.get(key)!r}"
@@ -59,14 +59,5 @@ def _latest_record(experiment: Experiment, store: Store) -> RunRecord | None:
     return None
 
 
-def _time(path: Any) -> float:
-    return float(path.stat().st_mtime)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The hyperparameters of nested tables, under names such as `optimizer.lr`."""
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _time(path: Path) -> float:
+    return path.stat().st_mtime

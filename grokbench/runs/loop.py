@@ -21,13 +21,13 @@ from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Cohort
 from grokbench.runs.provenance import code_hash, current_provenance
 from grokbench.runs.records import Cost, make_record
+from grokbench.runs.schema import COUNTS_END
 from grokbench.runs.stopping import is_asked_to_stop
 from grokbench.runs.store import Store, read_checkpoint
 from grokbench.runs.surroundings import generators_state, known_surroundings, restore_generators, seed_generators
 from grokbench.tasks import make_instance
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
-LARGEST_COST = 1 << 63  # a record holds smaller numbers
 
 
 @dataclass(frozen=True)
@@ -311,8 +311,8 @@ def _checked_cost(cost: Mapping[str, int], horizon: int) -> Mapping[str, int]:
     if not isinstance(cost, Mapping):
         raise AgentError(f"cost() must return a dict, such as {{'parameters': 1000}}, got {cost!r}")
     for name, value in cost.items():
-        if not isinstance(value, int) or not 0 <= value * horizon < LARGEST_COST:
-            raise AgentError(f"cost() gives {name} = {value}, expected a number from 0 to {LARGEST_COST // horizon:.0e}")
+        if not isinstance(value, int) or not 0 <= value * horizon < COUNTS_END:
+            raise AgentError(f"cost() gives {name} = {value}, expected a number from 0 to {COUNTS_END // horizon:.0e}")
     return cost
 
 

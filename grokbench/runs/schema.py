@@ -18,7 +18,8 @@ _TASK_FORMS = [TABLE_ID.pattern.replace("(?P<ratio>.+)", r"[0-9]{0,3}\.?[0-9]{0,
 _FOLLOWED = "(?:-to[1-9][0-9]{0,8})?"
 # The form of a task's id without version, as JSON schemas can state it. `parse_id` knows which of them are tasks.
 TASK_FORM = re.sub(r"\?P<\w+>", "?:", f"(?:{'|'.join(_TASK_FORMS)}){_FOLLOWED}")
-StoredCount = Annotated[int, Field(ge=0, lt=1 << 63)]
+COUNTS_END = 1 << 63  # a record's whole numbers are smaller
+StoredCount = Annotated[int, Field(ge=0, lt=COUNTS_END)]
 
 
 class Strict(BaseModel):

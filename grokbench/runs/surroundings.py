@@ -65,7 +65,7 @@ def generators_state() -> Generators:
 
     numpys = np.random.get_state()  # noqa: NPY002 - agents may draw from numpy's global generator
     states: Generators = {"python": random.getstate(), "numpy": numpys, "torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # else asking for the state would start CUDA
         states["cuda"] = torch.cuda.get_rng_state_all()
     return states
 
@@ -104,9 +104,6 @@ def _settings() -> dict[str, _Setting]:
     def set_device(device: str) -> None:
         torch.set_default_device(None if device == "cpu" else device)
 
-    def set_deterministic(mode: int) -> None:
-        torch.set_deterministic_debug_mode(mode)
-
     def attribute(of: Any, name: str, known: Any) -> _Setting:
         return _Setting(known, lambda: getattr(of, name), lambda value: setattr(of, name, value))
 
@@ -115,7 +112,7 @@ def _settings() -> dict[str, _Setting]:
         "default device": _Setting("cpu", lambda: str(torch.get_default_device()), set_device),
         "gradients": _Setting(True, torch.is_grad_enabled, torch.set_grad_enabled),
         "anomaly detection": _Setting(False, torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-        "deterministic algorithms": _Setting(0, torch.get_deterministic_debug_mode, set_deterministic),
+        "deterministic algorithms": _Setting(0, torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
         "matmul precision": _Setting("highest", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         "autocast": _Setting(False, lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)),
         "cudnn benchmark": attribute(cudnn, "benchmark", False),

@@ -166,43 +166,9 @@ def test_a_class_is_a_recipe() -> None:
     assert reporting.source == find_recipe("tests.support.agents:AddingAgent").source
 
 
-@pytest.fixture
-def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[Agent]]:
-    """Makes a class with this body, whose source text is gone as in a notebook that was restarted."""
-    module = ModuleType("a_notebook")
-    monkeypatch.setitem(sys.modules, "a_notebook", module)
-
-    def define(body: str) -> type[Agent]:
-        exec(f"from tests.support.agents import AddingAgent\nclass Mine(AddingAgent):\n    {body}\n", module.__dict__)
-        made: type[Agent] = module.__dict__["Mine"]
-        return made
-
-    return define
-
-
-@pytest.mark.parametrize(
-    ("body", "other"),
-    [
-        pytest.param("learn = lambda self, steps: {'loss': 1.5}", "learn = lambda self, steps: {'loss': 2.5}", id="constant"),
-        pytest.param("learn = lambda self, steps: min(steps, 9)", "learn = lambda self, steps: max(steps, 9)", id="name"),
-        pytest.param("act = lambda self: [i + 1 for i in [1]]", "act = lambda self: [i + 2 for i in [1]]", id="inner function"),
-        pytest.param("act = lambda self: (lambda: 1)", "act = lambda self: (lambda: 2)", id="returned function"),
-        pytest.param("rate = 1e-3", "rate = 1e-2", id="attribute"),
-        pytest.param("feature_dims = (64,)", "feature_dims = (32,)", id="widths"),
-        pytest.param("learn = lambda self, steps=1: steps", "learn = lambda self, steps=2: steps", id="default"),
-        pytest.param("f = staticmethod(lambda: 1)", "f = staticmethod(lambda: 2)", id="static method"),
-        pytest.param("f = classmethod(lambda c: 1)", "f = classmethod(lambda c: 2)", id="class method"),
-    ],
-)
-def test_code_without_a_file_has_a_hash(notebook: Callable[[str], type[Agent]], body: str, other: str) -> None:
-    """Equal code has equal hashes wherever it is defined, and any other code has another."""
-    assert recipe(notebook(body)).source == recipe(notebook(f"\n\n    {body}")).source
-    assert recipe(notebook(body)).source != recipe(notebook(other)).source
-
-
 def test_a_class_of_a_notebook_makes_agents(notebook: Callable[[str], type[Agent]]) -> None:
     """No command line could find it."""
-    assert isinstance(recipe(notebook("pass")).make(), AddingAgent)
+    assert isinstance(recipe(notebook("class Mine(AddingAgent):\n    pass")).make(), AddingAgent)
 
 
 MAIN = """

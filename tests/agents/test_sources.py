@@ -2,9 +2,8 @@
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -22,10 +21,11 @@ class Mine(AddingAgent):
         {inside}
         return super().learn(steps)
 """
+MINE = "class Mine(AddingAgent):\n    "  # and a line of its body
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sources]:
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sources]]:
     """Writes files into the current folder, and returns the sources of `my_agent:Mine` there."""
     monkeypatch.chdir(tmp_path)
 
@@ -33,11 +33,16 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sour
         for name, text in (files | {"my_agent.py": AGENT.format(imports=imports, inside=inside)}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text, encoding="utf-8")
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("my_agent", "my_optim", "my_kit")]:
-            monkeypatch.delitem(sys.modules, name)
+        forget()
         return find_recipe("my_agent:Mine").sources
 
-    return written
+    def forget() -> None:
+        """Make the next import read the files, in the next test too."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("my_agent", "my_optim", "my_kit")]:
+            del sys.modules[name]
+
+    yield written
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -93,20 +98,6 @@ def test_an_optimizer_of_ones_own_has_sources_too(tmp_path: Path, monkeypatch: p
     assert recipe("mlp", optimizer={"target": "my_step:Step", "lr": 0.1}).hash != first.hash
 
 
-@pytest.fixture
-def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[Agent]]:
-    """Runs cells in a module without a file, and returns its class `Mine`."""
-
-    def define(cells: str) -> type[Agent]:
-        module = ModuleType("a_notebook")
-        monkeypatch.setitem(sys.modules, "a_notebook", module)
-        exec(f"from tests.support.agents import AddingAgent\n{cells}", module.__dict__)
-        made: type[Agent] = module.__dict__["Mine"]
-        return made
-
-    return define
-
-
 @pytest.mark.parametrize(
     ("cells", "part"),
     [
@@ -123,3 +114,36 @@ def test_what_a_class_of_a_notebook_refers_to(notebook: Callable[[str], type[Age
     before, after = (recipe(notebook(cells.format(value))).sources for value in (1, 2))
     assert {name for name in after.modules if after.modules[name] != before.modules[name]} == {part}
     assert before.hash != after.hash
+
+
+@pytest.mark.parametrize(
+    ("body", "other"),
+    [
+        pytest.param("learn = lambda self, steps: {'loss': 1.5}", "learn = lambda self, steps: {'loss': 2.5}", id="constant"),
+        pytest.param("learn = lambda self, steps: min(steps, 9)", "learn = lambda self, steps: max(steps, 9)", id="name"),
+        pytest.param("act = lambda self: [i + 1 for i in [1]]", "act = lambda self: [i + 2 for i in [1]]", id="inner function"),
+        pytest.param("act = lambda self: (lambda: 1)", "act = lambda self: (lambda: 2)", id="returned function"),
+        pytest.param("rate = 1e-3", "rate = 1e-2", id="attribute"),
+        pytest.param("feature_dims = (64,)", "feature_dims = (32,)", id="widths"),
+        pytest.param("learn = lambda self, steps=1: steps", "learn = lambda self, steps=2: steps", id="default"),
+        pytest.param("f = staticmethod(lambda: 1)", "f = staticmethod(lambda: 2)", id="static method"),
+        pytest.param("f = classmethod(lambda c: 1)", "f = classmethod(lambda c: 2)", id="class method"),
+    ],
+)
+def test_code_without_a_file_has_a_hash(notebook: Callable[[str], type[Agent]], body: str, other: str) -> None:
+    """Equal code has equal hashes wherever it is defined, and any other code has another."""
+    assert recipe(notebook(MINE + body)).source == recipe(notebook(f"\n\n{MINE}{body}")).source
+    assert recipe(notebook(MINE + body)).source != recipe(notebook(MINE + other)).source
+
+
+def test_packages_of_another_environment_are_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `.pth` file, or a parent environment, can bring them in. They aren't the agent's own code."""
+    folder = tmp_path / "elsewhere" / "lib" / "site-packages"
+    folder.mkdir(parents=True)
+    (folder / "borrowed_package.py").write_text("LR = 1\n")
+    (tmp_path / "my_borrower.py").write_text(
+        "import borrowed_package\nfrom grokbench import Agent\nclass One(Agent):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.chdir(tmp_path)
+    assert set(find_recipe("my_borrower:One").sources.modules) == {"my_borrower"}

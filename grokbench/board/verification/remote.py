@@ -12,9 +12,9 @@ from grokbench.agents.recipes import Recipe
 from grokbench.board.verification.description import LONGEST_QUOTE, Description
 from grokbench.board.verification.process import AgentProcess, Limits
 from grokbench.errors import RemoteError
+from grokbench.runs.schema import COUNTS_END
 
 COSTS = {"parameters", "flops_per_step", "examples_per_step"}
-LARGEST_COUNT = 1 << 63  # a record holds smaller numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,4 +105,4 @@ class RemoteAgent(Agent):
 
 def _is_count(value: Any) -> bool:
     """Whether a record can hold the number."""
-    return type(value) is int and 0 <= value < LARGEST_COUNT
+    return type(value) is int and 0 <= value < COUNTS_END

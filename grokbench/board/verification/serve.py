@@ -1,8 +1,8 @@
 """The process of an agent: it makes one agent and answers calls on its standard streams until they end.
 
-The first message has the recipe's `target` and `hyperparameters`; the answer describes the agent. A message of `imports` asks
-which modules are `missing` here. Every further message has a
-`method` and its `arguments`; the answer has the `result`, or the `error`.
+A message of `imports` asks which modules are `missing` here. One with the recipe's `target` and `hyperparameters` makes the
+agent, and the answer describes it. Every further message has a `method` and its `arguments`; the answer has the `result`, or
+the `error`.
 """
 
 import contextlib
