@@ -166,11 +166,15 @@ def test_a_failing_agent_fails_in_a_worker_as_it_does_here(tmp_path: Path) -> No
 
 
 class Refusing(Silent):
-    """Raises at the first exam, and remembers the workers."""
+    """Raises at the first exam, and remembers the workers: the processes that have started since it was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = children(os.getpid())  # of other tests
 
     @override
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
-        self.workers = children(os.getpid())
+        self.workers = [child for child in children(os.getpid()) if child not in self.before]
         raise ZeroDivisionError
 
 
