@@ -19,6 +19,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from grokbench.agents.imports import find_imports
 from grokbench.agents.targets import importable_here
 from grokbench.agents.texts import text_bytes
 
@@ -178,25 +179,12 @@ def _has_code(origin: Path, content: bytes) -> bool:
 
 
 def _imports(content: bytes, package: str) -> Iterator[str]:
-    """The modules that a source text may import, anywhere in it. A name from a module may be a module itself."""
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    """The full name of the module in `from … import`."""
-    parents = package.split(".")
-    above = parents[: len(parents) - node.level + 1] if node.level else []
-    return ".".join([*above, *([node.module] if node.module else [])])
+    """The modules that a source text of the package may import. A name from a module may be a module itself."""
+    with contextlib.suppress(SyntaxError):
+        for found in find_imports(content):
+            with contextlib.suppress(ImportError):  # a relative import that leaves its package
+                module = importlib.util.resolve_name(found.module, package)
+                yield from (module, *(f"{module}.{name}" for name in found.names))
 
 
 def _source_text(target: Any) -> str:

@@ -51,6 +51,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         pytest.param("from my_optim import LR", "pass", "my_optim.py", "my_optim", id="a name of a module"),
         pytest.param("import my_optim as o", "pass", "my_optim.py", "my_optim", id="a module"),
         pytest.param("", "import my_optim", "my_optim.py", "my_optim", id="within a function"),
+        pytest.param("import importlib", "importlib.import_module('my_optim')", "my_optim.py", "my_optim", id="by a call"),
         pytest.param("import my_kit.rates", "pass", "my_kit/rates.py", "my_kit.rates", id="a module of a folder"),
         pytest.param("from my_kit import rates", "pass", "my_kit/rates.py", "my_kit.rates", id="a module by its name"),
         pytest.param("import my_kit", "pass", "my_kit/__init__.py", "my_kit", id="a package"),
@@ -67,6 +68,18 @@ def test_a_changed_helper_is_another_agent(
     assert {name for name in after.modules if after.modules[name] != before.modules.get(name)} == {module}
     assert before.hash != after.hash
     assert write(files | {file: "LR = 3e-3\n"}, imports, inside).hash == before.hash
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        pytest.param("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import my_optim", id="for type checkers"),
+        pytest.param("try:\n    from ...... import my_optim\nexcept ImportError:\n    pass", id="out of every package"),
+    ],
+)
+def test_what_never_comes_in_is_no_source(write: Callable[..., Sources], imports: str) -> None:
+    """The helper may change as it likes."""
+    assert set(write({"my_optim.py": "LR = 3e-3\n"}, imports).modules) == {"my_agent", "tests.support.agents"}
 
 
 def test_a_changed_base_class_is_another_agent(write: Callable[..., Sources]) -> None:

@@ -4,12 +4,10 @@ Re-execution has the entry's one file, grokbench, the baselines, Python's standa
 installs these in the versions of `constraints.txt`.
 """
 
-import ast
 import sys
-import warnings
-from collections import deque
 from collections.abc import Iterator
 
+from grokbench.agents.imports import find_imports
 from grokbench.board.entries.files import CODE
 from grokbench.board.entries.findings import Finding
 from grokbench.errors import EntryError
@@ -31,7 +29,6 @@ NOT_EVERYWHERE = (
     "aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib ossaudiodev "
     "pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib msvcrt winreg winsound _winapi nt idlelib tkinter turtle turtledemo"
 )
-IMPORTING_CALLS = ("import_module", "__import__")
 REMEDY = (
     f"write what the code needs into this one file, or use the standard library, {', '.join(LIBRARIES)}; "
     "then make the runs again"
@@ -66,55 +63,16 @@ def is_available(module: str) -> bool:
 
 
 def imported_modules(code: bytes) -> dict[str, int]:
-    """The modules that the code imports anywhere, also inside functions, each with the line of its first import.
-
-    Imports for type checkers alone (`if TYPE_CHECKING:`) don't count. Calls of `import_module` count if they name the module.
+    """The modules that the code imports, each with the line of its first import.
 
     Raises:
         EntryError: it isn't Python.
     """
-    found: dict[str, int] = {}
-    for node in _nodes_that_run(_parsed(code)):
-        for name in _names(node):
-            found.setdefault(name, getattr(node, "lineno", 0))
-    return found
-
-
-def _parsed(code: bytes) -> ast.Module:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes in strings, which are the entry's own
-            return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise EntryError(str(error)[:200] or "is nested too deeply") from None
-
-
-def _nodes_that_run(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those in the body of `if TYPE_CHECKING:`."""
-    waiting: deque[ast.AST] = deque([tree])
-    while waiting:
-        node = waiting.popleft()
-        yield node
-        if isinstance(node, ast.If) and _last_name(node.test) == "TYPE_CHECKING":
-            waiting.extend(node.orelse)
-        else:
-            waiting.extend(ast.iter_child_nodes(node))
-
-
-def _names(node: ast.AST) -> list[str]:
-    """The modules that this node imports."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        return [f"{'.' * node.level}{node.module or ''}"]
-    if isinstance(node, ast.Call) and node.args and _last_name(node.func) in IMPORTING_CALLS:
-        first = node.args[0]
-        return [first.value] if isinstance(first, ast.Constant) and isinstance(first.value, str) else []
-    return []
-
-
-def _last_name(expression: ast.expr) -> str:
-    """`c` of `a.b.c` and of `c`; empty for any other expression."""
-    if isinstance(expression, ast.Attribute):
-        return expression.attr
-    return expression.id if isinstance(expression, ast.Name) else ""
+        imports = find_imports(code)
+    except SyntaxError as error:
+        raise EntryError(str(error)[:200]) from None
+    found: dict[str, int] = {}
+    for each in imports:
+        found.setdefault(each.module, each.line)
+    return found
