@@ -11,6 +11,7 @@ import pandas as pd
 from grokbench.agents.recipes import flattened
 from grokbench.errors import RecordError
 from grokbench.evaluation.ranks import MEASURES
+from grokbench.results.duplicates import without_duplicates
 from grokbench.results.tables import report
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.runs.store import find_records
@@ -117,10 +118,11 @@ class Runs(Sequence[RunResult]):
 
 
 def load_runs(*folders: str | Path) -> Runs:
-    """All runs below some folders, by default below `runs`.
+    """All runs below some folders, by default below `runs`, each once.
 
     Raises:
         RecordError: a folder doesn't exist, or a record in it is damaged.
+        ResultError: two complete records of the same run have different exams.
     """
     paths = [Path(folder) for folder in folders or ("runs",)]
     for path in paths:
@@ -129,7 +131,7 @@ def load_runs(*folders: str | Path) -> Runs:
     records, errors = find_records(paths)
     if errors:
         raise RecordError(f"{len(errors)} damaged records: {errors[0]}; remove them or run the command again")
-    return Runs(tuple(records))
+    return Runs(tuple(without_duplicates(records)))
 
 
 def _names(record: RunRecord) -> dict[str, Any]:

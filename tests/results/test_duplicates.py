@@ -12,6 +12,7 @@ from grokbench.errors import ResultError
 from grokbench.results.duplicates import without_duplicates
 from grokbench.results.frames import load_runs
 from grokbench.runs.records import RunRecord
+from grokbench.runs.store import find_records
 from tests.support.entries import good_runs
 
 
@@ -49,19 +50,20 @@ def test_other_seeds_salts_and_recipes_are_other_runs() -> None:
 def test_two_folders_with_different_exams_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By `submit`, by `score` and by the table of loaded runs, in both orders of the folders."""
+    """By `submit`, `score`, `plot` and `load_runs`, in both orders of the folders."""
     runs = good_runs()
     first = write_runs(tmp_path / "first", runs)
     second = write_runs(tmp_path / "second", [*runs[:4], other_exams(runs[4])])
     problem = f"{runs[4].task} seed {runs[4].seed} of transformer is there twice, with different exams"
     for folders in ([first, second], [second, first]):
         with pytest.raises(ResultError, match=problem):
-            load_runs(*folders).table()
-        monkeypatch.setattr(sys, "argv", ["grokbench", "score", *map(str, folders)])
-        with pytest.raises(SystemExit) as status:
-            main()
-        assert status.value.code == 2
-        assert problem in capsys.readouterr().err
+            load_runs(*folders)
+        for command in ("score", "plot"):
+            monkeypatch.setattr(sys, "argv", ["grokbench", command, *map(str, folders)])
+            with pytest.raises(SystemExit) as status:
+                main()
+            assert status.value.code == 2
+            assert problem in capsys.readouterr().err
         with pytest.raises(ResultError, match=problem):
-            runs_to_submit(load_runs(*folders).records, suite="mini")
+            runs_to_submit(find_records(folders)[0], suite="mini")
     assert len(runs_to_submit(load_runs(first, first).records, suite="mini")) == 32
