@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from baselines.fields import Positive, PositiveCount, hyperparameters, one_of
-from baselines.networks.network import Parameters, TableNetwork, normal
-from baselines.networks.products import product, relu_product, square_product
+from baselines.networks.network import Loss, Parameters, TableNetwork, normal
+from baselines.networks.products import multiply, product, relu_gradient, weight_gradient
 from baselines.networks.questions import Questions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "quadratic": torch.square}
@@ -82,12 +82,27 @@ class MLP(TableNetwork):
         return x, torch.cat(features, dim=-1) if len(features) > 1 else features[0]  # (S, n, q), (S, n, Σw)
 
     @override
-    def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
-        activated_product = relu_product if self.activation == "relu" else square_product
-        x = self._first(parameters, questions)  # (S, n, w)
-        for layer in range(1, len(self.hidden) + 1):
-            x = activated_product(x, parameters[f"layer{layer}"])  # (S, n, w or q)
-        return x
+    @torch.no_grad()
+    def gradients(
+        self, parameters: Parameters, questions: Questions, answers: Tensor, loss_of: Loss, into: Parameters
+    ) -> Tensor:
+        weights = [parameters[f"layer{layer}"] for layer in range(1, len(self.hidden) + 1)]
+        inputs, features, x = [], [], self._first(parameters, questions)  # x: (S, n, w), then (S, n, q)
+        for weight in weights:
+            inputs.append(x)
+            features.append(ACTIVATIONS[self.activation](x))
+            x = multiply(features[-1], weight)
+        loss, gradient = loss_of(x, answers)  # (S,), (S, n, q)
+        for layer in reversed(range(len(weights))):
+            into[f"layer{layer + 1}"].copy_(weight_gradient(features[layer], gradient))
+            if self.activation == "relu":
+                gradient = relu_gradient(multiply(gradient, weights[layer].mT), features[layer])  # (S, n, w)
+            else:
+                gradient = multiply(gradient, (2 * weights[layer]).mT).mul_(inputs[layer])  # (S, n, w)
+        to_first = questions.to_table(gradient)[:, 0]  # (S, 2q, w)
+        for name, to_operand in zip(("first", "second"), to_first.chunk(2, dim=1), strict=True):
+            into[name].copy_(to_operand)
+        return loss
 
     def _first(self, parameters: Parameters, questions: Questions) -> Tensor:
         """The first layer before its activation, (S, n, w)."""

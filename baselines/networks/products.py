@@ -12,25 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 SMALL = 1 << 18  # multiply-adds; a smaller product doesn't win back the ten microseconds that a call of oneDNN takes longer
+
+COLUMN_ALIGNMENT = 16  # MKL takes up to twice as long for a width that isn't a multiple, and sums of rows several times as long
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
     """The layer `x @ weight + bias`, or its ReLU: (S, n, k), (S, k, m) and (S, m) → (S, n, m)."""
     result: Tensor = _Product.apply(x, weight, bias, relu)  # type: ignore[no-untyped-call]
-    return result
-
-
-def relu_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-    """The layer `relu(x + shift) @ weight + bias`, with `shift` (S, k). Its backward pass saves an array."""
-    result: Tensor = _ReluProduct.apply(x, weight, bias, shift)  # type: ignore[no-untyped-call]
-    return result
-
-
-def square_product(x: Tensor, weight: Tensor) -> Tensor:
-    """The layer `x² @ weight`. Its backward pass saves two arrays."""
-    result: Tensor = _SquareProduct.apply(x, weight)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -53,39 +44,6 @@ class _Product(torch.autograd.Function):
             gradient.sum(1) if to_bias else None,
             None,
         )
-
-
-class _ReluProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, shift: Tensor | None) -> Tensor:
-        hidden = x.relu() if shift is None else (x + shift.unsqueeze(1)).relu_()
-        ctx.save_for_backward(hidden, weight)
-        return multiply(hidden, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight = ctx.saved_tensors
-        to_x = relu_gradient(multiply(gradient, weight.mT), hidden)
-        *_, to_bias, to_shift = ctx.needs_input_grad
-        return (
-            to_x,
-            weight_gradient(hidden, gradient),
-            gradient.sum(1) if to_bias else None,
-            to_x.sum(1) if to_shift else None,
-        )
-
-
-class _SquareProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        square = x.square()
-        ctx.save_for_backward(x, square, weight)
-        return multiply(square, weight)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, square, weight = ctx.saved_tensors
-        return multiply(gradient, (2 * weight).mT).mul_(x), weight_gradient(square, gradient)
 
 
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
@@ -114,7 +72,15 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool =
     return torch.stack(products) if len(products) > 1 else products[0].unsqueeze(0)  # (S, n, m)
 
 
+def aligned(matrix: Tensor) -> Tensor:
+    """`matrix` (…, f) padded with zero columns to a multiple of `COLUMN_ALIGNMENT`."""
+    return pad(matrix, (0, -matrix.shape[-1] % COLUMN_ALIGNMENT))
+
+
 def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    rows, k, columns = *x.shape[-2:], weight.shape[-1]
+    if not x.is_cuda and columns % COLUMN_ALIGNMENT and rows * k * columns >= SMALL:
+        return _by_torch(x, aligned(weight), None if bias is None else aligned(bias))[..., :columns]
     if bias is None:
         return x @ weight
     return torch.addmm(bias, x, weight) if x.ndim == 2 else torch.baddbmm(bias.unsqueeze(1), x, weight)

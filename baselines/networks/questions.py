@@ -46,12 +46,29 @@ class Questions:
             weights: (S, n, k, H), multiplied with the rows. By default every weight is 1.
         """
         seeds, heads, _, features = table.shape
+        sums = self._sums_of(operands, heads)
+        return sums(table.reshape(-1, features), _flat(weights)).view(seeds, -1, features)  # (S, n, f)
+
+    def to_table(
+        self, gradient: Tensor, operands: tuple[int, ...] = (0, 1), weights: Tensor | None = None, heads: int = 1
+    ) -> Tensor:
+        """The gradient of the table from that of `sum`: (S, n, f) → (S, H, k·q, f)."""
+        seeds, _, features = gradient.shape
+        to_table = self._sums_of(operands, heads).to_table(gradient.flatten(0, 1), _flat(weights))  # (R, f)
+        return to_table.view(seeds, heads, -1, features)
+
+    def to_weights(self, gradient: Tensor, table: Tensor, operands: tuple[int, ...] = (0, 1)) -> Tensor:
+        """The gradient of the weights from that of `sum` and the table: (S, n, f), (S, H, k·q, f) → (S, n, k, H)."""
+        seeds, heads, _, features = table.shape
+        to_weights = self._sums_of(operands, heads).to_weights(gradient.flatten(0, 1), table.reshape(-1, features))  # (N·K,)
+        return to_weights.view(seeds, -1, len(operands), heads)
+
+    def _sums_of(self, operands: tuple[int, ...], heads: int) -> "_Sums":
         if (operands, heads) not in self._sums:
             # A slice and not a list: a list is copied from the host to the device, which a CUDA graph can't capture.
             chosen = self.operands[..., operands[0] : operands[-1] + 1]  # (S, n, k)
             self._sums[operands, heads] = _Sums.of(chosen, heads, self.num_symbols)
-        flat = None if weights is None else weights.reshape(-1, len(operands) * heads)  # (S·n, k·H)
-        return self._sums[operands, heads](table.reshape(-1, features), flat).view(seeds, -1, features)  # (S, n, f)
+        return self._sums[operands, heads]
 
     def pick(self, index: Tensor) -> "Questions":
         """The m questions at `index` (S, m) of each seed."""
@@ -70,6 +87,8 @@ class _Sums:
     order: Tensor  # (N·K,), the entries of `rows` sorted by table row
     takers: Tensor  # (N·K,), the sum to which each sorted entry belongs
     starts: Tensor  # (R,), where the entries of each table row start
+    first: Tensor  # (N,), where the entries of each sum start in `rows`
+    sums: Tensor  # (N·K,), the sum to which each entry of `rows` belongs
 
     @staticmethod
     def of(operands: Tensor, heads: int, num_symbols: int) -> "_Sums":
@@ -80,7 +99,9 @@ class _Sums:
         rows = (first_row + operands.unsqueeze(-1)).reshape(-1, count * heads)  # (N, K)
         sorted_rows, order = rows.flatten().sort(stable=True)  # (N·K,) each
         starts = torch.searchsorted(sorted_rows, every_row)  # (R,)
-        return _Sums(rows, order, order // rows.shape[1], starts)
+        entries = torch.arange(rows.numel(), device=operands.device)  # (N·K,)
+        width = rows.shape[1]
+        return _Sums(rows, order, order // width, starts, entries[::width], entries // width)
 
     def __call__(self, table: Tensor, weights: Tensor | None) -> Tensor:
         """A table (R, f) and weights (N, K) → (N, f)."""
@@ -88,24 +109,39 @@ class _Sums:
         sums = embedding_bag(self.rows, table.detach(), mode="sum", per_sample_weights=weights)  # (N, f)
         if not table.requires_grad:
             return sums
-        sorted_weights = None if weights is None else weights.detach().flatten()[self.order]  # (N·K,)
-        linked: Tensor = _TableGradient.apply(sums, table, self.takers, self.starts, sorted_weights)  # type: ignore[no-untyped-call]
+        linked: Tensor = _TableGradient.apply(sums, table, self, weights)  # type: ignore[no-untyped-call]
         return linked
+
+    def to_table(self, gradient: Tensor, weights: Tensor | None) -> Tensor:
+        """The gradient of the table from that of the sums (N, f): the transposed sum, (R, f)."""
+        sorted_weights = None if weights is None else weights.flatten()[self.order]  # (N·K,)
+        return embedding_bag(self.takers, gradient.contiguous(), self.starts, mode="sum", per_sample_weights=sorted_weights)
+
+    def to_weights(self, gradient: Tensor, table: Tensor) -> Tensor:
+        """The gradient of the weights from that of the sums (N, f) and the table (R, f): (N·K,)."""
+        of_embedding_bag = torch.ops.aten._embedding_bag_per_sample_weights_backward
+        to_weights: Tensor = of_embedding_bag(gradient, table, self.rows.flatten(), self.first, self.sums, 0)  # 0 is "sum"
+        return to_weights
 
 
 class _TableGradient(torch.autograd.Function):
     """Identity on `sums` whose backward pass also gives the gradient of `table`, by the transposed sum."""
 
     @staticmethod
-    def forward(ctx: Any, sums: Tensor, table: Tensor, takers: Tensor, starts: Tensor, weights: Tensor | None) -> Tensor:
-        ctx.save_for_backward(takers, starts, weights)
+    def forward(ctx: Any, sums: Tensor, table: Tensor, of: _Sums, weights: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weights)
+        ctx.of = of
         return sums.view_as(sums)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        takers, starts, weights = ctx.saved_tensors
-        to_table = embedding_bag(takers, gradient.contiguous(), starts, mode="sum", per_sample_weights=weights)  # (R, f)
-        return gradient, to_table, None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (weights,) = ctx.saved_tensors
+        return gradient, ctx.of.to_table(gradient, weights), None, None
+
+
+def _flat(weights: Tensor | None) -> Tensor | None:
+    """Weights (S, n, k, H) of all sums, (N, K)."""
+    return None if weights is None else weights.flatten(0, 1).flatten(1)
 
 
 @dataclass(frozen=True)

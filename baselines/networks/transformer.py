@@ -28,27 +28,18 @@ Shapes: S seeds, n questions, q symbols, d residual width, H heads of width d/H,
 """
 
 from math import sqrt
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import embedding
 from typing_extensions import override
 
 from baselines.fields import PositiveCount, hyperparameters
-from baselines.networks.network import AttentionNetwork, Parameters, heads, normal
-from baselines.networks.products import product, relu_product
+from baselines.networks.attention import Attention
+from baselines.networks.folded import FoldedPass
+from baselines.networks.network import AttentionNetwork, Loss, Parameters, heads, normal
+from baselines.networks.products import product
 from baselines.networks.questions import Questions
-
-ROW_ALIGNMENT = 16  # sums of rows are several times slower if the rows' width isn't a multiple of 16 numbers
-
-
-class Attention(NamedTuple):
-    """Attention at `=`: the stream after it is `constant` plus the weighted `values` times W_O."""
-
-    weights: Tensor  # (S, n, 2, H): w_a and w_b
-    values: Tensor  # (S, H, 2q, d/H): v_i − v_end, the first q rows for operand a
-    constant: Tensor  # (S, 1, d): c
 
 
 @hyperparameters
@@ -107,50 +98,30 @@ class Transformer(AttentionNetwork):
     @override
     def forward(self, parameters: Parameters, questions: Questions) -> tuple[Tensor, Tensor]:
         p = parameters
-        attention = self._attend(p, questions)
-        x = attention.constant + self._weighted_sum(attention, p["output"], questions)  # (S, n, d)
+        attention = Attention.of(p, questions, self.heads)
+        mixed = questions.sum(attention.table(p["output"]), weights=attention.weights)  # (S, n, d)
+        x = attention.constant + mixed  # (S, n, d)
         h = product(x, p["mlp_in"], p["mlp_in_bias"], relu=True)  # (S, n, m)
         x = x + product(h, p["mlp_out"], p["mlp_out_bias"])  # (S, n, d)
         return product(x, p["unembed"]), x  # (S, n, q), (S, n, d)
 
     @override
     def logits(self, parameters: Parameters, questions: Questions) -> Tensor:
-        p, m, q = parameters, self.mlp_width, parameters["unembed"].shape[-1]
-        if not self._folding_saves(q):
+        if not self._folding_saves(questions.num_symbols):
             return self.forward(parameters, questions)[0]
-        attention = self._attend(p, questions)
-        c = attention.constant  # (S, 1, d)
-        output_in = product(p["output"], _aligned(p["mlp_in"]))  # (S, d, m padded): W_O·W_in
-        output_unembed = product(p["output"], _aligned(p["unembed"]))  # (S, d, q padded): W_O·W_U
-        out_unembed = product(p["mlp_out"], p["unembed"])  # (S, m, q): W_out·W_U
-        # x·W_in + b_in = x_in + bias_in, and x·W_U + b_out·W_U = x_unembed + bias_unembed; the biases hold the terms of c.
-        x_in = self._weighted_sum(attention, output_in, questions)[..., :m]  # (S, n, m)
-        x_unembed = self._weighted_sum(attention, output_unembed, questions)[..., :q]  # (S, n, q)
-        bias_in = (c @ p["mlp_in"]).squeeze(-2) + p["mlp_in_bias"]  # (S, m)
-        bias_unembed = (c + p["mlp_out_bias"].unsqueeze(-2)) @ p["unembed"]  # (S, 1, q)
-        return x_unembed + relu_product(x_in, out_unembed, bias_unembed.squeeze(-2), bias_in)  # (S, n, q)
+        return FoldedPass(parameters, questions, self.heads).logits  # (S, n, q)
 
-    def _attend(self, p: Parameters, questions: Questions) -> Attention:
-        q = questions.num_symbols
-        x_a = p["embed"][:, :-1] + p["position"][:, :1]  # (S, q, d)
-        x_b = p["embed"][:, :-1] + p["position"][:, 1:2]  # (S, q, d)
-        x_end = p["embed"][:, -1:] + p["position"][:, 2:]  # (S, 1, d)
-        x = torch.cat([x_a, x_b, x_end], dim=1)  # (S, 2q + 1, d), every vector that `=` can attend to
-        # The only query is that of `=`. So W_K is multiplied with it first: one column for each head.
-        keys_query = heads(p["key"] * (x_end @ p["query"]), self.heads).sum(-1) / sqrt(self.width // self.heads)  # (S, d, H)
-        score_a, score_b, score_end = (x @ keys_query).split([q, q, 1], dim=1)  # type: ignore[no-untyped-call]  # (S, q or 1, H)
-        scores_a, scores_b = questions.look_up(0, score_a), questions.look_up(1, score_b)  # (S, n, H)
-        scores = torch.stack([scores_a, scores_b, score_end.expand_as(scores_a)], dim=2)  # (S, n, 3, H)
-        w = scores.softmax(dim=2)[:, :, :2]  # (S, n, 2, H)
-        all_values = product(x, p["value"])  # (S, 2q + 1, d)
-        v = heads(all_values, self.heads)  # (S, 2q + 1, H, d/H)
-        v_minus_end = (v[:, :-1] - v[:, -1:]).transpose(1, 2)  # (S, H, 2q, d/H)
-        return Attention(w, v_minus_end, x_end + all_values[:, -1:] @ p["output"])
-
-    def _weighted_sum(self, attention: Attention, matrix: Tensor, questions: Questions) -> Tensor:
-        """Σ_heads Σ_i w_i·(v_i − v_end)·matrix for a `matrix` (S, d, f) whose rows are split among heads: (S, n, f)."""
-        per_head = matrix.view(-1, self.heads, self.width // self.heads, matrix.shape[-1])  # (S, H, d/H, f)
-        return questions.sum(attention.values @ per_head, weights=attention.weights)  # (S, n, f)
+    @override
+    def gradients(
+        self, parameters: Parameters, questions: Questions, answers: Tensor, loss_of: Loss, into: Parameters
+    ) -> Tensor:
+        if not self._folding_saves(questions.num_symbols):
+            return super().gradients(parameters, questions, answers, loss_of, into)
+        with torch.no_grad():
+            folded = FoldedPass(parameters, questions, self.heads)
+            loss, to_logits = loss_of(folded.logits, answers)  # (S,), (S, n, q)
+            folded.backward(to_logits, into)
+        return loss
 
     def _folding_saves(self, num_symbols: int) -> bool:
         """Whether `logits` needs fewer products without x; with very many symbols, q columns cost more than d."""
@@ -165,8 +136,3 @@ class Transformer(AttentionNetwork):
             return 2 * (attention + rows * d * d + questions * (2 * self.heads * d + 2 * d * m + d * q))
         matrices = d * d * (1 + m + q) + m * d * q + rows * d * (m + q)  # the 1 is v_end·W_O
         return 2 * (attention + matrices + questions * (2 * self.heads * (m + q) + m * q))
-
-
-def _aligned(matrix: Tensor) -> Tensor:
-    """`matrix` (…, f) padded with zero columns to a multiple of `ROW_ALIGNMENT`."""
-    return pad(matrix, (0, -matrix.shape[-1] % ROW_ALIGNMENT))

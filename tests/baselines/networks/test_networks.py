@@ -27,6 +27,7 @@ NETWORKS: list[TableNetwork] = [
     Decoder(width=8, heads=1, layers=3),
 ]
 DEEP_MLP = DeepMLP(inputs=30, depth=4, width=8, init_scale=1.0)
+PADDED = Transformer(width=12, heads=3, mlp_width=20)  # no width is a multiple of 16
 WIDE_MLP = Transformer(width=4, heads=2, mlp_width=64)  # with many symbols, its logits are those of `forward`
 
 
@@ -73,7 +74,7 @@ def test_fast_forward_equals_the_reference(network: TableNetwork, num_symbols: i
     torch.testing.assert_close(last_only, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("network", [*NETWORKS, WIDE_MLP], ids=str)
+@pytest.mark.parametrize("network", [*NETWORKS, PADDED, WIDE_MLP], ids=str)
 @settings(max_examples=8, deadline=None)
 @given(num_symbols=st.integers(2, 13), seeds=st.integers(1, 4), num_questions=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_logits_for_training_equal_the_reference(network: TableNetwork, num_symbols: int, **sizes: int) -> None:
@@ -104,7 +105,7 @@ def test_members_are_taken_by_their_indices(network: TableNetwork) -> None:
     assert torch.equal(taken.operands, operands[[2, 0]])
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=str)
+@pytest.mark.parametrize("network", [*NETWORKS, PADDED, WIDE_MLP], ids=str)
 def test_gradients_for_training_are_those_of_the_reference(network: TableNetwork) -> None:
     """They replace what `into` held before, and come with the loss of every member."""
     parameters, operands, _ = random_case(network, num_symbols=7, seeds=2, num_questions=9, seed=0)

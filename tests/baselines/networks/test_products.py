@@ -9,16 +9,14 @@ import torch
 from torch import Tensor
 
 from baselines.networks import products
-from baselines.networks.products import product, relu_product, square_product
+from baselines.networks.products import product
 
 product_then_relu = partial(product, relu=True)
 PLAIN: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     product: lambda x, weight, bias: x @ weight + bias.unsqueeze(1),
     product_then_relu: lambda x, weight, bias: (x @ weight + bias.unsqueeze(1)).relu(),
-    relu_product: lambda x, weight, bias, shift: (x + shift.unsqueeze(1)).relu() @ weight + bias.unsqueeze(1),
-    square_product: lambda x, weight: x.square() @ weight,
 }
-OPERANDS = {product: 3, product_then_relu: 3, relu_product: 4, square_product: 2}
+OPERANDS = {product: 3, product_then_relu: 3}
 LARGE, WIDE_AND_SHORT, TALL, SMALL = (130, 96, 50), (40, 120, 90), (700, 64, 33), (3, 4, 5)
 
 
