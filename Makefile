@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: run test bench board check pull verify lint format clean
 
 run: $(VENV)/.ready
-	$(BIN)/grokbench run --tasks div_mod47-0.5 random_mod23-0.5 --agents mlp transformer --seeds 0-2 --out runs
+	$(BIN)/grokbench run --tasks div_mod47-0.6 random_mod23-0.5 --agents mlp transformer --seeds 0-2 --out runs
 	$(BIN)/grokbench score runs | tee runs/table.txt
 	$(BIN)/grokbench plot runs
 

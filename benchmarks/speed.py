@@ -39,6 +39,8 @@ from grokbench.runs.progress import Progress
 from grokbench.runs.provenance import current_provenance
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
+from grokbench.sweeps.grid import make_grid
+from grokbench.sweeps.sweep import run_plans
 from grokbench.tasks import parse_id
 
 FOLDER = Path(__file__).parent
@@ -47,6 +49,9 @@ SEEDS = (1, 4, 16, 64) if CUDA else (1, 4, 16)
 MEMBERS = (1, 6, 12)  # deep MLPs that train together
 MODULI = (31, 47, 67, 97, 113)
 RUN_STEPS = 10_000  # a whole run of the reference takes about as many
+SWEPT_TASK = "add_mod31-{ratio}"
+SWEPT_RATIOS, SWEPT_BUDGET = "0.4:0.85:10", 1_500
+SWEPT_DECAYS = {"mlp": "0.1:10:10:log", "transformer": "0.3:3:2:log"}  # a tenth of a sweep of a thousand runs, and a fiftieth
 
 
 def measure_variants(recipe: str) -> list[Measured]:
@@ -153,6 +158,39 @@ def measure_run(recipe: str) -> Measured:
     }
 
 
+def measure_sweep(recipe: str) -> Measured:
+    """A sweep over train ratio and weight decay with one seed, beside one process of plain training of as many steps.
+
+    The share of training is that of a single cohort in this process.
+    """
+    vary = {"ratio": SWEPT_RATIOS, "weight_decay": SWEPT_DECAYS[recipe]}
+    grid = make_grid(recipe, SWEPT_TASK, vary=vary, seeds=[0], budget=SWEPT_BUDGET, exams="sparse")
+    middle = SWEPT_TASK.format(ratio=0.6)
+    runner = Runner(plain, recipe, True, middle)
+    plain_rates = measure_rates({"plain": runner})["plain"]
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        records = run_plans(grid.plans(), Store(Path(folder)))
+        wall = time.perf_counter() - began
+    plain_rates += measure_rates({"plain": runner})["plain"]
+    runner.stop()
+    steps = sum(record.cost.steps for record in records)
+    cohort = make_grid(recipe, middle, seeds=range(5), budget=SWEPT_BUDGET, exams="sparse")
+    with timed_calls("learn") as seconds, tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        run_plans(cohort.plans(), Store(Path(folder)), processes=1)
+        alone = time.perf_counter() - began
+    return {
+        "recipe": recipe,
+        "runs": len(records),
+        "steps": steps,
+        "runs_per_minute": 60 * len(records) / wall,
+        "plain_per_minute": 60 * statistics.median(plain_rates) * len(records) / steps,
+        "over_plain": steps / wall / statistics.median(plain_rates),
+        "training_share": seconds["learn"] / alone,
+    }
+
+
 @contextmanager
 def timed_calls(*methods: str) -> Iterator[dict[str, float]]:
     """Within it the seconds that these methods of the baselines' agent take are added up, method → seconds."""
@@ -195,6 +233,7 @@ PARTS: dict[str, Callable[[], list[Measured]]] = {
     "variants": lambda: [row for recipe in RECIPES for row in measure_variants(recipe)],
     "seeds": lambda: [row for recipe in RECIPES for row in measure_seeds(recipe)],
     "runs": lambda: [measure_run(recipe) for recipe in RECIPES],
+    "sweeps": lambda: [measure_sweep(recipe) for recipe in SWEPT_DECAYS],
     "moduli": measure_moduli,
     "deep": measure_deep,
 }

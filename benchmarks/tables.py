@@ -96,6 +96,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("exams take", "exams_share", share),
         Column("outside learn and act", "harness_share", share),
     ),
+    "sweeps": (
+        Column("sweep of", "recipe"),
+        Column("runs", "runs"),
+        Column("steps of all runs", "steps", count),
+        Column("runs a minute", "runs_per_minute", rate),
+        Column("one plain process", "plain_per_minute", rate),
+        Column("over plain", "over_plain", factor),
+        Column("training takes", "training_share", share),
+    ),
     "moduli": (
         Column("transformer at p", "p"),
         Column("training questions", "num_train", count),

@@ -69,19 +69,20 @@ def started(agent: NetworkAgent, task_id: str, seeds: int) -> NetworkAgent:
     return agent
 
 
-def plain(recipe_name: str, last_only: bool = False) -> Trainer:
+def plain(recipe_name: str, last_only: bool = False, task_id: str | None = None) -> Trainer:
     """One seed in plain PyTorch, as anyone would write it, with torch's own AdamW.
 
     Args:
         recipe_name: a baseline.
         last_only: compute the last layer at the last position alone. Otherwise every position of every question is computed.
+        task_id: the task; by default that of the other measurements.
     """
-    agent = agent_on(find_recipe(recipe_name), TASK, 1)
+    agent = agent_on(find_recipe(recipe_name), task_id or TASK, 1)
     training, adamw, start = agent.method.training, agent.method.optimizer, agent.shards[0].parameters
     assert isinstance(adamw, AdamWSettings)
     parameters = {name: parameter[0].detach().clone().requires_grad_() for name, parameter in start.items()}
     optimizer = torch.optim.AdamW(parameters.values(), adamw.lr, adamw.betas, weight_decay=adamw.weight_decay)
-    inputs, answers = train_questions(TASK)
+    inputs, answers = train_questions(task_id or TASK)
     forward = plain_forward(agent.method.network, parameters, inputs, last_only)
     targets = F.one_hot(answers, agent.spec.num_symbols).float() if training.loss == "mse" else answers
     loss_of = F.mse_loss if training.loss == "mse" else F.cross_entropy

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from grokbench.agents import Agent, Recipe, Spec, find_recipe, recipe
     from grokbench.agents.torch_agent import TorchAgent
     from grokbench.analysis import patterns, stages
-    from grokbench.api import run
+    from grokbench.api import run, sweep
     from grokbench.evaluation import ranks
     from grokbench.evaluation.protocol import PROTOCOL
     from grokbench.results.frames import load_runs
+    from grokbench.runs.ray_engine import Cluster
 
 __all__ = [
     "PROTOCOL",
     "Agent",
+    "Cluster",
     "GrokbenchError",
     "Recipe",
     "Spec",
@@ -49,12 +51,14 @@ __all__ = [
     "recipe",
     "run",
     "stages",
+    "sweep",
 ]
 __version__ = "0.1.0"
 
 # Loaded on first use, because they import torch, pandas or scipy: public name → module, or module and name in it.
 _LAZY = {
     "Agent": "grokbench.agents:Agent",
+    "Cluster": "grokbench.runs.ray_engine:Cluster",
     "PROTOCOL": "grokbench.evaluation.protocol:PROTOCOL",
     "Recipe": "grokbench.agents:Recipe",
     "Spec": "grokbench.agents:Spec",
@@ -66,6 +70,7 @@ _LAZY = {
     "recipe": "grokbench.agents:recipe",
     "run": "grokbench.api:run",
     "stages": "grokbench.analysis.stages",
+    "sweep": "grokbench.api:sweep",
 }
 
 

@@ -1,23 +1,28 @@
-"""What a notebook calls to make runs: `grokbench.run`."""
+"""What a notebook calls to make runs: `grokbench.run` and `grokbench.sweep`."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import override
 
 from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe, recipe
 from grokbench.errors import AgentError
-from grokbench.results.frames import RunResult
+from grokbench.results.frames import RunResult, Runs
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.execution import BUSY
 from grokbench.runs.plan import Run, plan
-from grokbench.runs.progress import Progress
+from grokbench.runs.progress import Progress, SweepProgress
+from grokbench.runs.ray_engine import Cluster
 from grokbench.runs.records import RunRecord, read_record
 from grokbench.runs.store import Store
+from grokbench.sweeps.grid import make_grid
+from grokbench.sweeps.sweep import run_plans
+from grokbench.tasks import ExamGrid
 
 
 def run(
@@ -81,6 +86,64 @@ def run(
     if record.incomplete and record.incomplete.startswith("failed"):
         raise AgentError(f"{record.task} {record.agent.name} seed {seed} {record.incomplete}")
     return RunResult(record)
+
+
+def sweep(
+    agents: str | type[Agent] | Recipe | Sequence[str | type[Agent] | Recipe],
+    tasks: str | Sequence[str],
+    *,
+    vary: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] | str = range(10),
+    out: str | Path | None = None,
+    salt: str = "",
+    budget: int | None = None,
+    exams: ExamGrid = "full",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    processes: int | None = None,
+    cluster: Cluster | None = None,
+    progress: bool = False,
+    **axes: Any,
+) -> Runs:
+    """Run agents on tasks with every combination of the values of some axes.
+
+    ```python
+    decays = [0.1, 0.3, 1, 3]
+    runs = grokbench.sweep("mlp", "add_mod47-{ratio}", ratio=[0.3, 0.5], vary={"weight_decay": decays}, out="runs/decay")
+    runs.phase(x="ratio", y="weight_decay").savefig("phase.png")
+    ```
+
+    Args:
+        agents: recipes by name or file, `Recipe`s, or classes derived from `grokbench.Agent`; one or several.
+        tasks: task ids with names in braces, such as `add_mod47-{ratio}`; one or several.
+        vary: axis → its values: a list, an array, or a text such as "0.01:10:7:log". An axis is a name in braces, or a
+            hyperparameter such as `optimizer.weight_decay`, or `weight_decay` where the recipe has no other.
+        seeds: the seeds of every setting.
+        out: the folder of runs. Runs that are finished there aren't repeated. None keeps nothing on disk.
+        salt: empty for the published instances; any other text draws fresh ones.
+        budget: the largest step that counts as T, None for each task's own.
+        exams: `sparse` takes fewer exams, without ranks. T is then up to a tenth later, and no score is computed.
+        device: where agents compute.
+        processes: the most worker processes, by default as many as cores.
+        cluster: a Ray cluster to run on instead, such as `Cluster(address="auto")`.
+        progress: show how many runs are done.
+        **axes: more axes.
+
+    Returns:
+        All runs of the sweep, incomplete ones too.
+
+    Raises:
+        SweepError: an axis names nothing, or its values don't fit; nothing has run.
+        TaskError: a value makes no task.
+        AgentError: an agent can't be made.
+    """
+    several = [agents] if isinstance(agents, str | type | Recipe) else agents
+    chosen = [agent if isinstance(agent, Recipe) else recipe(agent) for agent in several]
+    grid = make_grid(chosen, tasks, vary={**(vary or {}), **axes}, seeds=seeds, budget=budget, exams=exams, salt=salt)
+    plans = grid.plans()
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Store(Path(scratch) if out is None else Path(out))
+        with SweepProgress() if progress else nullcontext(Callback()) as shown:
+            return Runs(tuple(run_plans(plans, store, callbacks=[shown], device=device, processes=processes, cluster=cluster)))
 
 
 class _Busy(Callback):

@@ -14,6 +14,7 @@
   x WorkerError         worker processes can't be started as asked (a ValueError)
   x ResultError         runs that no number can be computed from, or no figure drawn of (a ValueError)
   x CurveError          a curve or a fit has values that can't be analyzed (a ValueError)
+  x SweepError          a sweep's axes or values name nothing that can be varied (a ValueError)
   x StudyError          no study has this name, or its runs can't be compared (a ValueError)
   x MarkdownError       a Markdown file lacks the marks of a generated section (a ValueError)
   x MissingExtraError   an optional dependency isn't installed (a ValueError)
@@ -97,6 +98,10 @@ class VerificationError(GrokbenchError, ValueError):
 
 class RemoteError(GrokbenchError, RuntimeError):
     """The process of an entry's agent failed, took too long, or sent nonsense."""
+
+
+class SweepError(GrokbenchError, ValueError):
+    """A sweep's axes or values name nothing that can be varied; nothing has run."""
 
 
 class StudyError(GrokbenchError, ValueError):

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from grokbench.agents.recipes import find_recipe
 from grokbench.cli import COMMANDS, main
-from grokbench.cli.runs import parse_seeds
 from grokbench.errors import StoreError, TaskError
 from grokbench.runs.records import to_json
 from grokbench.runs.store import find_records
@@ -242,16 +240,39 @@ def test_plot_draws_into_the_first_folder(grokbench: Command, runs: Path, tmp_pa
         assert all(path.is_file() and path.with_suffix("") == stem for path in written)
 
 
-def test_calibrate_runs_every_combination(grokbench: Command, tmp_path: Path) -> None:
-    """Operations by structures by ratios, a row of the table for each."""
-    choice = ("--operations", "add", "mul", "--structures", "mod5", "--ratios", "0.5", "0.6", "--seeds", "3")
-    options = ("--agents", "mlp", "--max-steps", "10", "--device", "cpu", "--out", str(tmp_path))
-    result = grokbench("calibrate", *choice, *options)
-    assert result.returncode == 0, result.stderr
-    tasks = {f"{operation}_mod5-{ratio}-v1" for operation in ("add", "mul") for ratio in ("0.5", "0.6")}
-    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == tasks
-    assert all(task in result.stdout for task in tasks)
-    assert len(list(tmp_path.rglob("seed-3.json"))) == 4
+def test_sweep_and_phase(grokbench: Command, tmp_path: Path) -> None:
+    """Every combination runs, and `sweep` prints the command that draws it. The files have the command's path."""
+    choice = ("--agent", "mlp", "--tasks", "{operation}_mod5-0.5", "--vary", "operation=add,mul", "weight_decay=1:9:3")
+    swept = grokbench("sweep", *choice, "--seeds", "3:5", "--budget", "10", "--device", "cpu", "--out", str(tmp_path / "runs"))
+    assert swept.returncode == 0, swept.stderr
+    assert "12 of 12 runs done" in swept.stderr
+    assert swept.stdout == f"grokbench phase {tmp_path / 'runs'} --x operation --y weight_decay\n"
+    drawing = ("--x", "weight_decay", "--where", "operation=mul", "--out", str(tmp_path / "new" / "map"))
+    drawn = grokbench("phase", str(tmp_path / "runs"), *drawing)
+    assert drawn.returncode == 0, drawn.stderr
+    paths = [Path(line) for line in drawn.stdout.splitlines()]
+    assert [path.name for path in paths] == ["map.png", "map.svg", "map.csv", "map.parquet", "map.html"]
+    assert pd.read_parquet(tmp_path / "new" / "map.parquet")["runs"].tolist() == [2, 2, 2]
+    assert all(path.parent == tmp_path / "new" and path.stat().st_size for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--agents", "mlp"), "at least one agent, one task"),
+        (("--agents", "mlp", "--tasks", "add_mod5-{ratio}"), "the tasks have {ratio}: vary it"),
+        (("--agents", "mlp", "--tasks", "add_mod5-0.5", "--vary", "decay"), "expected name=values"),
+        (("--agents", "mlp", "--tasks", "add_mod5-0.5", "--vary", "lr=1", "lr=2"), "a name stands twice"),
+        (("--agents", "mlp", "--tasks", "add_mod5-0.5", "--exams", "few"), "few"),
+        (("sweep.toml",), "can't read the sweep sweep.toml"),
+    ],
+)
+def test_a_wrong_sweep_makes_no_run(grokbench: Command, tmp_path: Path, words: tuple[str, ...], why: str) -> None:
+    """One line says why."""
+    result = grokbench("sweep", *words, "--out", str(tmp_path / "runs"))
+    assert result.returncode == 2
+    assert why in result.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -303,30 +324,6 @@ def test_import_is_light() -> None:
         "import sys, grokbench; print([m for m in ('torch', 'scipy', 'matplotlib', 'pydantic', 'pandas') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("words", "seeds"), [(("0-3",), (0, 1, 2, 3)), (("5", "0-1", "1"), (5, 0, 1)), (("7",), (7,)), (("3-3",), (3,))]
-)
-def test_seeds_are_numbers_or_ranges(words: tuple[str, ...], seeds: tuple[int, ...]) -> None:
-    """Each seed once, in the order in which they are named."""
-    assert parse_seeds(words) == seeds
-
-
-@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), max_size=5))
-def test_ranges_hold_both_of_their_ends(ranges: list[tuple[int, int]]) -> None:
-    """Ranges may overlap and may have a single seed."""
-    words = tuple(f"{first}-{first + length}" for first, length in ranges)
-    expected = [seed for first, length in ranges for seed in range(first, first + length + 1)]
-    assert parse_seeds(words) == tuple(dict.fromkeys(expected))
-
-
-@pytest.mark.parametrize("word", ["", "-1", "1-", "-", "2-1", "1.5", "one", "0,1", "0-1-2", " 1", "1\n", "0x1", "1e3"])
-def test_other_words_are_no_seeds(word: str) -> None:
-    """The error quotes the word, wherever it is among the others."""
-    with pytest.raises(TaskError) as caught:
-        parse_seeds(("0-3", word, "7"))
-    assert str(caught.value).endswith(f"such as 0-9 or 0 3 5, got {word!r}")
 
 
 def test_a_run_that_pauses_where_it_was_told_succeeds(grokbench: Command, tmp_path: Path) -> None:

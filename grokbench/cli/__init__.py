@@ -15,9 +15,10 @@ from grokbench.errors import GrokbenchError
 COMMANDS: dict[str, Callable[..., int]] = {
     "list": runs.list_,
     "run": runs.run,
+    "sweep": runs.sweep,
     "score": runs.score,
     "plot": runs.plot,
-    "calibrate": runs.calibrate,
+    "phase": runs.phase,
     "reproduce": runs.reproduce,
     "submit": board.submit,
     "check": board.check,

@@ -1,14 +1,15 @@
-"""Commands that make runs and show them: list, run, score, plot, calibrate, reproduce."""
+"""Commands that make runs and show them: list, run, sweep, score, plot, phase, reproduce."""
 
-import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 import grokbench
-from grokbench.errors import RecordError, TaskError
+from grokbench.errors import RecordError, ResultError, SweepError, WorkerError
+from grokbench.tasks import ExamGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,41 @@ if TYPE_CHECKING:
     from grokbench.runs.records import RunRecord
 
 Names = tuple[str, ...]
-Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where and how runs are computed.
+
+    Attributes:
+        device: where agents compute.
+        threads: the threads that a run computes on. A record states them, and may depend on them.
+        processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
+        engine: this machine, or a Ray cluster. Records are the same on the same kind of machine.
+        address: the address of the Ray cluster, such as auto; by default one is started on this machine.
+        gpus_per_cohort: the GPUs that a cohort takes of the Ray cluster, such as 0.25.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 1
+    processes: int | None = None
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    gpus_per_cohort: float = 0.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `engine.run`.
+
+        Raises:
+            WorkerError: an option of Ray stands without it.
+        """
+        from grokbench.runs.ray_engine import Cluster
+
+        if self.engine == "local" and (self.address is not None or self.gpus_per_cohort):
+            raise WorkerError("--address and --gpus-per-cohort belong to Ray: add --engine ray")
+        cluster = Cluster(self.address, self.gpus_per_cohort) if self.engine == "ray" else None
+        return {"device": self.device, "threads": self.threads, "processes": self.processes, "cluster": cluster}
 
 
 def list_(suite: str | None = None) -> int:
@@ -54,12 +89,10 @@ def run(
     out: Path = Path("runs"),
     salt: str = "",
     max_steps: int | None = None,
-    device: Device = "auto",
     budget: int | None = None,
     probes: bool = False,
     logits: bool = False,
-    threads: int = 1,
-    processes: int | None = None,
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> int:
     """Run agents on tasks with seeds. Finished runs aren't repeated, and a killed run continues where it was.
 
@@ -73,16 +106,14 @@ def run(
         out: the folder of runs.
         salt: any text draws fresh instances, which nobody can have tuned to; empty for the published ones.
         max_steps: pause every run at its last exam within so many steps. The same command without it continues.
-        device: where agents compute.
         budget: the largest step that counts as steps-to-generalize, for --tasks; default: each task's own.
         probes: train linear probes on every layer at every doubling of the steps, and record their accuracy.
         logits: record the cross-entropy on training and on held-out questions at every exam.
-        threads: the threads that a run computes on. A record states them, and may depend on them.
-        processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
+        computing: where and how runs are computed.
     """
     from grokbench.agents import find_recipe
     from grokbench.runs import engine
-    from grokbench.runs.plan import plan
+    from grokbench.runs.plan import parse_seeds, plan
     from grokbench.runs.progress import Progress
     from grokbench.runs.store import Store
 
@@ -95,12 +126,10 @@ def run(
             plans,
             Store(out),
             callbacks=[progress],
-            device=device,
             max_steps=max_steps,
             probes=probes,
             logits=logits,
-            threads=threads,
-            processes=processes,
+            **computing.options,
         )
     return 0 if done else 1
 
@@ -112,21 +141,6 @@ def _print_obstacles(recipes: "Sequence[Recipe]") -> None:
     for recipe in recipes:
         for obstacle in obstacles(recipe):
             print(f"note: the leaderboard can't take these runs of {recipe.name}: {obstacle}", file=sys.stderr)
-
-
-def parse_seeds(words: Names) -> tuple[int, ...]:
-    """Whole numbers and ranges, `("0-2", "7")` → (0, 1, 2, 7).
-
-    Raises:
-        TaskError: a word is neither.
-    """
-    seeds: list[int] = []
-    for word in words:
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
-        if not match or int(match[2] or match[1]) < int(match[1]):
-            raise TaskError(f"seeds are whole numbers or ranges, such as 0-9 or 0 3 5, got {word!r}")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return tuple(dict.fromkeys(seeds))
 
 
 def score(folders: Positional[tuple[Path, ...]] = (Path("runs"),)) -> int:
@@ -164,34 +178,121 @@ def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), *, out: Path |
     return 0
 
 
-def calibrate(
+def sweep(
+    file: Positional[Path | None] = None,
     *,
-    agents: Names = ("transformer",),
-    operations: Names = ("add",),
-    structures: Names = ("mod47", "mod53", "mod59", "mod67"),
-    ratios: Names = ("0.4", "0.5", "0.6"),
-    seeds: Names = ("0-2",),
-    max_steps: int = 20_000,
-    out: Path = Path("runs/calibration"),
-    device: Device = "auto",
+    agents: Annotated[Names, arg(aliases=["--agent"])] = (),
+    tasks: Annotated[Names, arg(aliases=["--task"])] = (),
+    vary: Names = (),
+    seeds: Names = ("0-9",),
+    out: Path = Path("sweeps"),
+    salt: str = "",
+    budget: int | None = None,
+    exams: ExamGrid = "full",
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> int:
-    """Run agents over operations × structures × ratios and print steps-to-generalize. Suites are chosen from it.
+    """Run agents on tasks with every combination of some values. The same command goes on where it was stopped.
 
-    Example: grokbench calibrate --operations add sub --structures mod31 --ratios 0.5 0.6
+    Example: grokbench sweep --agents mlp --tasks 'add_mod31-{ratio}' --vary ratio=0.3:0.9:7 weight_decay=0.1:10:5:log
+
+    Args:
+        file: a TOML file with agents, tasks, seeds, budget, exams, salt and a table [vary], instead of these options.
+        agents: recipes by name, recipe files (….toml), or classes as module:Class.
+        tasks: task ids, with names in braces for what varies.
+        vary: name=values. A name in a task's braces, or a hyperparameter such as optimizer.weight_decay. Values are a list
+            (0.1,1,10), or evenly spaced (0.2:0.9:15), or with equal ratios (0.01:10:7:log).
+        seeds: seeds of instances, such as 0-9 or 0 3 5.
+        out: the folder of runs.
+        salt: any text draws fresh instances; empty for the published ones.
+        budget: the largest step that counts as steps-to-generalize; default: each task's own.
+        exams: sparse takes fewer exams, without ranks. T is then up to a tenth later.
+        computing: where and how runs are computed.
     """
-    from grokbench.agents import find_recipe
-    from grokbench.results.tables import task_table
-    from grokbench.runs import engine
-    from grokbench.runs.plan import plan
-    from grokbench.runs.progress import Progress
-    from grokbench.runs.store import Store, find_records
+    from grokbench.runs.progress import SweepProgress
+    from grokbench.runs.store import Store
+    from grokbench.sweeps.grid import make_grid, read_grid
+    from grokbench.sweeps.sweep import run_plans
 
-    tasks = [f"{operation}_{structure}-{ratio}" for operation in operations for structure in structures for ratio in ratios]
-    plans = plan(tasks, [find_recipe(name) for name in agents], seeds=parse_seeds(seeds))
-    with Progress(max_steps=max_steps) as progress:
-        engine.run(plans, Store(out), callbacks=[progress], device=device, max_steps=max_steps)
-    print(task_table(find_records([out])[0]))
+    if file is not None:
+        if agents or tasks or vary:
+            raise SweepError(f"{file} names agents, tasks and what varies: leave out --agents, --tasks and --vary")
+        grid = read_grid(file)
+    else:
+        grid = make_grid(agents, tasks, vary=_assignments(vary), seeds=seeds, budget=budget, exams=exams, salt=salt)
+    plans = grid.plans()
+    with SweepProgress() as progress:
+        records = run_plans(plans, Store(out), callbacks=[progress], **computing.options)
+    incomplete = sum(record.incomplete is not None for record in records)
+    axes = [name for name, values in grid.axes.items() if len(values) > 1]
+    if axes:
+        shown = " ".join(f"--{option} {name}" for option, name in zip("xy", axes, strict=False))
+        print(f"grokbench phase {out} {shown}")
+    return 1 if incomplete else 0
+
+
+def phase(
+    folders: Positional[tuple[Path, ...]] = (Path("sweeps"),),
+    *,
+    x: str,
+    y: str | None = None,
+    where: Names = (),
+    fit: bool = False,
+    out: Path | None = None,
+) -> int:
+    """Draw a phase diagram of a sweep, or curves over one thing that varies: PNG, SVG, CSV, Parquet, and a page.
+
+    Example: grokbench phase sweeps --x ratio --y weight_decay
+
+    Args:
+        folders: folders of runs.
+        x: what varies along the horizontal axis, such as ratio, p or weight_decay.
+        y: what varies along the vertical axis.
+        where: name=value, to choose among runs that differ in more.
+        fit: over one thing that varies, fit T ∝ x^a and print a with its interval.
+        out: the files' path without an ending. Default: phase in the first folder.
+    """
+    from grokbench.results.duplicates import without_duplicates
+    from grokbench.results.frames import Runs
+    from grokbench.results.phase import power_law
+    from grokbench.results.phase_page import phase_page
+
+    records, _ = read_runs(folders)
+    if not records:
+        raise ResultError(f"no runs below {', '.join(map(str, folders))}: make some with `grokbench sweep`")
+    runs, chosen = Runs(tuple(without_duplicates(records))), _assignments(where)
+    if fit and y is not None:
+        raise ResultError("a power law is fitted over one thing that varies: leave out --y, or --fit")
+    base = out or folders[0] / "phase"
+    base.parent.mkdir(parents=True, exist_ok=True)
+    table = runs.phase_table(x, y, where=chosen)
+    figure = runs.phase(x, y, where=chosen, fit=fit)
+    paths = [base.with_name(f"{base.name}.{ending}") for ending in ("png", "svg", "csv", "parquet", "html")]
+    for path in paths[:2]:
+        figure.savefig(path, dpi=150)
+    table.to_csv(paths[2], index=False)
+    table.to_parquet(paths[3], index=False)
+    page = phase_page(runs.runs, [run.exams for run in runs], table, x, y, chosen)
+    paths[4].write_text(page, encoding="utf-8", newline="\n")
+    print("\n".join(map(str, paths)))
+    if fit:
+        law = power_law(runs.runs, x, where=chosen)
+        print(f"T = {law.factor:.4g} · {x}^{law.exponent:.3f}; 95 % interval of the exponent {law.low:.3f} to {law.high:.3f}")
     return 0
+
+
+def _assignments(words: Names) -> dict[str, str]:
+    """name=value of every word.
+
+    Raises:
+        SweepError: a word has no "=", or a name stands twice.
+    """
+    pairs = [word.partition("=") for word in words]
+    for name, separator, value in pairs:
+        if not (name and separator and value):
+            raise SweepError(f"expected name=values, such as weight_decay=0.1,1,10, got {name + separator + value!r}")
+    if len({name for name, _, _ in pairs}) < len(pairs):
+        raise SweepError(f"a name stands twice: {' '.join(words)}")
+    return {name: value for name, _, value in pairs}
 
 
 def reproduce(
@@ -200,9 +301,7 @@ def reproduce(
     scale: Literal["small", "paper"] = "small",
     runs: Path = Path("runs/reproduce"),
     out: Path | None = None,
-    device: Device = "auto",
-    threads: int = 1,
-    processes: int | None = None,
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> int:
     """Run a paper's grid and compare each of its statements with what is measured: a report with figures.
 
@@ -213,15 +312,13 @@ def reproduce(
         scale: small takes minutes on two CPU cores; paper has the paper's own settings and is sized for a GPU.
         runs: the folder of runs, which studies share. Finished runs in it aren't repeated.
         out: the report's folder; default: docs/studies/<study>.
-        device: where agents compute.
-        threads: the threads that a run computes on. A record states them, and may depend on them.
-        processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
+        computing: where and how runs are computed.
     """
     from grokbench.studies.report import statements_table
     from grokbench.studies.study import reproduce as reproduce_study
 
     folder = out or Path("docs/studies") / study
-    statements = reproduce_study(study, scale=scale, runs=runs, out=folder, device=device, threads=threads, processes=processes)
+    statements = reproduce_study(study, scale=scale, runs=runs, out=folder, **computing.options)
     if statements is None:
         print("some runs are incomplete: the same command goes on where they are", file=sys.stderr)
         return 1

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from grokbench.agents.agent import Action, Observation, checked_feature_dims
 from grokbench.agents.trees import to_numpy
 from grokbench.errors import ActionError
-from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome, Protocol, Ranks
+from grokbench.evaluation.protocol import Exam, Outcome, Protocol, Ranks, protocol_of
 from grokbench.evaluation.ranks import AnyArray, all_ranks, covariance
 from grokbench.tasks import Instance
 
@@ -53,11 +53,11 @@ class Examiner:
         outcomes: the outcome of every member's exams so far.
     """
 
-    def __init__(self, instances: Sequence[Instance], feature_dims: Sequence[int], protocol: Protocol = PROTOCOL) -> None:
+    def __init__(self, instances: Sequence[Instance], feature_dims: Sequence[int], protocol: Protocol | None = None) -> None:
         self.instances = list(instances)
         self.task = self.instances[0].task
         self.feature_dims = checked_feature_dims(feature_dims)
-        self.protocol = protocol
+        self.protocol = protocol or protocol_of(self.task)
         self.outcomes = [Outcome() for _ in self.instances]
         self._keys = lru_cache(maxsize=4)(self._make_keys)
 

@@ -113,7 +113,7 @@ class Protocol:
         window_steps: ... that is also at least so many steps after t.
         passing_share: the share of a window's exams that must pass.
         last_exams: the last so many exams of a window must pass, and the final rank is the median of so many ranks.
-        exams_per_rank: one exam in so many measures ranks, beginning with the first.
+        exams_per_rank: one exam in so many measures ranks, beginning with the first; 0 measures none.
         official_seeds: the seeds that every leaderboard entry runs.
         chance_quantile: significance level of the leak test on the random control.
     """
@@ -150,7 +150,7 @@ class Protocol:
 
     def measures_ranks(self, number: int) -> bool:
         """Whether exam number `number`, counted from 0, measures ranks."""
-        return number % self.exams_per_rank == 0
+        return self.exams_per_rank > 0 and number % self.exams_per_rank == 0
 
     def advance(self, outcome: Outcome, exam: Exam, task: Task) -> Outcome:
         """The outcome after another exam.
@@ -262,3 +262,9 @@ def _first(earlier: int | None, step: int, happened: bool) -> int | None:
 
 
 PROTOCOL = Protocol()
+SPARSE_PROTOCOL = replace(PROTOCOL, smallest_gap=10, gap_growth=Fraction(1, 10), exams_per_rank=0)  # for sweeps
+
+
+def protocol_of(task: Task) -> Protocol:
+    """The protocol by which the task's runs are examined. With sparse exams, T can be a tenth later."""
+    return SPARSE_PROTOCOL if task.exam_grid == "sparse" else PROTOCOL

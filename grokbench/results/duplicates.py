@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from grokbench.errors import ResultError
 from grokbench.runs.records import RunRecord
+from grokbench.tasks import Task
 
 
 def without_duplicates(records: Iterable[RunRecord]) -> list[RunRecord]:
@@ -12,9 +13,9 @@ def without_duplicates(records: Iterable[RunRecord]) -> list[RunRecord]:
     Raises:
         ResultError: two complete records of the same run have different exams, so that neither can be chosen.
     """
-    unique: dict[tuple[str, int, str, str, int], RunRecord] = {}
+    unique: dict[tuple[Task, str, str, int], RunRecord] = {}
     for record in records:
-        run = (record.task, record.budget, record.agent.hash, record.salt, record.seed)
+        run = (record.parsed_task(), record.agent.hash, record.salt, record.seed)
         kept = unique.get(run)
         if kept is None or kept.incomplete is not None:
             unique[run] = record

@@ -1,6 +1,6 @@
 """Runs as pandas DataFrames: one row per run, or one row per exam."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from grokbench.agents.recipes import flattened
 from grokbench.errors import RecordError
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.results.duplicates import without_duplicates
+from grokbench.results.phase import phase_table, power_law
 from grokbench.results.tables import report
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.runs.store import find_records
@@ -89,7 +90,10 @@ class Runs(Sequence[RunResult]):
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row per run: task, agent, seed, outcome, cost, and every hyperparameter as `optimizer.weight_decay`."""
+        """One row per run: task, agent, seed, outcome, cost, the task's `operation`, `p` and `ratio`, and hyperparameters.
+
+        A hyperparameter's column has its full name, such as `optimizer.weight_decay`.
+        """
         whole = ["steps_to_memorize", "first_crossing", "steps_to_generalize", "examples", "flops", "parameters"]
         frame = pd.DataFrame([_run_row(record) for record in self.records])
         return frame.astype({name: "Int64" for name in whole if name in frame})
@@ -112,6 +116,32 @@ class Runs(Sequence[RunResult]):
         from grokbench.results.plots import curves_figure
 
         return curves_figure(self.records)
+
+    def phase_table(self, x: str, y: str | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """A row for every value of x, and of y: median T with its interval, solved runs, and the phase.
+
+        `results.phase.phase_table` has the columns and the errors.
+        """
+        return phase_table(self.runs, x, y, where=where)
+
+    def phase(self, x: str, y: str | None = None, *, where: Mapping[str, Any] | None = None, fit: bool = False) -> "Figure":
+        """A phase diagram of two things that vary, or curves over one, as a matplotlib figure.
+
+        Args:
+            x: what varies, such as `ratio` or `weight_decay`.
+            y: a second thing that varies.
+            where: name → value, to choose among runs that differ in more.
+            fit: draw T ∝ x^a too, over one thing that varies.
+
+        Raises:
+            ResultError: there is no such name, the runs differ in more, or the fit has too few points.
+        """
+        from grokbench.results.phase_plots import curve_figure, phase_figure
+
+        table = self.phase_table(x, y, where=where)
+        if y is not None:
+            return phase_figure(table)
+        return curve_figure(table, power_law(self.runs, x, where=where) if fit else None)
 
     def __repr__(self) -> str:
         return f"Runs({len(self)} runs of {len({record.task for record in self.records})} tasks)"
@@ -146,6 +176,8 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
         **record.outcome.model_dump(),
         **record.cost.model_dump(),
         "budget": record.budget,
+        "exam_grid": record.exam_grid or "full",
+        **record.parsed_task().parts,
         **dict(flattened(record.agent.hyperparameters)),
     }
 

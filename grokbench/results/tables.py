@@ -157,6 +157,7 @@ def _notes(runs: Group) -> list[str]:
     diverged = sum(record.outcome.end == "diverged" for record in runs.complete)
     return [
         *(["never scored"] if runs.task.control and runs.complete else []),
+        *(["sparse exams"] if runs.task.exam_grid == "sparse" else []),
         *(f"seed {record.seed} {record.incomplete}" for record in runs.incomplete),
         *([f"{diverged} diverged"] if diverged else []),
     ]
@@ -191,12 +192,14 @@ def _score_row(agent: str, groups: Sequence[Group]) -> Row:
 def _obstacles(groups: Sequence[Group]) -> list[str]:
     """Why these runs have no score; empty if they have one."""
     pinned = scoring.reference().tasks
-    other_budgets = [runs.task.id for runs in groups if runs.task != parse_id(runs.task.id)]
+    other_budgets = [runs.task.id for runs in groups if runs.task.budget != parse_id(runs.task.id).budget]
+    sparse = [runs.task.id for runs in groups if runs.task.exam_grid == "sparse"]
     without_reference = [runs.task.id for runs in groups if not set(runs.seeds) <= set(pinned.get(runs.task.id, {}))]
     return [
         *(f"{len(runs.incomplete)} incomplete on {runs.task.id}" for runs in groups if runs.incomplete),
         *([f"no reference for these seeds of {', '.join(without_reference)}"] if without_reference else []),
         *(f"another budget than the standard one on {name}" for name in other_budgets),
+        *(f"sparse exams on {name}" for name in sparse),
         *(f"salted runs on {runs.task.id}" for runs in groups if any(record.salt for record in runs.complete)),
     ]
 

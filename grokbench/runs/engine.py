@@ -1,4 +1,4 @@
-"""The engine: executes plans on this machine. It repeats no finished run, and it resumes what was begun."""
+"""The engine: executes plans on this machine or on a Ray cluster. It repeats no finished run, and resumes what was begun."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ from grokbench.runs.execution import live_runs, run_cohort
 from grokbench.runs.loop import RunOptions
 from grokbench.runs.memory import keep_freed_memory
 from grokbench.runs.plan import Cohort, Plan, Run
+from grokbench.runs.ray_engine import Cluster, run_on_ray
 from grokbench.runs.stopping import stopping_at_exams
 from grokbench.runs.store import Store
 from grokbench.runs.surroundings import known_surroundings
@@ -30,6 +31,7 @@ def run(
     logits: bool = False,
     threads: int = 1,
     processes: int | None = None,
+    cluster: Cluster | None = None,
 ) -> bool:
     """Make every planned run that isn't finished.
 
@@ -46,6 +48,7 @@ def run(
         logits: let agents show their logits, and keep the losses on training and held-out questions in the records.
         threads: the threads that a run computes on. A record states them, and may depend on them.
         processes: the most worker processes. None: as many as the cores that this process may use, divided by `threads`.
+        cluster: a Ray cluster to run on instead. It computes on GPUs where a cohort takes some, else on CPUs.
 
     Returns:
         Whether every planned run is complete now, or was paused by `max_steps`.
@@ -55,15 +58,17 @@ def run(
         ProtocolError: `max_steps` is below 1.
         AgentError: torch finds no such device, or a recipe makes no agent; nothing has run.
         StoreError: the folder can't be written; what was finished before is safe.
+        MissingExtraError: a cluster is wanted, and Ray isn't installed.
     """
     if threads < 1 or (processes is not None and processes < 1):
         raise WorkerError(f"threads and processes must be at least 1, got {threads} and {processes}")
     if max_steps is not None and max_steps < 1:
         raise ProtocolError(f"max_steps must be a whole number of steps from 1 up, got {max_steps}")
-    options = RunOptions(resolve_device(device), max_steps, probes, logits, threads)
+    chosen = resolve_device(device) if cluster is None else cluster.device(device)
+    options = RunOptions(chosen, max_steps, probes, logits, threads)
     keep_freed_memory()
     with computing_threads(threads):
-        return _Engine(list(plans), store, Callbacks(callbacks), options).run(processes)
+        return _Engine(list(plans), store, Callbacks(callbacks), options).run(processes, cluster)
 
 
 def resolve_device(device: str) -> str:
@@ -92,7 +97,7 @@ class _Engine:
     def __init__(self, plans: Sequence[Plan], store: Store, callback: Callback, options: RunOptions) -> None:
         self.plans, self.store, self.callback, self.options = plans, store, callback, options
 
-    def run(self, processes: int | None) -> bool:
+    def run(self, processes: int | None, cluster: Cluster | None) -> bool:
         unfinished = [[run for run in plan.runs if not self.store.finished(run)] for plan in self.plans]
         todo = [(plan, runs) for plan, runs in zip(self.plans, unfinished, strict=True) if runs]
         self.sizes = self._cohort_sizes(plan.experiments[0].recipe for plan, _ in todo)
@@ -101,6 +106,8 @@ class _Engine:
         planned = sum(len(plan.runs) for plan in self.plans)
         self.callback.on_start(planned, planned - sum(map(len, unfinished)))
         cohorts = [cohort for plan, runs in todo for cohort in self._cohorts(plan, runs)]
+        if cluster is not None:
+            return run_on_ray(cohorts, self.store, self.callback, self.options, cluster)
         count = self._process_count(cohorts, processes)
         if count > 1:
             return run_in_workers(cohorts, self.store, self.callback, self.options, processes=count)

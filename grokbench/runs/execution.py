@@ -50,11 +50,11 @@ def live_runs(path: Path, experiments: Sequence[Experiment], store: Store, callb
         tree = read_checkpoint(path)
         if tree["code"] != code_hash():
             raise CheckpointError("made by another version of grokbench's code")
-        made = (tree["salt"], tree["budget"])
+        made = (tree["salt"], tree["budget"], tree["exam_grid"])
         known = {
             experiment.recipe.hash: experiment
             for experiment in experiments
-            if (experiment.salt, experiment.task.budget) == made
+            if (experiment.salt, experiment.task.budget, experiment.task.exam_grid) == made
         }
         live = list(zip(tree["recipes"], tree["live"], strict=True))
     except (CheckpointError, KeyError) as error:

@@ -16,7 +16,7 @@ from grokbench.agents.trees import batch_of_one, to_numpy
 from grokbench.errors import AgentError, StoreError
 from grokbench.evaluation.marking import Examiner, check_logits
 from grokbench.evaluation.probes import is_probed, probe
-from grokbench.evaluation.protocol import PROTOCOL, Exam, Ranks
+from grokbench.evaluation.protocol import Exam, Ranks
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Cohort
 from grokbench.runs.provenance import code_hash, current_provenance
@@ -123,7 +123,7 @@ class CohortLoop:
                 return
             restore_generators(saved["generators"])
         check_agent(self.agent)
-        self.cost_per_step = _checked_cost(self.agent.cost(), PROTOCOL.horizon(self.task))
+        self.cost_per_step = _checked_cost(self.agent.cost(), self.examiner.protocol.horizon(self.task))
         self.provenance = current_provenance(
             self.options.device, self.agent.dtype, captured=self.agent.captured, packages=self._recipe.packages
         )
@@ -162,7 +162,7 @@ class CohortLoop:
         self.seeds, self.step, self.seconds = saved["cohort"], saved["step"], saved["seconds"]
         self.exams = [[Exam(**exam) for exam in exams] for exams in saved["exams"]]
         for member, exams in enumerate(self.exams):
-            self.examiner.outcomes[member] = PROTOCOL.outcome(exams, self.task)
+            self.examiner.outcomes[member] = self.examiner.protocol.outcome(exams, self.task)
 
     def _start_over(self, error: Exception) -> None:
         """Start from step 0, because the agent can't load its own checkpoint. Another version of it may have written that."""
@@ -286,6 +286,7 @@ class CohortLoop:
             "provenance": self.provenance.reproducibility,
             "salt": self.salt,
             "budget": self.task.budget,
+            "exam_grid": self.task.exam_grid,
             "recipes": [self.runs[member].experiment.recipe.hash for member in self.live],
             "cohort": self.seeds,
             "live": [self.runs[member].seed for member in self.live],

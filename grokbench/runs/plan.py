@@ -1,13 +1,15 @@
 """What is to be run: experiments, their runs, and the cohorts that train together."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import TaskError
-from grokbench.tasks import Task, get_suite, parse_id
+from grokbench.tasks import ExamGrid, Task, get_suite, parse_id
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Experiment:
 
     @property
     def suffix(self) -> str:
-        """The end of the file names of runs with a salt or another budget than the standard one; else empty."""
+        """The end of the file names of runs with a salt, sparse exams or another budget than the standard one; else empty."""
         salt = f"-salt-{hashlib.sha256(self.salt.encode()).hexdigest()[:8]}" if self.salt else ""
-        budget = self.task.budget
-        return f"{salt}-budget-{budget}" if budget != parse_id(self.task.id).budget else salt
+        exams = "-sparse" if self.task.exam_grid == "sparse" else ""
+        budget = f"-budget-{self.task.budget}" if self.task.budget != parse_id(self.task.id).budget else ""
+        return f"{salt}{exams}{budget}"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def plan(
     suite: str | None = None,
     salt: str = "",
     budget: int | None = None,
+    exams: ExamGrid = "full",
 ) -> list[Plan]:
     """Every recipe on every task. A suite adds its tasks, and its control with the control's own seeds.
 
@@ -93,11 +97,12 @@ def plan(
         suite: the name of a suite to run, too.
         salt: empty for the published instances; any other text draws fresh ones.
         budget: the budget of `tasks` in steps, None for each task's own. A suite has its own budget.
+        exams: the exams of `tasks`, `full` or `sparse`. A suite has all exams.
 
     Raises:
         TaskError: a task or the suite is unknown, or there is nothing to run.
     """
-    wanted = [(parse_id(name, budget), seeds) for name in tasks]
+    wanted = [(parse_id(name, budget, exams), seeds) for name in tasks]
     if suite:
         chosen = get_suite(suite)
         wanted += [(parse_id(name), seeds) for name in chosen.tasks]
@@ -112,3 +117,20 @@ def plan(
         for task, task_seeds in seeds_by_task.items()
         for recipe in dict.fromkeys(recipes)
     ]
+
+
+def parse_seeds(words: Iterable[Any]) -> tuple[int, ...]:
+    """Seeds as whole numbers, as ranges with their last seed (`0-9`), or as Python's ranges (`0:10`), once each.
+
+    Raises:
+        TaskError: a word is none of these, or an empty range.
+    """
+    seeds: list[int] = []
+    for word in words:
+        match = re.fullmatch(r"([0-9]+)(?:([-:])([0-9]+))?", str(word))
+        first, separator, last = match.groups() if match else ("0", ":", "0")
+        stop = int(last or first) + (separator != ":")
+        if isinstance(word, bool) or stop <= int(first):
+            raise TaskError(f"seeds are whole numbers or ranges, such as 0-9 or 0 3 5, got {word!r}")
+        seeds += range(int(first), stop)
+    return tuple(dict.fromkeys(seeds))

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from typing_extensions import override
 
-from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
+from grokbench.evaluation.protocol import Exam, Outcome, protocol_of
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Run
 from grokbench.runs.records import RunRecord
@@ -110,11 +110,63 @@ class Progress(Callback):
         exam = progress.exam
         if exam is None:
             return "0", "", "", "", progress.reason or "starting"
-        rank = "diverged" if exam.diverged else f"{progress.outcome.last_ranks[-1]:.1f}"
+        ranks = progress.outcome.last_ranks
+        rank = "diverged" if exam.diverged else f"{ranks[-1]:.1f}" if ranks else "unmeasured"
         train, held_out = exam.train / task.num_train, exam.held_out / task.num_held_out
         last_step = min(task.budget, self.max_steps or task.budget)
         state = progress.reason or _time_left(progress, exam, task, last_step)
         return f"{exam.step:,}", f"{train:.1%}", f"{held_out:.1%}", rank, state
+
+
+class SweepProgress(Callback):
+    """Shows how many of many runs are done, how many a minute, and how long the others will take. A context manager."""
+
+    def __init__(self, *, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, soft_wrap=True, markup=False)
+        self.planned = self.before = self.ended = self.failed = 0
+        self._started = self._last_line = time.perf_counter()
+        self._live = Live(console=self.console, refresh_per_second=2, get_renderable=self.line)
+
+    def __enter__(self) -> "SweepProgress":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+        else:
+            self.console.print(self.line(), highlight=False)
+
+    def line(self) -> str:
+        """The line that is shown."""
+        seconds = time.perf_counter() - self._started
+        rate, left = self.ended / seconds, self.planned - self.before - self.ended
+        failed = f", {self.failed} failed" if self.failed else ""
+        time_left = _clock(left / rate) if rate else "…" if left else "0:00"
+        return (
+            f"{self.before + self.ended:,} of {self.planned:,} runs done{failed}, {60 * rate:,.0f} a minute, {time_left} left"
+        )
+
+    @override
+    def on_start(self, planned: int, finished: int) -> None:
+        self.planned, self.before, self._started = planned, finished, time.perf_counter()
+
+    @override
+    def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
+        self.ended += 1
+        if record is None or record.incomplete:
+            self.failed += 1
+            if self.failed == 1 or reason.startswith("failed"):
+                self.on_message(f"{run.experiment.task.id} {run.experiment.recipe.name} seed {run.seed}: {reason}")
+        now = time.perf_counter()
+        if not self.console.is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self.console.print(self.line(), highlight=False)
+
+    @override
+    def on_message(self, message: str) -> None:
+        self.console.print(message, highlight=False)
 
 
 def _time_left(progress: RunProgress, exam: Exam, task: Task, last_step: int) -> str:
@@ -123,7 +175,7 @@ def _time_left(progress: RunProgress, exam: Exam, task: Task, last_step: int) ->
     if not steps:
         return "…"
     seconds_per_step = (time.perf_counter() - progress.started) / steps
-    ends_at = PROTOCOL.window_end(progress.outcome, task)
+    ends_at = protocol_of(task).window_end(progress.outcome, task)
     if ends_at is not None:
         return f"{_clock(seconds_per_step * (ends_at - exam.step))} to the end of the window"
     return f"at most {_clock(seconds_per_step * max(0, last_step - exam.step))}"

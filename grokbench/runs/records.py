@@ -15,7 +15,7 @@ from pydantic import (
 
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import RecordError
-from grokbench.evaluation.protocol import PROTOCOL, Exam, rank_at
+from grokbench.evaluation.protocol import PROTOCOL, Exam, protocol_of, rank_at
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import TASK_FORM, Sparse, StoredCount, Strict
 from grokbench.tasks import Task, parse_id
@@ -82,7 +82,7 @@ class OutcomeRecord(Strict):
     @staticmethod
     def of(exams: Sequence[Exam], task: Task) -> "OutcomeRecord":
         """The outcome of a run's exams. Raises ProtocolError if they don't follow the protocol."""
-        outcome = PROTOCOL.outcome(exams, task)
+        outcome = protocol_of(task).outcome(exams, task)
         rank = rank_at(exams, outcome.steps_to_generalize)
         names = OutcomeRecord.model_fields.keys() - {"rank_at_generalization"}
         return OutcomeRecord(**{name: getattr(outcome, name) for name in names}, rank_at_generalization=rank)
@@ -107,13 +107,17 @@ def _known_task(task_id: str) -> str:
     return task_id
 
 
-class RunRecord(Strict):
-    """One run. Identical runs have identical records, except for keys that contain `seconds`."""
+class RunRecord(Sparse):
+    """One run. Identical runs have identical records, except for keys that contain `seconds`.
+
+    `exam_grid` is there for sparse exams alone.
+    """
 
     schema_version: Literal[3] = Field(alias="schema")
     protocol: Literal[2]
     task: Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"pattern": rf"^{TASK_FORM}-v1$"})]
     budget: Annotated[int, Field(ge=1, lt=1 << 31)]
+    exam_grid: Literal["sparse"] | None = None
     agent: AgentRecord
     seed: StoredCount
     salt: str
@@ -126,8 +130,8 @@ class RunRecord(Strict):
     exams: Annotated[list[ExamRecord], Field(max_length=MOST_EXAMS), FailFast()]
 
     def parsed_task(self) -> Task:
-        """The task of the run, with the run's budget."""
-        return parse_id(self.task, budget=self.budget)
+        """The task of the run, with the run's budget and exams."""
+        return parse_id(self.task, self.budget, self.exam_grid or "full")
 
     def recomputed(self) -> OutcomeRecord:
         """The outcome, computed from the exams.
@@ -158,6 +162,7 @@ def make_record(
         protocol=2,
         task=task.id,
         budget=task.budget,
+        exam_grid="sparse" if task.exam_grid == "sparse" else None,
         agent=AgentRecord(
             name=recipe.name,
             target=recipe.target,

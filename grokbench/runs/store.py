@@ -79,12 +79,12 @@ class Store:
     def write_record(self, run: Run, record: RunRecord) -> Path:
         """Write a record, whole or not at all. Raises StoreError."""
         path = self.record_path(run)
-        self._write(path, to_json(record).encode())
+        self.write(path, to_json(record).encode())
         return path
 
     def write_checkpoint(self, path: Path, tree: dict[str, Any]) -> None:
         """Write a checkpoint, whole or not at all. Raises StoreError, and AgentError for a tree that can't be stored."""
-        self._write(path, trees.pack(tree))
+        self.write(path, trees.pack(tree))
 
     def remove(self, path: Path) -> None:
         """Remove a checkpoint that is no longer needed."""
@@ -122,7 +122,8 @@ class Store:
         finally:
             lock.release()
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file below the folder, whole or not at all. Raises StoreError."""
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 
@@ -59,9 +59,7 @@ def reproduce(
     scale: Scale,
     runs: Path,
     out: Path,
-    device: str,
-    threads: int = 1,
-    processes: int | None = None,
+    **options: Any,
 ) -> list[Statement] | None:
     """Make the runs of a study that are missing, and write its report and figures.
 
@@ -70,9 +68,7 @@ def reproduce(
         scale: "small" fits two CPU cores; "paper" has the paper's own settings.
         runs: The folder of runs, which all studies share. Finished runs in it aren't made again.
         out: The folder for README.md and the figures.
-        device: Where agents compute: auto, cpu or cuda.
-        threads: The threads that a run computes on.
-        processes: The most worker processes, see `engine.run`.
+        **options: Those of `engine.run` that say where and how runs are computed.
 
     Returns:
         The tested statements, None if a run is incomplete.
@@ -84,7 +80,7 @@ def reproduce(
     cohorts = study.cohorts(scale)
     plans = [cohort.plan for cohort in cohorts]
     with Progress() as progress:
-        complete = run(plans, store, callbacks=[progress], device=device, probes=True, threads=threads, processes=processes)
+        complete = run(plans, store, callbacks=[progress], probes=True, **options)
     if not complete:
         return None
     curves = _read_curves(cohorts, store)

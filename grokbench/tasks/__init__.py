@@ -3,7 +3,7 @@
 from grokbench.errors import TaskError
 from grokbench.tasks.ids import parse_id
 from grokbench.tasks.suites import SUITES, Suite
-from grokbench.tasks.task import Instance, Task, make_instance
+from grokbench.tasks.task import ExamGrid, Instance, Task, make_instance
 
 
 def list_tasks(suite: str | None = None, *, controls: bool = False) -> list[Task]:
@@ -37,4 +37,15 @@ def list_suites() -> list[Suite]:
     return list(SUITES.values())
 
 
-__all__ = ["SUITES", "Instance", "Suite", "Task", "get_suite", "list_suites", "list_tasks", "make_instance", "parse_id"]
+__all__ = [
+    "SUITES",
+    "ExamGrid",
+    "Instance",
+    "Suite",
+    "Task",
+    "get_suite",
+    "list_suites",
+    "list_tasks",
+    "make_instance",
+    "parse_id",
+]

@@ -3,10 +3,11 @@
 import re
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import get_args
 
 from grokbench.errors import TaskError
 from grokbench.tasks import images, tables
-from grokbench.tasks.task import NAMESPACE, Task
+from grokbench.tasks.task import NAMESPACE, ExamGrid, Task
 
 VERSIONS = (1,)
 _VERSION = re.compile(r"(?P<name>.+)-v(?P<version>[0-9]{1,6})")
@@ -14,11 +15,11 @@ _FOLLOWED = re.compile(r"(?P<name>.+)-to(?P<steps>[1-9][0-9]{0,8})")
 _EXPECTED = "{operation}_mod{p}-{ratio}, {operation}_s{3..6}-{ratio}, mnist5k-n{N} or mnist-n{N}, with or without -v1"
 
 
-def parse_id(task_id: str, budget: int | None = None) -> Task:
+def parse_id(task_id: str, budget: int | None = None, exam_grid: ExamGrid = "full") -> Task:
     """The task with the id `task_id`, with its standard budget or the given one, in steps.
 
     The id may leave out the namespace and the version: `add_mod97-.30` is `add_mod97-0.3-v1`. With `-to500` before the version,
-    every run is followed to step 500, and no accuracy counts as generalization.
+    every run is followed to step 500, and no accuracy counts as generalization. `exam_grid` is `full` or `sparse`.
 
     Raises:
         TaskError: no task has that id; the message says what is wrong and suggests the nearest id.
@@ -30,6 +31,9 @@ def parse_id(task_id: str, budget: int | None = None) -> Task:
     task = _task(followed["name"] if followed else name, version, task_id)
     if followed:
         task = replace(task, budget=int(followed["steps"]), followed=True)
+    if exam_grid not in get_args(ExamGrid):
+        raise TaskError(f"exams are {' or '.join(get_args(ExamGrid))}, got {exam_grid!r}")
+    task = replace(task, exam_grid=exam_grid)
     return task if budget is None else replace(task, budget=_checked_budget(budget))
 
 

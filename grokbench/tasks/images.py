@@ -57,6 +57,11 @@ class ImageTask(Task):
 
     @property
     @override
+    def parts(self) -> dict[str, Any]:
+        return {"collection": self.collection, "n": self.count}
+
+    @property
+    @override
     def num_symbols(self) -> int:
         return CLASSES
 

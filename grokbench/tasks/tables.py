@@ -50,6 +50,12 @@ class TableTask(Task):
 
     @property
     @override
+    def parts(self) -> dict[str, Any]:
+        size = "p" if self.structure == "mod" else "degree"
+        return {"operation": self.operation, size: self.size, "ratio": float(self.ratio)}
+
+    @property
+    @override
     def num_symbols(self) -> int:
         return self.size if self.structure == "mod" else factorial(self.size)
 

@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ NAMESPACE = "grokbench"
 DEFAULT_BUDGET = 10_000
 DEFAULT_THRESHOLD = 0.99
 
+ExamGrid = Literal["full", "sparse"]
 Ints = NDArray[np.int64]
 AnyNDArray = TypeVar("AnyNDArray", bound=NDArray[Any])
 
@@ -34,12 +35,14 @@ class Task(ABC):
         budget: the largest step that counts as steps-to-generalize. The agent isn't told it.
         threshold: the held-out accuracy that counts as generalization.
         followed: whether every run goes on to the budget and ends there, and no accuracy counts as generalization.
+        exam_grid: `full`, the protocol's exams, or `sparse`: fewer exams without ranks, which the leaderboard doesn't take.
     """
 
     version: int = 1
     budget: int = DEFAULT_BUDGET
     threshold: float = DEFAULT_THRESHOLD
     followed: bool = False
+    exam_grid: ExamGrid = "full"
 
     @property
     def id(self) -> str:
@@ -65,6 +68,11 @@ class Task(ABC):
     @abstractmethod
     def name(self) -> str:
         """The id without version."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """The parts of the name, such as operation and ratio."""
 
     @property
     @abstractmethod

@@ -75,6 +75,22 @@ def test_deep_mlps_together_are_compared_with_plain_pytorch(rates: Callable[...,
     assert [row["over_plain"] for row in speed.measure_deep()] == [pytest.approx([2.0] * 3)] * len(speed.MEMBERS)
 
 
+def test_a_sweep_is_compared_with_one_plain_process(rates: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a plain rate of 100 steps/s its runs would take their steps divided by 100 seconds."""
+    rates(lambda name, recipe, last_only, task: 100.0)
+    monkeypatch.setattr(speed, "SWEPT_TASK", "add_mod5-{ratio}")
+    monkeypatch.setattr(speed, "SWEPT_RATIOS", "0.4:0.6:2")
+    monkeypatch.setattr(speed, "SWEPT_BUDGET", 20)
+    monkeypatch.setitem(speed.SWEPT_DECAYS, "mlp", "0.1,1")
+    row = speed.measure_sweep("mlp")
+    assert row["runs"] == 4
+    # Rates halve from round to round, and rounds of both measurements count.
+    plain = row["plain_per_minute"] * row["steps"] / (60 * row["runs"])
+    assert row["over_plain"] == pytest.approx(row["runs_per_minute"] / row["plain_per_minute"])
+    assert 0 < plain < 100
+    assert 0 < row["training_share"] < 1
+
+
 def test_moduli_are_trained_on_their_own_tables(rates: Callable[..., None]) -> None:
     """Each modulus has its task, with 30 % of its p² questions."""
     rates(lambda name, recipe, seeds, task: float(task.removeprefix("add_mod").partition("-")[0]))
@@ -153,6 +169,8 @@ def test_all_parts_are_measured_by_default(folder: Path) -> None:
 def test_an_unknown_part_is_named(folder: Path) -> None:
     """Nothing is measured, and the parts that there are follow."""
     before = (folder / "speed.json").read_bytes()
-    with pytest.raises(SystemExit, match="no part is called depth, widths: choose from variants, seeds, runs, moduli, deep"):
+    with pytest.raises(
+        SystemExit, match="no part is called depth, widths: choose from variants, seeds, runs, sweeps, moduli, deep"
+    ):
         speed.main(["widths", "seeds", "depth"])
     assert (folder / "speed.json").read_bytes() == before

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.errors import TaskError
-from grokbench.runs.plan import Experiment, Plan, plan
+from grokbench.runs.plan import Experiment, Plan, parse_seeds, plan
 from grokbench.tasks import get_suite, parse_id
 
 ADD, MUL = "add_mod5-0.5-v1", "mul_mod5-0.5-v1"
@@ -85,3 +85,28 @@ def test_recipes_of_one_name_have_folders_of_their_own() -> None:
     folders = [Experiment(parse_id(ADD), each).folder for each in (MLP, changed)]
     assert folders == [f"{ADD}/mlp-{each.hash[:8]}" for each in (MLP, changed)]
     assert folders[0] != folders[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds"),
+    [(("0-3",), (0, 1, 2, 3)), (("0:3", 7), (0, 1, 2, 7)), (("5", "0-1", "1"), (5, 0, 1)), (("3-3",), (3,))],
+)
+def test_seeds_are_numbers_or_ranges(words: tuple[str | int, ...], seeds: tuple[int, ...]) -> None:
+    """Each seed once, in the order in which they are named."""
+    assert parse_seeds(words) == seeds
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), max_size=5))
+def test_ranges_hold_both_of_their_ends(ranges: list[tuple[int, int]]) -> None:
+    """Ranges may overlap and may have a single seed."""
+    words = tuple(f"{first}-{first + length}" for first, length in ranges)
+    expected = [seed for first, length in ranges for seed in range(first, first + length + 1)]
+    assert parse_seeds(words) == tuple(dict.fromkeys(expected))
+
+
+@pytest.mark.parametrize("word", ["", "-1", "1-", "-", "2-1", "2:2", ":3", "1.5", "one", "0,1", "0-1-2", " 1", "1\n", "0x1"])
+def test_other_words_are_no_seeds(word: str) -> None:
+    """The error quotes the word, wherever it is among the others."""
+    with pytest.raises(TaskError) as caught:
+        parse_seeds(("0-3", word, "7"))
+    assert str(caught.value).endswith(f"such as 0-9 or 0 3 5, got {word!r}")

@@ -14,7 +14,7 @@ from grokbench.board.entries.entry import Entry, official_runs
 from grokbench.board.entries.files import RECIPE
 from grokbench.board.entries.form import Form, Tuning
 from grokbench.board.entries.submit import write_entry
-from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
+from grokbench.evaluation.protocol import Exam, Outcome, protocol_of
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import Cost, RunRecord, make_record
@@ -42,23 +42,23 @@ JsonRuns = list[dict[str, Any]]
 
 def make_exams(task: Task, *, seed: int, steps_to_generalize: float) -> list[Exam]:
     """The exams of a run that memorizes at step 100 and then generalizes, except on a random table."""
-    rng = np.random.default_rng([seed, task.num_questions, int(steps_to_generalize)])
-    outcome, exams = Outcome(), []
+    rng = np.random.default_rng([seed, task.num_questions, int(min(steps_to_generalize, 1e9))])
+    outcome, exams, protocol = Outcome(), [], protocol_of(task)
     while not outcome.end:
-        step = PROTOCOL.next_exam(outcome.step, PROTOCOL.horizon(task))
+        step = protocol.next_exam(outcome.step, protocol.horizon(task))
         guessed = int(rng.binomial(task.num_held_out, 1 / task.num_symbols))
         held_out = task.num_held_out if step >= steps_to_generalize and not task.control else guessed
         train = task.num_train if step >= MEMORIZED_AT else int(rng.integers(task.num_train // 2))
         ranks = {name: [float(rng.uniform(20, 80))] for name in MEASURES}
-        measured = ranks if PROTOCOL.measures_ranks(outcome.exams) else None
+        measured = ranks if protocol.measures_ranks(outcome.exams) else None
         exams.append(Exam(step, train, held_out, measured, float(rng.uniform(0, 4))))
-        outcome = PROTOCOL.advance(outcome, exams[-1], task)
+        outcome = protocol.advance(outcome, exams[-1], task)
     return exams
 
 
-def make_run(task_id: str, *, seed: int, steps_to_generalize: float, recipe: Recipe) -> RunRecord:
-    """The record of a run with such exams."""
-    task = parse_id(task_id)
+def make_run(of: str | Task, *, seed: int, steps_to_generalize: float, recipe: Recipe) -> RunRecord:
+    """The record of a run with such exams. The task can have another budget, or sparse exams."""
+    task = parse_id(of) if isinstance(of, str) else of
     exams = make_exams(task, seed=seed, steps_to_generalize=steps_to_generalize)
     steps = exams[-1].step
     return make_record(

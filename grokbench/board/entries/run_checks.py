@@ -70,6 +70,8 @@ def _instance_findings(run: RunRecord) -> Iterator[Finding]:
         yield _error(
             run, f"has a budget of {run.budget:,} steps", f"the suite's budget is {standard:,}: run it without --budget"
         )
+    if run.exam_grid is not None:
+        yield _error(run, f"has {run.exam_grid} exams", "official runs have all exams: make them with `grokbench run`")
 
 
 def _agent_findings(run: RunRecord, recipe: Recipe) -> Iterator[Finding]:

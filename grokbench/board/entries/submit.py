@@ -94,7 +94,8 @@ def runs_to_submit(records: Sequence[RunRecord], *, suite: str, agent: str | Non
         ResultError: a run is there twice, with different exams.
     """
     wanted = official_runs(suite)
-    candidates = [run for run in records if run_key(run) in wanted and run.incomplete is None and not run.salt]
+    official = [run for run in records if not run.salt and run.exam_grid is None and run.incomplete is None]
+    candidates = [run for run in official if run_key(run) in wanted]
     name = _chosen_agent(candidates, suite, agent)
     chosen = [run for run in candidates if run.agent.name == name]
     if len({run.agent.hash for run in chosen}) > 1:
