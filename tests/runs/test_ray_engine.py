@@ -35,11 +35,6 @@ SECONDS_TO_SEE = 90.0
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes with a core each. The driver is on the first."""
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    }
-    os.environ.update(environment)
     made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     made.add_node(num_cpus=1)
     ray.init(address=made.address, log_to_driver=False, logging_level="error")

@@ -75,7 +75,13 @@ def _read(stream: RawIOBase, count: int, deadline: float | None) -> bytes:
 
 
 def _seconds_until(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    """The time that is left. An answer after the deadline is too late, also if it is there already."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise _too_slow()
+    return left
 
 
 def _too_slow() -> RemoteError:
