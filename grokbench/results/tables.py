@@ -194,13 +194,14 @@ def _obstacles(groups: Sequence[Group]) -> list[str]:
     pinned = scoring.reference().tasks
     other_budgets = [runs.task.id for runs in groups if runs.task.budget != parse_id(runs.task.id).budget]
     sparse = [runs.task.id for runs in groups if runs.task.exam_grid == "sparse"]
+    salted = [runs.task.id for runs in groups if any(record.salt for record in runs.complete)]
     without_reference = [runs.task.id for runs in groups if not set(runs.seeds) <= set(pinned.get(runs.task.id, {}))]
     return [
         *(f"{len(runs.incomplete)} incomplete on {runs.task.id}" for runs in groups if runs.incomplete),
         *([f"no reference for these seeds of {', '.join(without_reference)}"] if without_reference else []),
-        *(f"another budget than the standard one on {name}" for name in other_budgets),
-        *(f"sparse exams on {name}" for name in sparse),
-        *(f"salted runs on {runs.task.id}" for runs in groups if any(record.salt for record in runs.complete)),
+        *([f"another budget than the standard one on {', '.join(other_budgets)}"] if other_budgets else []),
+        *([f"sparse exams on {', '.join(sparse)}"] if sparse else []),
+        *([f"salted runs on {', '.join(salted)}"] if salted else []),
     ]
 
 

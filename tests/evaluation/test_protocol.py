@@ -1,7 +1,7 @@
 """The protocol: the exam grid, and outcomes against a brute-force reading of docs/protocol.md."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grokbench.errors import ProtocolError
-from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome, rank_at
+from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome, protocol_of, rank_at
 from grokbench.tasks import Task, parse_id
 
 TASK = parse_id("add_mod31-0.5", budget=1000)  # 480 training and 481 held-out questions; 477 right answers reach the threshold
@@ -344,6 +344,18 @@ def test_ranks_are_where_they_belong() -> None:
         PROTOCOL.advance(Outcome(), Exam(5, 0, 0, None), TASK)
     with pytest.raises(ProtocolError, match="the exam has ranks, and exam number 2 must not have them"):
         PROTOCOL.outcome([Exam(5, 0, 0, RANKS), Exam(10, 0, 0, RANKS)], TASK)
+
+
+def test_sparse_exams_are_on_a_coarser_grid_and_have_no_ranks() -> None:
+    """Gaps of 10 steps, from step 100 on of a tenth. Nothing else of the protocol differs."""
+    sparse = replace(TASK, exam_grid="sparse")
+    assert protocol_of(TASK) is PROTOCOL
+    steps = protocol_of(sparse).grid(200).steps
+    assert steps == (*range(10, 110, 10), 110, 121, 134, 148, 163, 180, 198, 200)
+    with pytest.raises(ProtocolError, match="must not have them"):
+        protocol_of(sparse).advance(Outcome(), Exam(10, 0, 0, RANKS), sparse)
+    full = replace(protocol_of(sparse), smallest_gap=5, gap_growth=PROTOCOL.gap_growth, exams_per_rank=2)
+    assert full == PROTOCOL
 
 
 @pytest.mark.parametrize("held_out", [[DIVERGED, 0], [481] * 118, [ALMOST] * 300])

@@ -10,10 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from grokbench.agents.recipes import find_recipe
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.run_checks import IMPLAUSIBLE_SPEEDUP, _speed_findings, _within_bounds
 from grokbench.results import scoring
-from tests.support.entries import JsonRuns, change_runs, change_text, errors_of, good_runs, restate_hash, write_good_entry
+from grokbench.tasks import parse_id
+from tests.support.entries import (
+    JsonRuns,
+    change_runs,
+    change_text,
+    errors_of,
+    good_runs,
+    make_run,
+    restate_hash,
+    write_good_entry,
+)
 
 Change = Callable[[JsonRuns], Any]
 
@@ -49,6 +60,14 @@ def copy_exams(runs: JsonRuns) -> None:
     """Give the fourth run the exams of the fifth."""
     for key in ("exams", "outcome", "cost"):
         runs[3][key] = runs[4][key]
+
+
+def examine_sparsely(runs: JsonRuns) -> None:
+    """Make a run anew, with few exams."""
+    run = runs[3]
+    task = parse_id(run["task"], exam_grid="sparse")
+    sparse = make_run(task, seed=run["seed"], steps_to_generalize=600, recipe=find_recipe("transformer"))
+    run.update(sparse.model_dump(by_alias=True))
 
 
 def copy_to_another_task(runs: JsonRuns) -> None:
@@ -111,6 +130,8 @@ BAD_RUNS: list[tuple[Change, str]] = [
     (in_run(fingerprint="0" * 64), "its fingerprint isn't that of the instance"),
     (in_run(salt="mine"), "ran on a salted instance"),
     (in_run(budget=6_000), "has a budget of 6,000 steps"),
+    (in_run(exam_grid="sparse"), "the exam after step 0 belongs at step 10, got an exam at 5"),
+    (examine_sparsely, "has sparse exams"),
     (in_run(incomplete="stopped"), "is incomplete"),
     (in_run(cohort=[9]), "its cohort lacks its own seed"),
     (in_run(cohort=[3, 3]), "has a seed twice"),
