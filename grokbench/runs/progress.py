@@ -1,10 +1,12 @@
 """Progress: a live table on a terminal, and a line now and then elsewhere."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from typing_extensions import override
@@ -39,19 +41,17 @@ class RunProgress:
     first_step: int | None = None
 
 
-class Progress(Callback):
-    """Shows people how runs go on. Use it as a context manager."""
+class _Display(Callback):
+    """Shows something that changes on a terminal, and messages everywhere. A context manager.
 
-    def __init__(
-        self, planned: int = 0, finished: int = 0, *, max_steps: int | None = None, console: Console | None = None
-    ) -> None:
+    What is shown is asked for at once, so subclasses set their attributes first.
+    """
+
+    def __init__(self, console: Console | None, shown: Callable[[], RenderableType]) -> None:
         self.console = console or Console(stderr=True, soft_wrap=True, markup=False)
-        self.planned, self.ended, self.max_steps = planned, finished, max_steps
-        self.runs: dict[Run, RunProgress] = {}
-        self._last_line = 0.0
-        self._live = Live(console=self.console, refresh_per_second=4, get_renderable=self._table)
+        self._live = Live(console=self.console, refresh_per_second=4, get_renderable=shown)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -59,6 +59,22 @@ class Progress(Callback):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.console.is_terminal:
             self._live.stop()
+
+    @override
+    def on_message(self, message: str) -> None:
+        self.console.print(message, highlight=False)
+
+
+class Progress(_Display):
+    """Shows people how runs go on. Use it as a context manager."""
+
+    def __init__(
+        self, planned: int = 0, finished: int = 0, *, max_steps: int | None = None, console: Console | None = None
+    ) -> None:
+        self.planned, self.ended, self.max_steps = planned, finished, max_steps
+        self.runs: dict[Run, RunProgress] = {}
+        self._last_line = 0.0
+        super().__init__(console, self._table)
 
     @override
     def on_start(self, planned: int, finished: int) -> None:
@@ -83,10 +99,6 @@ class Progress(Callback):
         self.ended += 1
         if not self.console.is_terminal:
             self.console.print(self._line(run, progress), highlight=False)
-
-    @override
-    def on_message(self, message: str) -> None:
-        self.console.print(message, highlight=False)
 
     def _line(self, run: Run, progress: RunProgress) -> str:
         step, train, held_out, rank, state = self._state(run.experiment.task, progress)
@@ -118,25 +130,19 @@ class Progress(Callback):
         return f"{exam.step:,}", f"{train:.1%}", f"{held_out:.1%}", rank, state
 
 
-class SweepProgress(Callback):
+class SweepProgress(_Display):
     """Shows how many of many runs are done, how many a minute, and how long the others will take. A context manager."""
 
     def __init__(self, *, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, soft_wrap=True, markup=False)
         self.planned = self.before = self.ended = self.failed = 0
         self._started = self._last_line = time.perf_counter()
-        self._live = Live(console=self.console, refresh_per_second=2, get_renderable=self.line)
+        super().__init__(console, self.line)
 
-    def __enter__(self) -> "SweepProgress":
-        if self.console.is_terminal:
-            self._live.start()
-        return self
-
+    @override
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.console.is_terminal:
-            self._live.stop()
-        else:
-            self.console.print(self.line(), highlight=False)
+        super().__exit__(kind, error, trace)
+        if not self.console.is_terminal:
+            self.on_message(self.line())
 
     def line(self) -> str:
         """The line that is shown."""
@@ -163,10 +169,6 @@ class SweepProgress(Callback):
         if not self.console.is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = now
             self.console.print(self.line(), highlight=False)
-
-    @override
-    def on_message(self, message: str) -> None:
-        self.console.print(message, highlight=False)
 
 
 def _time_left(progress: RunProgress, exam: Exam, task: Task, last_step: int) -> str:
