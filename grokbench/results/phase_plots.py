@@ -1,5 +1,6 @@
 """Phase diagrams and curves of phase tables. Median T is a color on a log scale; the other phases are hatched."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ LABELS = {
 }
 EMPTY, HATCH_COLOR = "#eeeeee", "#777777"
 MOST_TICKS = 9
+MOST_CONTOURS = 3
 
 
 def phase_figure(table: pd.DataFrame) -> Figure:
@@ -140,6 +142,7 @@ def _draw_contours(axes: Axes, columns: Floats, rows: Floats, times: Floats) -> 
         return
     finite = times[np.isfinite(times)]
     levels = [level for level in _nice_steps(finite.min(), finite.max()) if finite.min() < level < finite.max()]
+    levels = levels[:: math.ceil(len(levels) / MOST_CONTOURS)] if levels else []
     if levels:
         lines = axes.contour(columns, rows, np.ma.masked_invalid(times), levels=levels, colors="white", linewidths=0.9)
         axes.clabel(lines, fmt=lambda level: f"{level:,.0f}", fontsize=7)
@@ -166,7 +169,7 @@ def _scale(axes: Axes, which: str, values: Floats, name: str) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     if _is_logarithmic(values):
         axes.set(**{f"{which}scale": "log"})
-    every = -(-len(values) // MOST_TICKS)
+    every = math.ceil(len(values) / MOST_TICKS)
     axis.set_ticks(values[::every])
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
