@@ -1,6 +1,6 @@
 """Phase tables: what became of the runs of every setting, by one or two things that were varied.
 
-Every setting has a phase, that of most of its runs:
+A setting grokked if more than half of its runs did. Else it has the phase of most of the others:
 
 | phase | its runs |
 |---|---|
@@ -157,7 +157,7 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
         "high": high,
         "median_memorized": float(np.median(runs["steps_to_memorize"].astype(float).fillna(np.inf))),
         "final_rank": float(ranks.median()) if len(ranks) else None,
-        "phase": max(PHASES, key=phases.count),
+        "phase": PHASES[0] if np.isfinite(np.median(times)) else max(PHASES[1:], key=phases.count),
     }
 
 

@@ -56,10 +56,12 @@ def test_a_row_for_every_setting(runs: Runs) -> None:
 
 
 def test_the_phase_is_that_of_most_runs() -> None:
-    """In doubt the better one."""
+    """A setting grokked if more than half of its runs did: then there is a median T to draw."""
     first = run(0.5, 1.0, 0, 600).model_dump(by_alias=True)
     frame = Runs((run(0.5, 1.0, 0, 600), run(0.5, 1.0, 1, NEVER))).runs
-    assert phase_table(frame, "weight_decay")["phase"].tolist() == ["grokked"]
+    assert phase_table(frame, "weight_decay")["phase"].tolist() == ["memorized"]
+    more = Runs((run(0.5, 1.0, 0, 600), run(0.5, 1.0, 1, NEVER), run(0.5, 1.0, 2, 700))).runs
+    assert phase_table(more, "weight_decay")["phase"].tolist() == ["grokked"]
     lost = frame.assign(steps_to_generalize=pd.array([None, None], "Int64"), first_crossing=pd.array([500, None], "Int64"))
     assert phase_table(lost, "weight_decay")["phase"].tolist() == ["collapsed"]
     unfit = lost.assign(first_crossing=pd.array([None, None], "Int64"), steps_to_memorize=pd.array([None, None], "Int64"))
