@@ -255,6 +255,7 @@ def phase(
     from grokbench.results.frames import Runs
     from grokbench.results.phase import power_law
     from grokbench.results.phase_page import phase_page
+    from grokbench.results.phase_plots import curve_figure, phase_figure
 
     records, _ = read_runs(folders)
     if not records:
@@ -265,7 +266,8 @@ def phase(
     base = out or folders[0] / "phase"
     base.parent.mkdir(parents=True, exist_ok=True)
     table = runs.phase_table(x, y, where=chosen)
-    figure = runs.phase(x, y, where=chosen, fit=fit)
+    law = power_law(runs.runs, x, where=chosen) if fit else None
+    figure = curve_figure(table, law) if y is None else phase_figure(table)
     paths = [base.with_name(f"{base.name}.{ending}") for ending in ("png", "svg", "csv", "parquet", "html")]
     for path in paths[:2]:
         figure.savefig(path, dpi=150)
@@ -274,8 +276,7 @@ def phase(
     page = phase_page(runs.runs, [run.exams for run in runs], table, x, y, chosen)
     paths[4].write_text(page, encoding="utf-8", newline="\n")
     print("\n".join(map(str, paths)))
-    if fit:
-        law = power_law(runs.runs, x, where=chosen)
+    if law is not None:
         print(f"T = {law.factor:.4g} · {x}^{law.exponent:.3f}; 95 % interval of the exponent {law.low:.3f} to {law.high:.3f}")
     return 0
 
