@@ -56,7 +56,7 @@ class FoldedPass:
         dout_unembed = weight_gradient(self.hidden, dlogits)  # (S, m, q)
         dconstant_out = dbias_unembed @ p["unembed"].mT  # (S, 1, d)
         dconstant = dconstant_out + dbias_in @ p["mlp_in"].mT  # (S, 1, d)
-        dtable = self.questions.to_table(dy, weights=attention.weights, heads=attention.num_heads)  # (S, H, 2q, f)
+        dtable = self.questions.to_table(dy, weights=attention.weights)  # (S, H, 2q, f)
         dvalues, doutput_folded = attention.table_backward(dtable, self.output_folded)
         dfolded = multiply(p["output"].mT, doutput_folded)  # (S, d, f)
         into["mlp_in"].copy_(dfolded[..., self.hidden_columns]).add_(attention.constant.mT * dbias_in)

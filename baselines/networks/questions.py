@@ -49,11 +49,10 @@ class Questions:
         sums = self._sums_of(operands, heads)
         return sums(table.reshape(-1, features), _flat(weights)).view(seeds, -1, features)  # (S, n, f)
 
-    def to_table(
-        self, gradient: Tensor, operands: tuple[int, ...] = (0, 1), weights: Tensor | None = None, heads: int = 1
-    ) -> Tensor:
-        """The gradient of the table from that of `sum`: (S, n, f) → (S, H, k·q, f)."""
+    def to_table(self, gradient: Tensor, operands: tuple[int, ...] = (0, 1), weights: Tensor | None = None) -> Tensor:
+        """The gradient of the table from that of `sum`: (S, n, f) → (S, H, k·q, f). Without weights there is one head."""
         seeds, _, features = gradient.shape
+        heads = 1 if weights is None else weights.shape[-1]
         to_table = self._sums_of(operands, heads).to_table(gradient.flatten(0, 1), _flat(weights))  # (R, f)
         return to_table.view(seeds, heads, -1, features)
 

@@ -136,12 +136,11 @@ class Runs(Sequence[RunResult]):
         Raises:
             ResultError: there is no such name, the runs differ in more, or the fit has too few points.
         """
-        from grokbench.results.phase_plots import curve_figure, phase_figure
+        from grokbench.results.phase_plots import phase_figure
 
         table = self.phase_table(x, y, where=where)
-        if y is not None:
-            return phase_figure(table)
-        return curve_figure(table, power_law(self.runs, x, where=where) if fit else None)
+        law = power_law(self.runs, x, where=where) if fit and y is None else None
+        return phase_figure(table, law)
 
     def __repr__(self) -> str:
         return f"Runs({len(self)} runs of {len({record.task for record in self.records})} tasks)"

@@ -30,12 +30,22 @@ MOST_TICKS = 9
 MOST_CONTOURS = 3
 
 
-def phase_figure(table: pd.DataFrame) -> Figure:
-    """Median T over the first two columns of a phase table, with contours, and the share of solved runs beside it.
+def phase_figure(table: pd.DataFrame, law: PowerLaw | None = None) -> Figure:
+    """A phase table as a picture: a map over two things that vary, or curves over one thing.
+
+    Args:
+        table: see `results.phase.phase_table`.
+        law: a fit to draw over one thing.
 
     Raises:
         ResultError: a value isn't a number.
     """
+    axes = list(table.columns).index("runs")  # the columns before it are what varies
+    return _map_figure(table) if axes == 2 else _curve_figure(table, law)
+
+
+def _map_figure(table: pd.DataFrame) -> Figure:
+    """Median T over the first two columns of a phase table, with contours, and the share of solved runs beside it."""
     x, y = table.columns[:2]
     columns, rows = (np.array(sorted(table[axis].unique()), dtype=float) for axis in _numeric(table, (x, y)))
     figure = Figure(figsize=(11, 4.6), layout="constrained")
@@ -66,7 +76,7 @@ def phase_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def curve_figure(table: pd.DataFrame, fit: PowerLaw | None = None) -> Figure:
+def _curve_figure(table: pd.DataFrame, law: PowerLaw | None) -> Figure:
     """Median T over the first column of a phase table, with its 95 % interval, and the share of solved runs below."""
     x = table.columns[0]
     values = np.array(table[next(iter(_numeric(table, (x,))))], dtype=float)
@@ -79,9 +89,9 @@ def curve_figure(table: pd.DataFrame, fit: PowerLaw | None = None) -> Figure:
     top = np.nanmax(np.where(np.isfinite(high), high, np.nan), initial=1.0) * 2
     solved = np.isfinite(table["median_T"].to_numpy(dtype=float))
     upper.fill_between(values, low, np.minimum(high, top), where=solved, alpha=0.2, color="#1f77b4", linewidth=0)
-    if fit is not None:
-        label = f"T ∝ x^{fit.exponent:.2f} ({fit.low:.2f} to {fit.high:.2f})"
-        upper.plot(values[solved], fit.factor * values[solved] ** fit.exponent, "--", color="black", label=label)
+    if law is not None:
+        label = f"T ∝ x^{law.exponent:.2f} ({law.low:.2f} to {law.high:.2f})"
+        upper.plot(values[solved], law.factor * values[solved] ** law.exponent, "--", color="black", label=label)
     if np.isfinite(table[["median_T", "median_memorized"]].to_numpy(dtype=float)).any():
         upper.set_yscale("log")
     upper.set_ylabel("steps (median)")
