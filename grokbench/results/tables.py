@@ -120,8 +120,15 @@ def score_table(records: Iterable[RunRecord], style: str = "simple") -> str:
 
 
 def report(records: Sequence[RunRecord], style: str = "simple") -> str:
-    """Both tables and a legend."""
+    """Both tables and a legend. Without a task that the reference has runs of, there is no table of scores."""
     agents = " or ".join(f"`{agent}`" for agent in scoring.reference().agents)
+    scored = {runs.task.id: None for runs in group(records) if not runs.task.control}
+    if scored and not scored.keys() & scoring.reference().tasks.keys():
+        legend = (
+            "Steps are medians over seeds; RMST is the mean of min(T, budget). There are no scores: the pinned reference,\n"
+            f"{agents}, has no runs of {', '.join(scored)}. `grokbench run --suite mini` makes runs with a score."
+        )
+        return f"{task_table(records, style)}\n\n{legend}"
     seeds = len(PROTOCOL.official_seeds)
     legend = (
         f"Steps are medians over seeds; RMST is the mean of min(T, budget). Score: times faster than the pinned reference,\n"

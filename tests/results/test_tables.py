@@ -142,6 +142,13 @@ def test_the_report_names_the_reference(reference: Reference) -> None:
     assert all(f"`{agent}`" in text for agent in reference.agents)
 
 
+def test_the_report_has_no_scores_without_a_task_of_the_reference(reference: Reference) -> None:
+    """It says so, instead of a table whose every score is none."""
+    text = report([table_run(0).model_copy(update={"task": "add_mod43-0.7-v1", "budget": 10_000})])
+    assert not re.search(r"\nagent +score", text)
+    assert f"{', '.join(f'`{agent}`' for agent in reference.agents)}, has no runs of add_mod43-0.7-v1." in text
+
+
 def test_a_rank_is_that_of_the_runs_that_generalized() -> None:
     """A censored run has a final rank too, which doesn't count. The median step does count it."""
     runs = [table_run(0, t=600), table_run(1, t=1e9), table_run(2, t=1e9)]
