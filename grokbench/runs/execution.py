@@ -1,6 +1,8 @@
 """Executes a cohort: claims its runs, checks that its checkpoint is current, and takes it through the run loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from grokbench.errors import CheckpointError
@@ -11,6 +13,41 @@ from grokbench.runs.provenance import code_hash
 from grokbench.runs.store import Store, read_checkpoint
 
 BUSY = "another process is at it"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What of a cohort this process may run.
+
+    Attributes:
+        cohort: the cohort without what is finished or held by another process; None if nothing of it is left to run.
+        is_whole: whether no other process is at one of its runs.
+    """
+
+    cohort: Cohort | None
+    is_whole: bool
+
+
+@contextmanager
+def claimed(cohort: Cohort, store: Store, callback: Callback) -> Iterator[Claim]:
+    """Hold the runs of a cohort for this process alone, as far as no other process is at them or was."""
+    todo = [run for run in cohort.runs if run not in cohort.finished]
+    with store.claim_all(todo) as held:
+        busy = [run for run in todo if run not in held]
+        for run in busy:
+            callback.on_end(run, BUSY, None)
+        ours = [run for run in held if not store.finished(run)]
+        if not ours or (busy and cohort.checkpoint):
+            yield Claim(None, not busy)
+        elif _is_stale(cohort, store, callback):
+            callback.on_message(
+                f"{cohort.checkpoint}: another process went on with it meanwhile; run the command again for the rest"
+            )
+            yield Claim(None, False)
+        else:
+            # What another process finished since the plan was made is finished for this cohort too.
+            runs = cohort.runs if cohort.checkpoint else tuple(ours)
+            yield Claim(Cohort(runs, cohort.checkpoint, frozenset(runs) - frozenset(ours)), not busy)
 
 
 def run_cohort(cohort: Cohort, store: Store, callback: Callback, options: RunOptions) -> bool:
@@ -25,23 +62,9 @@ def run_cohort(cohort: Cohort, store: Store, callback: Callback, options: RunOpt
     Returns:
         Whether no run is left over.
     """
-    todo = [run for run in cohort.runs if run not in cohort.finished]
-    with store.claim_all(todo) as claimed:
-        busy = [run for run in todo if run not in claimed]
-        for run in busy:
-            callback.on_end(run, BUSY, None)
-        ours = [run for run in claimed if not store.finished(run)]
-        if not ours or (busy and cohort.checkpoint):
-            return not busy
-        if _is_stale(cohort, store, callback):
-            callback.on_message(
-                f"{cohort.checkpoint}: another process went on with it meanwhile; run the command again for the rest"
-            )
-            return False
-        # What another process finished since the plan was made is finished for this cohort too.
-        runs = cohort.runs if cohort.checkpoint else tuple(ours)
-        cohort = Cohort(runs, cohort.checkpoint, frozenset(runs) - frozenset(ours))
-        return CohortLoop(cohort, store, callback, options).run() and not busy
+    with claimed(cohort, store, callback) as claim:
+        is_complete = claim.cohort is None or CohortLoop(claim.cohort, store, callback, options).run()
+    return is_complete and claim.is_whole
 
 
 def live_runs(path: Path, experiments: Sequence[Experiment], store: Store, callback: Callback) -> list[Run]:

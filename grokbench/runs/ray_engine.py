@@ -25,7 +25,7 @@ from grokbench.errors import AgentError, MissingExtraError, WorkerError
 from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.cores import available_cores, computing_threads
-from grokbench.runs.execution import BUSY, live_runs, run_cohort
+from grokbench.runs.execution import claimed, live_runs, run_cohort
 from grokbench.runs.loop import RunOptions
 from grokbench.runs.memory import keep_freed_memory
 from grokbench.runs.plan import Cohort, Run
@@ -213,19 +213,12 @@ class _Driver:
     def _start(self, cohort: Cohort) -> None:
         """Claim a cohort's runs, and send it."""
         held = ExitStack()
-        todo = [run for run in cohort.runs if run not in cohort.finished]
-        claimed = held.enter_context(self.store.claim_all(todo))
-        busy = [run for run in todo if run not in claimed]
-        for run in busy:
-            self.callback.on_end(run, BUSY, None)
-        self.complete = self.complete and not busy
-        ours = [run for run in claimed if not self.store.finished(run)]
-        if not ours or (busy and cohort.checkpoint):
+        claim = held.enter_context(claimed(cohort, self.store, self.callback))
+        self.complete = self.complete and claim.is_whole
+        if claim.cohort is None:
             held.close()
             return
-        runs = cohort.runs if cohort.checkpoint else tuple(ours)
-        cohort = Cohort(runs, cohort.checkpoint, frozenset(runs) - frozenset(ours))
-        self._send(_Task(cohort, held, checkpoint=cohort.checkpoint))
+        self._send(_Task(claim.cohort, held, checkpoint=claim.cohort.checkpoint))
 
     def _send(self, task: _Task) -> None:
         path = task.cohort.checkpoint
