@@ -265,6 +265,8 @@ def test_sweep_and_phase(grokbench: Command, tmp_path: Path) -> None:
         (("--agents", "mlp", "--tasks", "add_mod5-0.5", "--vary", "lr=1", "lr=2"), "a name stands twice"),
         (("--agents", "mlp", "--tasks", "add_mod5-0.5", "--exams", "few"), "few"),
         (("sweep.toml",), "can't read the sweep sweep.toml"),
+        (("sweep.toml", "--seeds", "0-9", "--budget", "50"), "leave out --seeds, --budget"),
+        (("sweep.toml", "--agents", "mlp", "--salt", "a", "--exams", "full"), "leave out --agents, --salt, --exams"),
     ],
 )
 def test_a_wrong_sweep_makes_no_run(grokbench: Command, tmp_path: Path, words: tuple[str, ...], why: str) -> None:

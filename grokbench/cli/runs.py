@@ -184,11 +184,11 @@ def sweep(
     agents: Annotated[Names, arg(aliases=["--agent"])] = (),
     tasks: Annotated[Names, arg(aliases=["--task"])] = (),
     vary: Names = (),
-    seeds: Names = ("0-9",),
+    seeds: Names = (),
     out: Path = Path("sweeps"),
     salt: str = "",
     budget: int | None = None,
-    exams: ExamGrid = "full",
+    exams: ExamGrid | None = None,
     computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> int:
     """Run agents on tasks with every combination of some values. The same command goes on where it was stopped.
@@ -201,11 +201,11 @@ def sweep(
         tasks: task ids, with names in braces for what varies.
         vary: name=values. A name in a task's braces, or a hyperparameter such as optimizer.weight_decay. Values are a list
             (0.1,1,10), or evenly spaced (0.2:0.9:15), or with equal ratios (0.01:10:7:log).
-        seeds: seeds of instances, such as 0-9 or 0 3 5.
+        seeds: seeds of instances, such as 0-4 or 0 3 5; default: 0-9.
         out: the folder of runs.
         salt: any text draws fresh instances; empty for the published ones.
         budget: the largest step that counts as steps-to-generalize; default: each task's own.
-        exams: sparse takes fewer exams, without ranks. T is then up to a tenth later.
+        exams: sparse takes fewer exams, without ranks. T is then up to a tenth later. Default: full.
         computing: where and how runs are computed.
     """
     from grokbench.runs.progress import SweepProgress
@@ -213,12 +213,19 @@ def sweep(
     from grokbench.sweeps.grid import make_grid, read_grid
     from grokbench.sweeps.sweep import run_plans
 
-    if file is not None:
-        if agents or tasks or vary:
-            raise SweepError(f"{file} names agents, tasks and what varies: leave out --agents, --tasks and --vary")
-        grid = read_grid(file)
-    else:
-        grid = make_grid(agents, tasks, vary=_assignments(vary), seeds=seeds, budget=budget, exams=exams, salt=salt)
+    options: dict[str, Any] = {
+        "agents": agents,
+        "tasks": tasks,
+        "vary": vary,
+        "seeds": seeds,
+        "salt": salt,
+        "budget": budget,
+        "exams": exams,
+    }
+    given = {name: value for name, value in options.items() if value not in ((), "", None)}
+    if file is not None and given:
+        raise SweepError(f"{file} describes the whole sweep: leave out --{', --'.join(given)}, or write them into it")
+    grid = make_grid(**given | {"vary": _assignments(vary)}) if file is None else read_grid(file)
     plans = grid.plans()
     with SweepProgress() as progress:
         records = run_plans(plans, Store(out), callbacks=[progress], **computing.options)
@@ -255,7 +262,7 @@ def phase(
     from grokbench.results.frames import Runs
     from grokbench.results.phase import power_law
     from grokbench.results.phase_page import phase_page
-    from grokbench.results.phase_plots import curve_figure, phase_figure
+    from grokbench.results.phase_plots import phase_figure
 
     records, _ = read_runs(folders)
     if not records:
@@ -267,7 +274,7 @@ def phase(
     base.parent.mkdir(parents=True, exist_ok=True)
     table = runs.phase_table(x, y, where=chosen)
     law = power_law(runs.runs, x, where=chosen) if fit else None
-    figure = curve_figure(table, law) if y is None else phase_figure(table)
+    figure = phase_figure(table, law)
     paths = [base.with_name(f"{base.name}.{ending}") for ending in ("png", "svg", "csv", "parquet", "html")]
     for path in paths[:2]:
         figure.savefig(path, dpi=150)

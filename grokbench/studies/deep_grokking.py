@@ -26,7 +26,7 @@ from grokbench.studies.measurements import (
     TwoStages,
 )
 from grokbench.studies.report import Columns, percent, settings_table, spread, table
-from grokbench.studies.settings import CurvesBySetting, Deep, Scale, StudyCohort, where
+from grokbench.studies.settings import SEEDS, CurvesBySetting, Deep, Scale, SeedsBySetting, where
 from grokbench.studies.statements import Claim, Statement
 
 TITLE = "Deep Grokking (Fan, Pascanu, Jaggi 2024)"
@@ -228,12 +228,11 @@ UNTESTED = (
 )
 
 
-def cohorts(scale: Scale) -> list[StudyCohort]:
+def settings(scale: Scale) -> SeedsBySetting:
     """The settings and seeds to run. `paper` has the paper's settings, with three seeds instead of one."""
     if scale == "paper":
-        return [StudyCohort((setting,), seeds=(0, 1, 2)) for setting in PAPER_GRID]
-    by_depth = [StudyCohort(small(depth=depth), seeds=(0, 1, 2)) for depth in (3, 6)]
-    return [*by_depth, StudyCohort((DOUBLE_PRECISION,), seeds=(0,))]
+        return dict.fromkeys(PAPER_GRID, SEEDS)
+    return {**dict.fromkeys(SMALL_GRID, SEEDS), DOUBLE_PRECISION: (0,)}
 
 
 def statements(curves: CurvesBySetting) -> list[Statement]:

@@ -14,7 +14,7 @@ from grokbench.analysis.series import FloatArray
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.studies.figures import BLUE, ORANGE
 from grokbench.studies.report import Columns, percent, settings_table, spread
-from grokbench.studies.settings import CurvesBySetting, Scale, StudyCohort, Wide, where
+from grokbench.studies.settings import SEEDS, CurvesBySetting, Scale, SeedsBySetting, Wide, where
 from grokbench.studies.statements import Claim, Statement
 
 TITLE = "Model-wise grokking (Davies, Langosco, Krueger 2023)"
@@ -32,7 +32,7 @@ HEAT_MAP_STEPS = 60
 WideCurves = Mapping[Wide, list[Curves]]
 
 
-def cohorts(scale: Scale) -> list[StudyCohort]:
+def settings(scale: Scale) -> SeedsBySetting:
     """The settings and seeds to run.
 
     `paper` has two layers, division mod 97, weight decay 10⁻⁵ and 4·10⁵ steps. `small` has one layer and more decay, with
@@ -42,7 +42,7 @@ def cohorts(scale: Scale) -> list[StudyCohort]:
         grid = [Wide("div_mod97-0.5", width, layers=2, decay=1e-5, steps=400_000) for width in (*WIDTHS, 128, 256)]
     else:
         grid = [Wide("div_mod47-0.7", width, layers=1, decay=decay, steps=6_000) for decay in TABLE_DECAYS for width in WIDTHS]
-    return [StudyCohort((setting,), seeds=(0, 1, 2)) for setting in grid]
+    return dict.fromkeys(grid, SEEDS)
 
 
 @dataclass(frozen=True)

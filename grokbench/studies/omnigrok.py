@@ -15,7 +15,7 @@ from grokbench.results.statistics import bootstrap
 from grokbench.studies.figures import BLUE, GRAY, draw_accuracies
 from grokbench.studies.measurements import DeepCurves, LateRuns
 from grokbench.studies.report import Columns, percent, settings_table, spread
-from grokbench.studies.settings import CurvesBySetting, Deep, Scale, StudyCohort, where
+from grokbench.studies.settings import SEEDS, CurvesBySetting, Deep, Scale, SeedsBySetting, where
 from grokbench.studies.statements import Claim, Share, Statement, all_runs
 
 TITLE = "Omnigrok on MNIST (Liu, Michaud, Tegmark 2022)"
@@ -30,18 +30,16 @@ EXPONENT_TOLERANCE = 0.05  # steps are known to the gap between exams, about 2 %
 ACCURACY = 0.5  # the time to generalize is that to a fixed held-out accuracy: runs with little decay end before their best
 
 
-def cohorts(scale: Scale) -> list[StudyCohort]:
+def settings(scale: Scale) -> SeedsBySetting:
     """The settings and seeds to run: 1,000 images, depth 3, width 200.
 
     `paper` trains on the first 1,000 images of MNIST, in float64, for 10⁵ steps, with γ from .01.
     """
-    seeds = (0, 1, 2)
     if scale == "paper":
         grid = [*((8.0, decay) for decay in (0.01, *DIGITS_DECAYS)), (1.0, 0.01)]
-        return [StudyCohort(tuple(_published(alpha, decay) for alpha, decay in grid), seeds)]
-    less_decay = tuple(Deep("mnist5k-n1000", 3, alpha, decay) for alpha in (1.0, 8.0) for decay in DIGITS_DECAYS[:2])
-    more_decay = tuple(Deep("mnist5k-n1000", 3, 8.0, decay) for decay in DIGITS_DECAYS[2:])
-    return [StudyCohort(less_decay, seeds), StudyCohort(more_decay, seeds)]
+        return {_published(alpha, decay): SEEDS for alpha, decay in grid}
+    grid = [*((8.0, decay) for decay in DIGITS_DECAYS), *((1.0, decay) for decay in DIGITS_DECAYS[:2])]
+    return {Deep("mnist5k-n1000", 3, alpha, decay): SEEDS for alpha, decay in grid}
 
 
 def _published(alpha: float, decay: float) -> Deep:

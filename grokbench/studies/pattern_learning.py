@@ -14,7 +14,7 @@ from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results.plots import tidy
 from grokbench.studies.figures import BLUE, GRAY, ORANGE
 from grokbench.studies.report import Columns, settings_table, spread
-from grokbench.studies.settings import Baseline, CurvesBySetting, Scale, StudyCohort, where
+from grokbench.studies.settings import Baseline, CurvesBySetting, Scale, SeedsBySetting, where
 from grokbench.studies.statements import Claim, Share, Statement, all_runs
 
 TITLE = "Pattern learning speeds (Davies, Langosco, Krueger 2023)"
@@ -32,10 +32,10 @@ MOSTLY = 0.5  # a pattern with less generalization mostly memorizes
 BaselineCurves = Mapping[Baseline, list[Curves]]
 
 
-def cohorts(scale: Scale) -> list[StudyCohort]:
+def settings(scale: Scale) -> SeedsBySetting:
     """The settings and seeds to run: two baselines on small tables. `paper` takes all official seeds."""
     seeds = (0, 1, 2) if scale == "small" else PROTOCOL.official_seeds
-    return [StudyCohort((Baseline(task, recipe),), seeds) for task in TASKS for recipe in ("mlp", "transformer")]
+    return {Baseline(task, recipe): seeds for task in TASKS for recipe in ("mlp", "transformer")}
 
 
 @dataclass(frozen=True)

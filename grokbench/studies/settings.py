@@ -6,10 +6,11 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.analysis.curves import Curves
-from grokbench.runs.plan import Experiment, Plan
+from grokbench.runs.plan import Experiment
 from grokbench.tasks import parse_id
 
 Scale = Literal["small", "paper"]
+SEEDS = (0, 1, 2)  # of a setting, where a study says nothing else
 
 
 class Setting(Protocol):
@@ -20,6 +21,7 @@ class Setting(Protocol):
         """The task and the recipe of its runs."""
 
 
+SeedsBySetting = Mapping[Setting, tuple[int, ...]]  # what a study runs
 CurvesBySetting = Mapping[Setting, list[Curves]]  # the runs of every setting, a run for each seed
 SettingType = TypeVar("SettingType", bound=Setting)
 
@@ -114,19 +116,6 @@ class Baseline(Setting):
     def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
         return Experiment(parse_id(self.task), find_recipe(self.recipe))
-
-
-@dataclass(frozen=True)
-class StudyCohort:
-    """Settings that train together, each with all `seeds`."""
-
-    settings: tuple[Setting, ...]
-    seeds: tuple[int, ...]
-
-    @property
-    def plan(self) -> Plan:
-        """The runs to make."""
-        return Plan(tuple(setting.experiment for setting in self.settings), self.seeds)
 
 
 def where(settings: Iterable[Setting], kind: type[SettingType], **fields: Any) -> tuple[SettingType, ...]:

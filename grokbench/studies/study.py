@@ -1,6 +1,5 @@
 """From a study's name to its report: make the runs, test the statements, write the page."""
 
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,8 +15,9 @@ from grokbench.runs.records import read_record
 from grokbench.runs.store import Store
 from grokbench.studies.figures import save
 from grokbench.studies.report import describe_runs, report
-from grokbench.studies.settings import CurvesBySetting, Scale, StudyCohort
+from grokbench.studies.settings import CurvesBySetting, Scale, SeedsBySetting
 from grokbench.studies.statements import Statement, all_runs, count_conclusions
+from grokbench.sweeps.joint import joint_plans
 
 STUDIES = ("deep-grokking", "omnigrok", "pattern-learning", "model-wise")
 
@@ -28,8 +28,8 @@ class Study(Protocol):
     TITLE: str
     SMALL_SCALE: str  # how the small scale differs from the paper
 
-    def cohorts(self, scale: Scale) -> list[StudyCohort]:
-        """The settings and seeds to run."""
+    def settings(self, scale: Scale) -> SeedsBySetting:
+        """The settings to run, and the seeds of each."""
 
     def statements(self, curves: CurvesBySetting) -> list[Statement]:
         """Every statement of the paper, tested on these runs."""
@@ -77,13 +77,13 @@ def reproduce(
         StudyError: No study has this name.
     """
     study, store = find_study(name), Store(runs)
-    cohorts = study.cohorts(scale)
-    plans = [cohort.plan for cohort in cohorts]
+    settings = study.settings(scale)
+    plans = joint_plans({setting.experiment: seeds for setting, seeds in settings.items()})
     with Progress() as progress:
         complete = run(plans, store, callbacks=[progress], probes=True, **options)
     if not complete:
         return None
-    curves = _read_curves(cohorts, store)
+    curves = _read_curves(settings, store)
     statements, figures = study.statements(curves), study.figures(curves)
     for file_name, figure in figures.items():
         save(figure, out / file_name)
@@ -102,9 +102,8 @@ def reproduce(
     return statements
 
 
-def _read_curves(cohorts: Sequence[StudyCohort], store: Store) -> CurvesBySetting:
+def _read_curves(settings: SeedsBySetting, store: Store) -> CurvesBySetting:
     return {
-        setting: [Curves(read_record(store.record_path(Run(setting.experiment, seed)))) for seed in cohort.seeds]
-        for cohort in cohorts
-        for setting in cohort.settings
+        setting: [Curves(read_record(store.record_path(Run(setting.experiment, seed)))) for seed in seeds]
+        for setting, seeds in settings.items()
     }

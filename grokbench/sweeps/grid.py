@@ -7,13 +7,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe, find_recipe, flattened
 from grokbench.agents.texts import decoded, text_bytes
-from grokbench.errors import AgentError, FaultyAgentError, RemoteError, SweepError
+from grokbench.errors import SweepError
 from grokbench.runs.plan import Experiment, Plan, parse_seeds
-from grokbench.runs.surroundings import known_surroundings
 from grokbench.sweeps.axes import Axes, axis_values, changed, filled, hyperparameter, placeholders
+from grokbench.sweeps.joint import joint_plans
 from grokbench.tasks import ExamGrid, Task, parse_id
 
 FILE_KEYS = ("agents", "tasks", "vary", "seeds", "budget", "exams", "salt")
@@ -54,12 +53,9 @@ class Grid:
         if not (self.agents and self.tasks and self.seeds):
             raise SweepError("nothing to sweep: name at least one agent, one task and one seed")
         tasks = list(self._tasks())
-        groups = [group for base in self.agents for group in _training_together(self._recipes(base))]
-        return [
-            Plan(tuple(Experiment(task, recipe, self.salt) for recipe in group), self.seeds)
-            for task in tasks
-            for group in groups
-        ]
+        recipes = [recipe for base in self.agents for recipe in self._recipes(base)]
+        experiments = [Experiment(task, recipe, self.salt) for task in tasks for recipe in recipes]
+        return joint_plans(dict.fromkeys(experiments, self.seeds))
 
     def _tasks(self) -> Iterator[Task]:
         """Every task, once."""
@@ -140,35 +136,3 @@ def _combinations(axes: Axes, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     names = list(names)
     for values in product(*(axes[name] for name in names)):
         yield dict(zip(names, values, strict=True))
-
-
-def _training_together(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
-    """The recipes in groups whose agents can train as one cohort."""
-    groups: list[tuple[Agent | None, list[Recipe]]] = []
-    with known_surroundings():
-        for recipe in recipes:
-            agent = _made(recipe)
-            group = next((members for first, members in groups if _joins(first, agent)), None)
-            if group is None:
-                groups.append((agent, [recipe]))
-            else:
-                group.append(recipe)
-    return [members for _, members in groups]
-
-
-def _made(recipe: Recipe) -> Agent | None:
-    """The agent, if it can be told before it runs with whom it trains."""
-    try:
-        return recipe.make()
-    except (FaultyAgentError, RemoteError):  # its runs will say why
-        return None
-
-
-def _joins(first: Agent | None, agent: Agent | None) -> bool:
-    if first is None or agent is None or type(first) is not type(agent) or not first.batched:
-        return False
-    try:
-        type(first).join([first, agent])
-    except AgentError:
-        return False
-    return True

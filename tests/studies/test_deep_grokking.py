@@ -6,7 +6,7 @@ import pytest
 
 from grokbench.analysis.curves import Curves
 from grokbench.studies import deep_grokking
-from grokbench.studies.settings import CurvesBySetting, Deep
+from grokbench.studies.settings import CurvesBySetting
 from tests.support.curves import AT_ONCE, LATE, TWO_STAGES, Shape, make_curves
 from tests.support.tables import table_rows
 
@@ -69,8 +69,7 @@ def test_statements_about_the_papers_settings_need_them(as_published: dict[Any, 
 
 def test_every_claim_can_be_tested_at_a_scale() -> None:
     """All of its settings run at the small scale, or all of them at the paper's."""
-    small = {setting for cohort in deep_grokking.cohorts("small") for setting in cohort.settings}
-    paper = {setting for cohort in deep_grokking.cohorts("paper") for setting in cohort.settings}
+    small, paper = (deep_grokking.settings(scale).keys() for scale in ("small", "paper"))
     for claim in deep_grokking.CLAIMS:
         assert claim.runs
         assert set(claim.runs) <= small or set(claim.runs) <= paper
@@ -102,12 +101,6 @@ def test_a_figure_for_each_depth(as_published: dict[Any, list[Curves]]) -> None:
 
 def test_published_settings() -> None:
     """Depth 12 with N = 5000 and γ = .01 belongs to both of the paper's grids, and runs once."""
-    (cohort,) = [
-        cohort
-        for cohort in deep_grokking.cohorts("paper")
-        if cohort.settings == (deep_grokking.published(deep_grokking.N5000, 12, 0.01),)
-    ]
-    assert cohort.seeds == (0, 1, 2)
-    setting = cohort.settings[0]
-    assert isinstance(setting, Deep)
+    setting = deep_grokking.published(deep_grokking.N5000, 12, 0.01)
+    assert deep_grokking.settings("paper")[setting] == (0, 1, 2)
     assert (setting.width, setting.steps, setting.dtype) == (400, 100_000, "float64")

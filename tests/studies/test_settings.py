@@ -10,9 +10,8 @@ from baselines.networks.deep_mlp import DeepMLP
 from baselines.networks.transformer import Transformer
 from baselines.training.agent import NetworkAgent
 from grokbench.errors import RecipeError
-from grokbench.runs.plan import Run
 from grokbench.studies import deep_grokking
-from grokbench.studies.settings import Baseline, Deep, Scale, Setting, StudyCohort, Wide, where
+from grokbench.studies.settings import Baseline, Deep, Scale, Setting, Wide, where
 from grokbench.studies.study import STUDIES, find_study
 
 
@@ -49,8 +48,7 @@ def test_settings_decide_about_the_network() -> None:
 @pytest.mark.parametrize("name", STUDIES)
 def test_recipes_of_a_grid_have_names_of_their_own(name: str, scale: Scale) -> None:
     """A folder of runs is named after its recipe, so recipes with the same name have the same hyperparameters."""
-    settings = [setting for cohort in find_study(name).cohorts(scale) for setting in cohort.settings]
-    recipes = [setting.experiment.recipe for setting in settings]
+    recipes = [setting.experiment.recipe for setting in find_study(name).settings(scale)]
     assert len({recipe.name for recipe in recipes}) == len({recipe.hash for recipe in recipes})
 
 
@@ -79,30 +77,18 @@ def test_where_selects_by_fields_in_order() -> None:
     assert where(grid, Wide, decay=0.1) == tuple(grid[4:])
 
 
-def test_a_cohort_plans_every_setting_with_every_seed() -> None:
-    """Four runs for two settings and two seeds."""
-    settings = (Deep("mnist5k-n60", 3, 1.0, 0.1), Deep("mnist5k-n60", 3, 8.0, 0.1))
-    runs = StudyCohort(settings, seeds=(0, 2)).plan.runs
-    assert runs == [Run(setting.experiment, seed) for setting in settings for seed in (0, 2)]
-
-
 @pytest.mark.parametrize("scale", ["small", "paper"])
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_grid_can_be_trained(name: str, scale: Scale) -> None:
-    """Every setting is there once, with an agent that can be made; settings of a cohort share a task and train together."""
-    cohorts = find_study(name).cohorts(scale)
-    experiments = [setting.experiment for cohort in cohorts for setting in cohort.settings]
+    """Every setting is there once, with an agent that can be made."""
+    experiments = [setting.experiment for setting in find_study(name).settings(scale)]
     assert len({(experiment.task.id, experiment.recipe.hash) for experiment in experiments}) == len(experiments)
-    for cohort in cohorts:
-        assert len({setting.experiment.task.id for setting in cohort.settings}) == 1
-        agents = [setting.experiment.recipe.make() for setting in cohort.settings]
-        assert len(agents) == 1 or type(agents[0]).join(agents).batched
+    assert all(experiment.recipe.make().batched for experiment in experiments)
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
 @pytest.mark.parametrize("name", STUDIES)
 def test_statements_are_tested_on_three_seeds_or_more(name: str, scale: Scale) -> None:
     """Only the run in double precision, which decides no statement, has a single seed."""
-    cohorts = find_study(name).cohorts(scale)
-    fewer_seeds = [cohort.settings for cohort in cohorts if len(cohort.seeds) < 3]
-    assert fewer_seeds == ([(deep_grokking.DOUBLE_PRECISION,)] if (name, scale) == ("deep-grokking", "small") else [])
+    fewer_seeds = [setting for setting, seeds in find_study(name).settings(scale).items() if len(seeds) < 3]
+    assert fewer_seeds == ([deep_grokking.DOUBLE_PRECISION] if (name, scale) == ("deep-grokking", "small") else [])

@@ -11,7 +11,7 @@ from grokbench.errors import StudyError
 from grokbench.runs.plan import Experiment
 from grokbench.runs.store import find_records
 from grokbench.studies import deep_grokking
-from grokbench.studies.settings import Baseline, Deep, Setting, StudyCohort
+from grokbench.studies.settings import Baseline, Deep, Setting
 from grokbench.studies.study import STUDIES, find_study, reproduce
 from grokbench.tasks import parse_id
 from tests.support.curves import AT_ONCE, LATE, make_curves
@@ -29,7 +29,7 @@ def test_an_unknown_study() -> None:
 def test_a_study_from_runs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny grid is trained, with probes and weight norms in its records; a second call trains nothing."""
     settings = tuple(Deep("mnist5k-n60", 3, alpha, 0.05, width=12, steps=40) for alpha in (1.0, 8.0))
-    monkeypatch.setattr(deep_grokking, "cohorts", lambda scale: [StudyCohort(settings, seeds=(0, 1))])
+    monkeypatch.setattr(deep_grokking, "settings", lambda scale: dict.fromkeys(settings, (0, 1)))
     runs, out = tmp_path / "runs", tmp_path / "report"
     statements = reproduce("deep-grokking", scale="small", runs=runs, out=out, device="cpu")
     assert statements is not None
@@ -63,9 +63,9 @@ class Small(Setting):
 
 
 def test_an_incomplete_study_has_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that fails leaves the other cohorts their runs, and nothing is written beside them."""
-    cohorts = [StudyCohort((Small(agent),), seeds=(0,)) for agent in ("RaisingAgent", "AddingAgent")]
-    monkeypatch.setattr(deep_grokking, "cohorts", lambda scale: cohorts)
+    """A run that fails leaves the other settings their runs, and nothing is written beside them."""
+    settings = {Small(agent): (0,) for agent in ("RaisingAgent", "AddingAgent")}
+    monkeypatch.setattr(deep_grokking, "settings", lambda scale: settings)
     assert reproduce("deep-grokking", scale="paper", runs=tmp_path / "runs", out=tmp_path / "report", device="cpu") is None
     assert not (tmp_path / "report").exists()
     records, _ = find_records([tmp_path / "runs"])
@@ -75,7 +75,7 @@ def test_an_incomplete_study_has_no_report(tmp_path: Path, monkeypatch: pytest.M
 def test_the_papers_scale_is_not_described_as_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its report has no paragraph about how the small scale differs, and names the command with its scale."""
     setting = Deep("mnist5k-n60", 2, 1.0, 0.05, width=4, steps=10)
-    monkeypatch.setattr(deep_grokking, "cohorts", lambda scale: [StudyCohort((setting,), seeds=(1,))])
+    monkeypatch.setattr(deep_grokking, "settings", lambda scale: {setting: (1,)})
     reproduce("deep-grokking", scale="paper", runs=tmp_path / "runs", out=tmp_path / "report", device="cpu")
     report = (tmp_path / "report" / "README.md").read_text(encoding="utf-8")
     assert "`grokbench reproduce deep-grokking --scale paper`: " in report
@@ -97,7 +97,7 @@ def made_up(setting: Setting) -> Curves:
 def test_committed_reports_have_the_codes_words(name: str) -> None:
     """The reports' runs aren't kept, so all but the numbers is compared with a report on made-up runs."""
     study = find_study(name)
-    curves = {setting: [made_up(setting)] for cohort in study.cohorts("small") for setting in cohort.settings}
+    curves = {setting: [made_up(setting)] for setting in study.settings("small")}
     report = (REPORTS / name / "README.md").read_text(encoding="utf-8")
     statements = study.statements(curves)
     committed = table_rows(report)[1 : len(statements) + 1]
