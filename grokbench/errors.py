@@ -15,6 +15,7 @@
   x ResultError         runs that no number can be computed from, or no figure drawn of (a ValueError)
   x CurveError          a curve or a fit has values that can't be analyzed (a ValueError)
   x SweepError          a sweep's axes or values name nothing that can be varied (a ValueError)
+  x TuningError         a tuning's space isn't that of the protocol, or it isn't finished (a ValueError)
   x StudyError          no study has this name, or its runs can't be compared (a ValueError)
   x MarkdownError       a Markdown file lacks the marks of a generated section (a ValueError)
   x MissingExtraError   an optional dependency isn't installed (a ValueError)
@@ -102,6 +103,10 @@ class RemoteError(GrokbenchError, RuntimeError):
 
 class SweepError(GrokbenchError, ValueError):
     """A sweep's axes or values name nothing that can be varied; nothing has run."""
+
+
+class TuningError(GrokbenchError, ValueError):
+    """A tuning's space isn't that of the protocol, or it isn't finished."""
 
 
 class StudyError(GrokbenchError, ValueError):

@@ -278,6 +278,23 @@ def test_a_wrong_sweep_makes_no_run(grokbench: Command, tmp_path: Path, words: t
 
 
 @pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("nothing",), "no recipe is called 'nothing'"),
+        (("mlp", "--family", "sgd"), "adamw belongs to the family adam"),
+        (("mlp", "--ranges", "init_scale=fast"), "expected name=lowest:highest"),
+        (("mlp", "--ranges", "init_scale=0.4:0.6"), "at least a decade wide"),
+    ],
+)
+def test_a_wrong_tuning_makes_no_run(grokbench: Command, tmp_path: Path, words: tuple[str, ...], why: str) -> None:
+    """One line says why."""
+    result = grokbench("tune", *words, "--out", str(tmp_path / "tuning"))
+    assert result.returncode == 2
+    assert why in result.stderr
+    assert not (tmp_path / "tuning").exists()
+
+
+@pytest.mark.parametrize(
     ("line", "other", "why"),
     [
         ("lr = 1e-2", 'lr = "fast"', "lr must be a number above 0, got 'fast'"),

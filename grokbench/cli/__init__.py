@@ -9,16 +9,17 @@ import tyro
 from rich.console import Console
 
 import grokbench
-from grokbench.cli import board, runs
+from grokbench.cli import board, runs, sweeps
 from grokbench.errors import GrokbenchError
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "list": runs.list_,
     "run": runs.run,
-    "sweep": runs.sweep,
+    "sweep": sweeps.sweep,
+    "tune": sweeps.tune,
     "score": runs.score,
     "plot": runs.plot,
-    "phase": runs.phase,
+    "phase": sweeps.phase,
     "reproduce": runs.reproduce,
     "submit": board.submit,
     "check": board.check,

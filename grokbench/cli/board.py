@@ -22,7 +22,8 @@ def submit(
     authors: Names,
     link: str,
     description: str,
-    settings_tried: int,
+    tuning: Path | None = None,
+    settings_tried: int | None = None,
     tuned_on: Names = (),
     suite: str = "core",
     division: Literal["closed", "open"] = "closed",
@@ -43,8 +44,9 @@ def submit(
         authors: the people who made it.
         link: a web address with more about the method.
         description: the method in a few sentences.
-        settings_tried: how many settings were tried before this one.
-        tuned_on: the tasks on which they were tried.
+        tuning: the folder of a finished `grokbench tune`, for the table of tuned methods.
+        settings_tried: without a tuning, how many settings were tried before this one.
+        tuned_on: without a tuning, the tasks on which they were tried.
         suite: the suite of the runs.
         division: closed (a baseline's network, unchanged) or open.
         agent: the agent of the runs, if the folders hold several.
@@ -67,6 +69,7 @@ def submit(
         authors=authors,
         link=link,
         description=description,
+        tuning=tuning,
         settings_tried=settings_tried,
         tuned_on=tuned_on,
         suite=suite,

@@ -1,15 +1,14 @@
-"""Commands that make runs and show them: list, run, sweep, score, plot, phase, reproduce."""
+"""Commands that make runs and show them: list, run, score, plot, reproduce."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional
 
 import grokbench
-from grokbench.errors import RecordError, ResultError, SweepError, WorkerError
-from grokbench.tasks import ExamGrid
+from grokbench.errors import RecordError, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +54,9 @@ class Computing:
         return {"device": self.device, "threads": self.threads, "processes": self.processes, "cluster": cluster}
 
 
+DEFAULT_COMPUTING = Computing()
+
+
 def list_(suite: str | None = None) -> int:
     """Show the standard tasks, the suites and the recipes, or the tasks of one suite.
 
@@ -92,7 +94,7 @@ def run(
     budget: int | None = None,
     probes: bool = False,
     logits: bool = False,
-    computing: OmitArgPrefixes[Computing] = Computing(),
+    computing: OmitArgPrefixes[Computing] = DEFAULT_COMPUTING,
 ) -> int:
     """Run agents on tasks with seeds. Finished runs aren't repeated, and a killed run continues where it was.
 
@@ -178,138 +180,13 @@ def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), *, out: Path |
     return 0
 
 
-def sweep(
-    file: Positional[Path | None] = None,
-    *,
-    agents: Annotated[Names, arg(aliases=["--agent"])] = (),
-    tasks: Annotated[Names, arg(aliases=["--task"])] = (),
-    vary: Names = (),
-    seeds: Names = (),
-    out: Path = Path("sweeps"),
-    salt: str = "",
-    budget: int | None = None,
-    exams: ExamGrid | None = None,
-    computing: OmitArgPrefixes[Computing] = Computing(),
-) -> int:
-    """Run agents on tasks with every combination of some values. The same command goes on where it was stopped.
-
-    Example: grokbench sweep --agents mlp --tasks 'add_mod31-{ratio}' --vary ratio=0.3:0.9:7 weight_decay=0.1:10:5:log
-
-    Args:
-        file: a TOML file with agents, tasks, seeds, budget, exams, salt and a table [vary], instead of these options.
-        agents: recipes by name, recipe files (….toml), or classes as module:Class.
-        tasks: task ids, with names in braces for what varies.
-        vary: name=values. A name in a task's braces, or a hyperparameter such as optimizer.weight_decay. Values are a list
-            (0.1,1,10), or evenly spaced (0.2:0.9:15), or with equal ratios (0.01:10:7:log).
-        seeds: seeds of instances, such as 0-4 or 0 3 5; default: 0-9.
-        out: the folder of runs.
-        salt: any text draws fresh instances; empty for the published ones.
-        budget: the largest step that counts as steps-to-generalize; default: each task's own.
-        exams: sparse takes fewer exams, without ranks. T is then up to a tenth later. Default: full.
-        computing: where and how runs are computed.
-    """
-    from grokbench.runs.progress import SweepProgress
-    from grokbench.runs.store import Store
-    from grokbench.sweeps.grid import make_grid, read_grid
-    from grokbench.sweeps.sweep import run_plans
-
-    options: dict[str, Any] = {
-        "agents": agents,
-        "tasks": tasks,
-        "vary": vary,
-        "seeds": seeds,
-        "salt": salt,
-        "budget": budget,
-        "exams": exams,
-    }
-    given = {name: value for name, value in options.items() if value not in ((), "", None)}
-    if file is not None and given:
-        raise SweepError(f"{file} describes the whole sweep: leave out --{', --'.join(given)}, or write them into it")
-    grid = make_grid(**given | {"vary": _assignments(vary)}) if file is None else read_grid(file)
-    plans = grid.plans()
-    with SweepProgress() as progress:
-        records = run_plans(plans, Store(out), callbacks=[progress], **computing.options)
-    incomplete = sum(record.incomplete is not None for record in records)
-    axes = [name for name, values in grid.axes.items() if len(values) > 1]
-    if axes:
-        shown = " ".join(f"--{option} {name}" for option, name in zip("xy", axes, strict=False))
-        print(f"grokbench phase {out} {shown}")
-    return 1 if incomplete else 0
-
-
-def phase(
-    folders: Positional[tuple[Path, ...]] = (Path("sweeps"),),
-    *,
-    x: str,
-    y: str | None = None,
-    where: Names = (),
-    fit: bool = False,
-    out: Path | None = None,
-) -> int:
-    """Draw a phase diagram of a sweep, or curves over one thing that varies: PNG, SVG, CSV, Parquet, and a page.
-
-    Example: grokbench phase sweeps --x ratio --y weight_decay
-
-    Args:
-        folders: folders of runs.
-        x: what varies along the horizontal axis, such as ratio, p or weight_decay.
-        y: what varies along the vertical axis.
-        where: name=value, to choose among runs that differ in more.
-        fit: over one thing that varies, fit T ∝ x^a and print a with its interval.
-        out: the files' path without an ending. Default: phase in the first folder.
-    """
-    from grokbench.results.duplicates import without_duplicates
-    from grokbench.results.frames import Runs
-    from grokbench.results.phase import power_law
-    from grokbench.results.phase_page import phase_page
-    from grokbench.results.phase_plots import phase_figure
-
-    records, _ = read_runs(folders)
-    if not records:
-        raise ResultError(f"no runs below {', '.join(map(str, folders))}: make some with `grokbench sweep`")
-    runs, chosen = Runs(tuple(without_duplicates(records))), _assignments(where)
-    if fit and y is not None:
-        raise ResultError("a power law is fitted over one thing that varies: leave out --y, or --fit")
-    base = out or folders[0] / "phase"
-    base.parent.mkdir(parents=True, exist_ok=True)
-    table = runs.phase_table(x, y, where=chosen)
-    law = power_law(runs.runs, x, where=chosen) if fit else None
-    figure = phase_figure(table, law)
-    paths = [base.with_name(f"{base.name}.{ending}") for ending in ("png", "svg", "csv", "parquet", "html")]
-    for path in paths[:2]:
-        figure.savefig(path, dpi=150)
-    table.to_csv(paths[2], index=False)
-    table.to_parquet(paths[3], index=False)
-    page = phase_page(runs.runs, [run.exams for run in runs], table, x, y, chosen)
-    paths[4].write_text(page, encoding="utf-8", newline="\n")
-    print("\n".join(map(str, paths)))
-    if law is not None:
-        print(f"T = {law.factor:.4g} · {x}^{law.exponent:.3f}; 95 % interval of the exponent {law.low:.3f} to {law.high:.3f}")
-    return 0
-
-
-def _assignments(words: Names) -> dict[str, str]:
-    """name=value of every word.
-
-    Raises:
-        SweepError: a word has no "=", or a name stands twice.
-    """
-    pairs = [word.partition("=") for word in words]
-    for name, separator, value in pairs:
-        if not (name and separator and value):
-            raise SweepError(f"expected name=values, such as weight_decay=0.1,1,10, got {name + separator + value!r}")
-    if len({name for name, _, _ in pairs}) < len(pairs):
-        raise SweepError(f"a name stands twice: {' '.join(words)}")
-    return {name: value for name, _, value in pairs}
-
-
 def reproduce(
     study: Positional[str],
     *,
     scale: Literal["small", "paper"] = "small",
     runs: Path = Path("runs/reproduce"),
     out: Path | None = None,
-    computing: OmitArgPrefixes[Computing] = Computing(),
+    computing: OmitArgPrefixes[Computing] = DEFAULT_COMPUTING,
 ) -> int:
     """Run a paper's grid and compare each of its statements with what is measured: a report with figures.
 

@@ -100,12 +100,8 @@ def hyperparameter(base: Recipe, name: str) -> str:
     raise SweepError(_unknown(base, name, ending))
 
 
-def changed(base: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with these hyperparameters, by their full names.
-
-    Raises:
-        SweepError: the agent doesn't take one of them.
-    """
+def with_values(base: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with these hyperparameters, by their full names. No code of an agent runs."""
     changes: dict[str, Any] = {}
     now = dict(flattened(base.plain_hyperparameters))
     for name, value in values.items():
@@ -114,13 +110,23 @@ def changed(base: Recipe, values: Mapping[str, Any]) -> Recipe:
         for part in tables:
             table = table.setdefault(part, {})
         table[key] = _like(now.get(name), value)
-    if not changes:
+    return recipe(base, **changes) if changes else base
+
+
+def changed(base: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with these hyperparameters, whose agent can be made.
+
+    Raises:
+        SweepError: the agent doesn't take one of them.
+    """
+    if not values:
         return base
-    made = recipe(base, **changes)
+    made = with_values(base, values)
     try:
         made.make()
     except AgentError as error:
-        raise SweepError(f"{base.name} can't be made with {_shown(values)}: {error}{_hints(now, values)}") from None
+        hints = _hints(dict(flattened(base.plain_hyperparameters)), values)
+        raise SweepError(f"{base.name} can't be made with {_shown(values)}: {error}{hints}") from None
     return made
 
 

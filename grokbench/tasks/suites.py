@@ -33,6 +33,7 @@ CORE = (
     "div_mod59-0.6",
 )
 DEEP = ("mnist5k-n500", "mnist5k-n1000")
+TUNING = ("sub_mod31-0.65", "sub_mod43-0.5", "div_mod41-0.55", "add_mod41-0.4")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ SUITES: dict[str, Suite] = {
         Suite("core", "the leaderboard", CORE, 10_000, "random_mod97-0.5"),
         Suite("full", "Power et al.'s twelve operations and mul, at 97", FULL, 100_000, "random_mod97-0.5"),
         Suite("deep", "deep networks on handwritten digits", DEEP, 20_000, "random_mnist5k-n1000"),
+        Suite("tuning", "where methods are tuned, on salted instances", TUNING, 5_000, "random_mod23-0.5", control_budget=500),
     )
 }
 

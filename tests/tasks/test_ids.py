@@ -244,7 +244,7 @@ def test_lists_hold_scored_tasks(suite: str | None) -> None:
 
 def test_an_unknown_suite_is_an_error() -> None:
     """The message lists the suites."""
-    with pytest.raises(TaskError, match="no suite is called 'minni': expected one of mini, core, full, deep"):
+    with pytest.raises(TaskError, match="no suite is called 'minni': expected one of mini, core, full, deep, tuning"):
         list_tasks("minni")
 
 

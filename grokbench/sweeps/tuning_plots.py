@@ -1,0 +1,55 @@
+"""The figure of a tuning: its settings over learning rate and weight decay, and what more settings bring."""
+
+from math import exp
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from grokbench.results.plots import tidy
+from grokbench.sweeps.space import OFF_SHARE
+from grokbench.sweeps.tuning import COUNTS, PUBLISHED, Tuning, expected_steps, log_steps
+
+
+def tuning_figure(tuning: Tuning) -> Figure:
+    """The RMST of every setting over learning rate and weight decay, and the expected RMST after so many settings.
+
+    RMST is the geometric mean over the tasks of the suite `tuning`, in steps.
+    """
+    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    _draw_settings(figure, left, tuning)
+    steps = [expected_steps(tuning.sampled, count) for count in COUNTS]
+    right.plot(COUNTS, steps, "o-", color="#1f77b4", markersize=4)
+    right.set(xscale="log", yscale="log", xlabel="settings tried", ylabel="expected RMST of the best (steps)")
+    right.set_xticks(COUNTS, [str(count) for count in COUNTS])
+    right.minorticks_off()
+    ticks = sorted({steps[0], steps[-1], steps[len(steps) // 2]})
+    right.set_yticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    tidy(right)
+    return figure
+
+
+def _draw_settings(figure: Figure, axes: Axes, tuning: Tuning) -> None:
+    rate, *others = tuning.space.dimensions
+    decay = next((dimension for dimension in others if dimension.name.endswith("weight_decay")), None)
+    numbers = sorted(tuning.search)
+    steps = np.array([exp(log_steps(tuning.search[number])) for number in numbers])
+    places = [tuning.points[number] or tuning.space.place(tuning.space.published) for number in numbers]
+    x = [rate.value(place[0]) for place in places]
+    # Settings without weight decay are drawn below the lowest one.
+    y = [place[1] if decay else 0.5 for place in places]
+    shown = axes.scatter(x, y, c=steps, cmap="viridis_r", norm=LogNorm(), s=36, edgecolors="#555555", linewidths=0.5)
+    for number, marker, label in ((tuning.winner, "*", "chosen"), (PUBLISHED, "s", "published")):
+        at = numbers.index(number)
+        axes.scatter(x[at], y[at], s=170, marker=marker, facecolors="none", edgecolors="#d62728", label=label, linewidths=1.4)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="weight decay")
+    if decay:
+        values = (0.1, 0.3, 1.0, 3.0, 10.0)
+        axes.set_yticks([OFF_SHARE / 2, *map(decay.place, values)], ["off", *(f"{value:g}" for value in values)])
+        axes.axhline(OFF_SHARE, color="#cccccc", linewidth=0.8)
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
+    figure.colorbar(shown, ax=axes, label="RMST (steps)")
+    tidy(axes)
