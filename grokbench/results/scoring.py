@@ -64,10 +64,17 @@ class Reference:
     Attributes:
         agents: the name and the recipe hash of every agent that made the runs: one for tables, and one for images.
         tasks: for every task id the T of every seed.
+        tuning_spread: the standard deviation of the log of its times that comes from tuning; 0 for a setting as published.
     """
 
     agents: Mapping[str, str]
     tasks: Mapping[str, StepsBySeed]
+    tuning_spread: float = 0.0
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the reference was tuned by the rules."""
+        return self.tuning_spread > 0
 
     def rmst(self, task: Task, seeds: Sequence[int]) -> float:
         """The reference's restricted mean on `seeds`.
@@ -88,4 +95,4 @@ def reference() -> Reference:
     """The reference that ships with this version of grokbench."""
     content = json.loads((files("grokbench") / "results" / "reference.json").read_text(encoding="utf-8"))
     tasks = {task: {int(seed): t for seed, t in times.items()} for task, times in content["tasks"].items()}
-    return Reference(agents=content["agents"], tasks=tasks)
+    return Reference(agents=content["agents"], tasks=tasks, tuning_spread=content.get("tuning_spread", 0.0))

@@ -1,7 +1,7 @@
 """A good entry to `mini` without any training: its exams follow the protocol, and its counts and ranks are plausible."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.board.entries.checks import Checked, check_entry
 from grokbench.board.entries.entry import Entry, official_runs
 from grokbench.board.entries.files import RECIPE
-from grokbench.board.entries.form import Form, Tuning
+from grokbench.board.entries.form import Form, SettingsTried
 from grokbench.board.entries.submit import write_entry
+from grokbench.board.entries.tuning_lines import PackedTuning, RunLine, SpaceLine, TuningKey, canonical_line
 from grokbench.evaluation.protocol import Exam, Outcome, protocol_of
 from grokbench.evaluation.ranks import MEASURES
+from grokbench.results.scoring import restricted_time
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import Cost, RunRecord, make_record
+from grokbench.sweeps.space import Space
+from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningRun, follow
 from grokbench.tasks import Task, make_instance, parse_id
 
 MEMORIZED_AT = 100  # steps
@@ -31,7 +35,7 @@ FORM = Form(
     suite="mini",
     agent=RECIPE,
     division="closed",
-    tuning=Tuning(settings=3, tasks=["add_mod31-0.7"]),
+    tuning=SettingsTried(settings=3, tasks=["add_mod31-0.7"]),
 )
 PROVENANCE = Provenance(
     versions={"python": "3.11"}, device="cpu", dtype="float32", threads=2, commit=None, dirty=None, code="0" * 64
@@ -129,3 +133,42 @@ def change_text(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def make_tuning(space: Space, rules: Rules = RULES, *, luck: int = 0) -> tuple[Tuning, PackedTuning]:
+    """A tuning without any training: T is inverse to learning rate × weight decay, with noise."""
+    runs: dict[TuningKey, RunLine] = {}
+
+    def results(wanted: Sequence[TuningRun]) -> list[Trial]:
+        return [result(run) for run in wanted]
+
+    def result(run: TuningRun) -> Trial:
+        optimizer = space.recipe(run.number, run.point).plain_hyperparameters["optimizer"]
+        noise = np.random.default_rng([run.number, run.seed, run.task.num_train, luck]).lognormal(0, 0.3)
+        steps = 6 * noise / (optimizer["lr"] * optimizer["weight_decay"] + 1e-9)
+        exams = make_exams(run.task, seed=1_000 * run.number + run.seed, steps_to_generalize=steps)
+        outcome = protocol_of(run.task).outcome(exams, run.task)
+        runs[run.number, run.task.id, run.seed] = RunLine(
+            setting=run.number,
+            task=run.task.id,
+            seed=run.seed,
+            fingerprint=make_instance(run.task, run.seed, salt=rules.salt).fingerprint,
+            provenance=0,
+            train=[exam.train for exam in exams],
+            held_out=[exam.held_out for exam in exams],
+            diverged=False,
+            steps_to_generalize=outcome.steps_to_generalize,
+        )
+        time = restricted_time(outcome.steps_to_generalize, run.task.budget)
+        return Trial(run.task.id, run.seed, time, outcome.steps_to_generalize is not None, outcome.passing_share or 0.0)
+
+    tuning = follow(space, results, rules)
+    own = {name: [low, high] for name, low, high in space.own}
+    published = space.published.plain_hyperparameters
+    first = SpaceLine(published=published, family=space.family, own=own, provenances=[PROVENANCE])
+    return tuning, PackedTuning(first, tuple(runs[key] for key in sorted(runs)))
+
+
+def tuning_text(packed: PackedTuning) -> bytes:
+    """The contents of `tuning.jsonl`."""
+    return b"".join(canonical_line(line) + b"\n" for line in (packed.space, *packed.runs))

@@ -20,9 +20,11 @@ from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.form import NAME
 from grokbench.board.entries.imports import import_findings
 from grokbench.board.entries.run_checks import RERUN, run_findings, run_name
+from grokbench.board.entries.tuning import check_tuning
 from grokbench.board.entries.verdicts import Verdict, read_verdicts, stray_verdicts
 from grokbench.errors import EntryError
 from grokbench.runs.records import RunRecord
+from grokbench.sweeps.tuning import Tuning
 
 INITIALIZATION_KEYS = {"init_scale"}  # keys of [network] that the closed division may change
 
@@ -37,6 +39,7 @@ class Checked:
         findings: everything wrong with it, and notes.
         sound_runs: the runs that no finding of their own refuses.
         verdicts: the verdicts of its re-executions, the oldest first.
+        tuning: its tuning, recomputed; None for a setting that is entered as published.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Checked:
     findings: tuple[Finding, ...]
     sound_runs: tuple[RunRecord, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    tuning: Tuning | None = None
 
     @property
     def refused(self) -> bool:
@@ -104,8 +108,10 @@ def check_entry(folder: Path, *, known_entries: Collection[str] | None = None) -
     findings += [finding for _, its_findings in of_runs for finding in its_findings]
     findings += [*_official_findings(entry), *_repeated_findings(entry), *_division_findings(entry)]
     findings += [*_code_findings(folder), *_reproduction_findings(entry, known_entries)]
+    tuning, of_tuning = check_tuning(entry, entry.tuning) if entry.tuning is not None else (None, [])
+    findings += of_tuning
     sound = [run for run, its_findings in of_runs if not any(finding.refused for finding in its_findings)]
-    return Checked(folder.name, entry, tuple(findings), tuple(sound))
+    return Checked(folder.name, entry, tuple(findings), tuple(sound), tuning=tuning)
 
 
 def entry_names(entries: Path) -> list[str]:

@@ -11,9 +11,21 @@ from pydantic import ValidationError
 
 from grokbench.agents.recipes import Recipe, find_recipe, recipe_names
 from grokbench.agents.targets import BASELINES, is_baseline, own_target
-from grokbench.board.entries.files import CODE, FORM, RECIPE, RUNS, digest_of, parse_line, read_file, read_toml, stray_files
+from grokbench.board.entries.files import (
+    CODE,
+    FORM,
+    RECIPE,
+    RUNS,
+    TUNING,
+    digest_of,
+    parse_line,
+    read_file,
+    read_toml,
+    stray_files,
+)
 from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.board.entries.form import NAME_RULE, OWN_AGENT, Form, is_entry_name, make_form
+from grokbench.board.entries.tuning_lines import PackedTuning, read_tuning
 from grokbench.errors import EntryError
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
@@ -36,6 +48,7 @@ class Entry:
         recipe: what makes the agent. The target `agent:Class` is a class in `agent.py` of the folder.
         digest: SHA-256 of all files. A verdict holds for one digest, and salts are mixed with it.
         runs: the records in the file's order, without those that can't be read.
+        tuning: the contents of `tuning.jsonl`; None for a setting that is entered as published.
     """
 
     name: str
@@ -43,6 +56,7 @@ class Entry:
     recipe: Recipe
     digest: str
     runs: tuple[RunRecord, ...]
+    tuning: PackedTuning | None = None
 
     @property
     def architecture(self) -> str:
@@ -58,10 +72,11 @@ def read_entry(folder: Path) -> tuple[Entry | None, list[Finding]]:
         form = _read_form(folder)
         recipe = _read_recipe(folder, form)
         runs, unreadable = _read_runs(folder)
+        tuning = _read_tuning(folder)
         digest = digest_of(folder)
     except UnreadableFile as error:
         return None, [*findings, error.finding]
-    return Entry(folder.name, form, recipe, digest, tuple(runs)), findings + unreadable
+    return Entry(folder.name, form, recipe, digest, tuple(runs), tuning), findings + unreadable
 
 
 def entry_folder(leaderboard: Path, name: str) -> Path:
@@ -180,6 +195,16 @@ def _read_runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:
     if [run_key(run) for run in runs] != sorted(run_key(run) for run in runs):
         findings.append(Finding(RUNS, "", "isn't sorted by task and seed", PACK_AGAIN))
     return runs, findings
+
+
+def _read_tuning(folder: Path) -> PackedTuning | None:
+    if not (folder / TUNING).exists():
+        return None
+    try:
+        return read_tuning(read_file(folder, TUNING))
+    except EntryError as error:
+        remedy = "pack the entry again with `grokbench submit --tuning`"
+        raise UnreadableFile(Finding(TUNING, "", str(error), remedy)) from None
 
 
 def _read_run(line: bytes) -> RunRecord:

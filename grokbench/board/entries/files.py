@@ -18,8 +18,8 @@ from grokbench.board.entries.form import NAME_RULE, is_entry_name
 from grokbench.errors import EntryError
 from grokbench.runs.records import refuse_constant
 
-FORM, RUNS, RECIPE, CODE = "entry.toml", "runs.jsonl", "recipe.toml", "agent.py"
-FILE_LIMITS = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20}  # bytes
+FORM, RUNS, RECIPE, CODE, TUNING = "entry.toml", "runs.jsonl", "recipe.toml", "agent.py", "tuning.jsonl"
+FILE_LIMITS = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20, TUNING: 16 << 20}  # bytes
 LONGEST_LINE = 2 << 20  # bytes of one run
 DEEPEST_NESTING = 30  # levels
 

@@ -63,7 +63,7 @@ Line = Annotated[str, _stated(LINE_PATTERN, min_length=1, max_length=120), After
 TaskId = Annotated[str, _stated(rf"^(?:{NAMESPACE}/)?{TASK_FORM}(?:-v1)?$", max_length=120), AfterValidator(_task_id)]
 
 
-class Tuning(Strict):
+class SettingsTried(Strict):
     """How the recipe was tuned: how many settings were tried, and on which tasks."""
 
     settings: Annotated[int, Field(ge=0, le=10**9)]
@@ -82,7 +82,7 @@ class Form(Strict):
     suite: Annotated[str, AfterValidator(_known_suite), Field(json_schema_extra={"enum": list(SUITES)})]
     agent: Annotated[str, Field(pattern=rf"^(recipe\.toml|{OWN_AGENT.pattern})$")]
     division: Division
-    tuning: Tuning
+    tuning: SettingsTried
     reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli_w
 
@@ -15,13 +15,16 @@ from grokbench.agents.texts import text_bytes
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entry, entry_names
 from grokbench.board.entries.entry import canonical, entry_folder, official_runs, packed_recipe, packed_target, run_key
-from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS
+from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS, TUNING
 from grokbench.board.entries.form import OWN_AGENT, Division, Form, make_form
 from grokbench.board.entries.imports import import_findings
 from grokbench.board.entries.run_checks import AGENT_NAME
+from grokbench.board.entries.tuning import pack_tuning
 from grokbench.errors import EntryError
 from grokbench.results.duplicates import without_duplicates
 from grokbench.runs.records import RunRecord
+from grokbench.sweeps.tuning import RULES
+from grokbench.sweeps.tuning_folder import read_folder
 
 MOST_LISTED = 5  # missing runs that an error message names
 
@@ -34,8 +37,9 @@ def pack_entry(
     authors: Sequence[str],
     link: str,
     description: str,
-    settings_tried: int,
+    settings_tried: int | None = None,
     tuned_on: Sequence[str] = (),
+    tuning: Path | None = None,
     suite: str = "core",
     division: Division = "closed",
     agent: str | None = None,
@@ -54,6 +58,7 @@ def pack_entry(
         description: the method in a few sentences.
         settings_tried: how many settings were tried before this one.
         tuned_on: the tasks on which they were tried.
+        tuning: the folder of a finished tuning, which says both and makes the entry a tuned one.
         suite: the suite whose runs the entry has.
         division: "closed" (a baseline's network, unchanged; its optimizer may be yours) or "open".
         agent: the agent whose runs are packed. Needed if the records have several.
@@ -68,6 +73,7 @@ def pack_entry(
         EntryError: runs are missing, the form can't be right, another entry is there already, or the agent's code has changed.
         ResultError: a run is there twice, with different exams.
     """
+    packed = _packed_tuning(tuning, settings_tried, tuned_on)
     content = {
         "title": title,
         "authors": list(authors),
@@ -78,12 +84,38 @@ def pack_entry(
         "suite": suite,
         "agent": RECIPE,
         "division": division,
-        "tuning": {"settings": settings_tried, "tasks": list(tuned_on)},
+        "tuning": {"settings": packed.settings, "tasks": packed.tasks},
         "reproduces": reproduces,
     }
     folder = entry_folder(leaderboard, name)
-    write_entry(folder, make_form(content), runs_to_submit(records, suite=suite, agent=agent))
+    write_entry(folder, make_form(content), runs_to_submit(records, suite=suite, agent=agent), tuning=packed.content)
     return check_entry(folder, known_entries=entry_names(folder.parent))
+
+
+class _PackedTuning(NamedTuple):
+    """How an entry was tuned: the number of settings, the tasks, and the file of a tuning by the rules."""
+
+    settings: int
+    tasks: list[str]
+    content: bytes | None
+
+
+def _packed_tuning(folder: Path | None, settings: int | None, tasks: Sequence[str]) -> _PackedTuning:
+    """What an entry says of its tuning.
+
+    Raises:
+        EntryError: both a tuning and a number of settings are given, or neither.
+        TuningError: the tuning isn't finished.
+    """
+    if (folder is None) == (settings is None) or (folder is not None and tasks):
+        raise EntryError(
+            "say how the recipe was tuned: --tuning with the folder of `grokbench tune`, or --settings-tried and --tuned-on "
+            "for a setting as published"
+        )
+    if folder is None:
+        return _PackedTuning(settings or 0, list(tasks), None)
+    _, content = pack_tuning(*read_folder(folder))
+    return _PackedTuning(RULES.settings, list(RULES.tasks), content)
 
 
 def runs_to_submit(records: Sequence[RunRecord], *, suite: str, agent: str | None = None) -> list[RunRecord]:
@@ -123,8 +155,14 @@ def _chosen_agent(candidates: Sequence[RunRecord], suite: str, agent: str | None
     return names[0] if agent is None and names else agent
 
 
-def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
+def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord], *, tuning: bytes | None = None) -> None:
     """Write the files of an entry. A folder that has these files already stays as it is.
+
+    Args:
+        folder: the entry's folder.
+        form: the contents of `entry.toml`.
+        runs: its official runs.
+        tuning: the contents of `tuning.jsonl`, if it was tuned by the rules.
 
     Raises:
         EntryError: the folder exists and has other contents, or the agent isn't a baseline and its code has changed or
@@ -144,6 +182,8 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord]) -> None:
         content["agent"] = packed.target
     files[FORM] = _toml(content)
     files[RUNS] = "".join(f"{canonical(with_shown_name(run, folder.name))}\n" for run in runs).encode()
+    if tuning is not None:
+        files[TUNING] = tuning
     if folder.exists():
         if _contents(folder) == files:
             return

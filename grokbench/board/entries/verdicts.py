@@ -15,6 +15,7 @@ from grokbench.board import LEADERBOARD
 from grokbench.board.entries.entry import RunKey
 from grokbench.board.entries.files import printable_name, read_plain_file
 from grokbench.board.entries.findings import Finding, UnreadableFile
+from grokbench.board.entries.tuning_lines import TuningKey
 from grokbench.errors import EntryError
 from grokbench.results import sequential
 from grokbench.results.sequential import Decision, Look
@@ -72,6 +73,20 @@ class OtherFamily(Strict):
         return self.right <= self.limit
 
 
+class RepeatedTuning(Strict):
+    """How runs of an entry's tuning came out, each named by its setting, task and seed.
+
+    Attributes:
+        runs: those that were repeated.
+        repeated: those of them whose exams came out the same to the bit.
+        differing: those that differ, though machine, versions, threads and code were the same.
+    """
+
+    runs: list[TuningKey]
+    repeated: list[TuningKey]
+    differing: list[TuningKey]
+
+
 class Verdict(Strict):
     """The result of one re-execution.
 
@@ -87,6 +102,7 @@ class Verdict(Strict):
         too_fast_p: the probability that the new runs are so fast by chance if the claims are 1.5 times too fast.
         pace: seconds of a step; None for an agent of the entry's own, which has no network to compare with.
         other_family: the result on a task of another family; None for a closed entry, and for tasks that aren't tables.
+        tuning: the repeated runs of the entry's tuning; None for an entry as published.
         failed: the runs that didn't end, each with its reason.
         sandboxed: whether the agent was kept from network and secrets.
         provenance: machine, versions and code of the re-execution.
@@ -103,6 +119,7 @@ class Verdict(Strict):
     too_fast_p: Annotated[float, Field(ge=0, le=1)]
     pace: Pace | None
     other_family: OtherFamily | None
+    tuning: RepeatedTuning | None = None
     failed: list[str]
     sandboxed: bool
     provenance: Provenance
@@ -127,6 +144,8 @@ class Verdict(Strict):
         """Everything that is held against the entry, in words."""
         reason = "differs on the same machine, versions, threads and code"
         problems = [f"{task} seed {seed} {reason}" for task, seed in self.differing] + [f"failed: {run}" for run in self.failed]
+        if self.tuning:
+            problems += [f"setting {n} of the tuning on {task} seed {seed} {reason}" for n, task, seed in self.tuning.differing]
         if self.decision == Decision.CONTRADICTED:
             problems.append(f"new runs are slower than the claimed ones (p = {self.slower_p:.4f})")
         if self.pace and self.pace.too_slow:
@@ -149,6 +168,7 @@ class Verdict(Strict):
         names = [f"{task} seed {seed}" for task, seed in self.runs]
         lines = [
             f"run again: {', '.join(names)}; repeated to the bit: {len(self.repeated)} of {len(self.runs)}",
+            f"tuning: {len(self.tuning.repeated)} of {len(self.tuning.runs)} repeated to the bit" if self.tuning else "",
             *(f"{task}: {times}" for task, times in self.fresh.items()),
             f"claimed times: {self.decision_text}",
             f"a step takes {self.pace.ratio:.2f} times as long as AdamW's" if self.pace else "",

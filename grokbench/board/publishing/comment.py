@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from grokbench.board.entries.checks import Checked
 from grokbench.board.entries.findings import Finding
 from grokbench.board.publishing.standings import Standing, standings
-from grokbench.board.publishing.tables import in_division
 from grokbench.results import statistics
 from grokbench.results.markdown import inert
 
@@ -63,7 +62,8 @@ def _listed(findings: Sequence[Finding]) -> list[str]:
 def _rivals(standing: Standing, others: Sequence[Checked]) -> list[Standing]:
     """The other entries of the same suite and division, the best score first."""
     form = standing.entry.form
-    rivals = in_division(standings(others), form.suite, form.division)
+    rivals = [each for each in standings(others) if each.entry.form.suite == form.suite]
+    rivals = [each for each in rivals if each.entry.form.division == form.division]
     return sorted((rival for rival in rivals if rival.entry.name != standing.entry.name), key=lambda rival: -rival.score)
 
 

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from grokbench.board.entries.division import hold
+from grokbench.board.entries.files import RECIPE
 from grokbench.board.entries.form import Form
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing.standings import Standing
 from grokbench.board.publishing.trust import Reproduction, current_verdicts, reproductions, trust
+from grokbench.results import statistics
 from grokbench.results.markdown import inert
 from grokbench.results.sequential import ALLOWED_SPEEDUP
 from grokbench.results.tables import task_table
+from grokbench.sweeps.tuning import COUNTS, expected_steps
 
 VERDICT_COLUMNS = (
     "files",
@@ -38,11 +41,13 @@ def page(standing: Standing, all_standings: Sequence[Standing]) -> str:
         parts.append(f"An independent reproduction of [{form.reproduces}]({form.reproduces}.md).")
     parts += [
         _results(standing, all_standings),
+        *_tuning(standing),
         *_ratios(standing),
         task_table(standing.entry.runs, "github"),
         f"![Accuracy and effective rank over steps]({standing.entry.name}.png)",
         *_verdicts(standing),
         *_reproductions(standing, all_standings),
+        *_commands(standing),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -55,13 +60,13 @@ def _results(standing: Standing, all_standings: Sequence[Standing]) -> str:
         "solved (95 % interval)": f"{standing.solved_text} ({standing.solve_rate_text})",
         "reached the threshold and left it": f"{len(standing.lost)}/{len(standing.runs)}",
         "a run is sooner than one of the reference": standing.faster_text,
-        "sooner than the reference, p": "" if standing.is_reference else f"{standing.p:.2g}",
+        "sooner than the reference?": sooner(standing, all_standings),
         "delay (median of T over steps to memorize)": "" if standing.delay is None else f"{standing.delay:.1f}",
         "final effective rank": standing.final_rank_text,
         "holds its level by": hold(standing.entry),
         "architecture": standing.entry.architecture,
         "parameters": standing.parameters_text,
-        "settings tried": _tuning(form),
+        "settings tried": _settings_tried(form),
         "trust": trust(standing, all_standings),
     }
     return tabulate(rows.items(), ["result", "value"], tablefmt="github", disable_numparse=True)
@@ -79,9 +84,45 @@ def _ratios(standing: Standing) -> list[str]:
     return [tabulate(rows, headers, tablefmt="github", disable_numparse=True)]
 
 
-def _tuning(form: Form) -> str:
+def sooner(standing: Standing, all_standings: Sequence[Standing]) -> str:
+    """Whether the entry is sooner than the reference: one test a row of its suite's table, Holm-corrected over the rows."""
+    if standing.is_reference:
+        return "the reference"
+    suite = standing.entry.form.suite
+    tested = [row for row in all_standings if row.entry.form.suite == suite and not row.is_reference]
+    p_values = dict(zip((row.entry.name for row in tested), statistics.holm([row.p for row in tested]), strict=True))
+    p = p_values[standing.entry.name]
+    answer = ("yes" if standing.score > 1 else "slower") if p < statistics.SIGNIFICANCE else "not shown"
+    depends = ", depends on the task" if standing.depends_on_the_task else ""
+    return f"{answer}{depends} (p = {p:.2g}, Holm-corrected over the {len(tested)} rows of the table)"
+
+
+def _settings_tried(form: Form) -> str:
     tasks = ", ".join(map(inert, form.tuning.tasks))
     return f"{form.tuning.settings:,} on {tasks}" if tasks else f"{form.tuning.settings:,}"
+
+
+def _tuning(standing: Standing) -> list[str]:
+    """What the tuning chose and what it brought, with its figure."""
+    tuning = standing.tuning
+    if tuning is None:
+        return []
+    steps = [f"{expected_steps(tuning.sampled, count):,.0f}" for count in COUNTS]
+    headers = ["settings tried", *map(str, COUNTS)]
+    expected = tabulate([["expected RMST", *steps]], headers, tablefmt="github", disable_numparse=True)
+    return [
+        "Tuned by the [rules](../../docs/tuning.md), on the suite `tuning`. " + inert(str(tuning).replace("\n", ". ")) + ".",
+        expected,
+        f"![RMST over learning rate and weight decay, and over the settings tried]({standing.entry.name}-tuning.png)",
+    ]
+
+
+def _commands(standing: Standing) -> list[str]:
+    """The commands that make the runs again, and that check the entry."""
+    form, name = standing.entry.form, standing.entry.name
+    recipe = f"leaderboard/entries/{name}/recipe.toml"
+    runs = [f"grokbench run --suite {form.suite} --agents {recipe} --out runs"] if form.agent == RECIPE else []
+    return ["The same again:", "\n".join(["```", *runs, f'grokbench verify {name} --salt "$(date)"', "```"])]
 
 
 def _verdicts(standing: Standing) -> list[str]:

@@ -57,7 +57,9 @@ def publish(leaderboard: Path = LEADERBOARD) -> Published:
 
 def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
     """Write the README's tables, every accepted entry's page with its curves, and the schemas; remove all else there."""
-    from grokbench.results.plots import draw_curves  # imports matplotlib, which `stale_files` can do without
+    # Both import matplotlib, which `stale_files` can do without.
+    from grokbench.results.plots import draw_curves
+    from grokbench.sweeps.tuning_plots import tuning_figure
 
     all_standings = standings(checked)
     pages = leaderboard / "pages"
@@ -66,6 +68,8 @@ def write_board(checked: Sequence[Checked], leaderboard: Path) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
     for standing in all_standings:
         draw_curves(list(standing.runs), pages / standing.entry.name, endings=("png",))
+        if standing.tuning is not None:
+            tuning_figure(standing.tuning).savefig(pages / f"{standing.entry.name}-tuning.png", dpi=110)
     for path in _strays(all_standings, leaderboard):
         path.unlink()
 
@@ -77,11 +81,17 @@ def stale_files(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
     """
     all_standings = standings(checked)
     stale = [path for path, text in _texts(all_standings, leaderboard) if not _holds(path, text)]
-    pictures = [leaderboard / "pages" / f"{standing.entry.name}.png" for standing in all_standings]
+    pictures = [leaderboard / "pages" / name for standing in all_standings for name in _pictures(standing)]
     stale += [path for path in pictures if not _is_picture(path)]
     if not parquet.is_current(checked, leaderboard / parquet.FILE):
         stale.append(leaderboard / parquet.FILE)
     return stale + _strays(all_standings, leaderboard)
+
+
+def _pictures(standing: Standing) -> list[str]:
+    """The names of the pictures on an entry's page."""
+    name = standing.entry.name
+    return [f"{name}.png", *([f"{name}-tuning.png"] if standing.tuning is not None else [])]
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -123,7 +133,7 @@ def _readme(path: Path, tables: str) -> str:
 def _strays(all_standings: Sequence[Standing], leaderboard: Path) -> list[Path]:
     """What lies among the pages and the schemas and is neither."""
     known = {
-        "pages": {f"{standing.entry.name}.{ending}" for standing in all_standings for ending in ("md", "png")},
+        "pages": {name for each in all_standings for name in (f"{each.entry.name}.md", *_pictures(each))},
         "schemas": {f"{name}.schema.json" for name in SCHEMAS},
     }
     there = [path for folder in known for path in (leaderboard / folder).glob("*")]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import hypot
 from statistics import median
 
 from grokbench.board.entries.checks import Checked
@@ -10,6 +11,7 @@ from grokbench.board.entries.entry import Entry
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.results import scoring, statistics
 from grokbench.runs.records import RunRecord
+from grokbench.sweeps.tuning import Tuning
 from grokbench.tasks import Task, list_tasks
 
 UNSOLVED = "unsolved"
@@ -23,11 +25,18 @@ class Standing:
         entry: the entry.
         runs: its scored runs, without those on the control.
         verdicts: the verdicts of its re-executions, the oldest first.
+        tuning: its tuning; None for a setting that is entered as published.
     """
 
     entry: Entry
     runs: tuple[RunRecord, ...]
     verdicts: tuple[Verdict, ...] = ()
+    tuning: Tuning | None = None
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether the entry is compared with all others: tuned by the rules, on a baseline's network."""
+        return self.tuning is not None and self.entry.form.division == "closed"
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -77,7 +86,8 @@ class Standing:
     @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the score."""
-        return statistics.score_interval(self.samples, self.references)
+        spread = hypot(self.tuning.spread if self.tuning else 0.0, scoring.reference().tuning_spread)
+        return statistics.score_interval(self.samples, self.references, tuning_spread=spread)
 
     @cached_property
     def p(self) -> float:
@@ -107,6 +117,11 @@ class Standing:
             o.steps_to_generalize / o.steps_to_memorize for o in outcomes if o.steps_to_generalize and o.steps_to_memorize
         ]
         return median(delays) if delays else None
+
+    @property
+    def delay_text(self) -> str:
+        """The delay; empty if no run has one."""
+        return "" if self.delay is None else f"×{self.delay:.1f}"
 
     @property
     def score_text(self) -> str:
@@ -157,7 +172,7 @@ def standings(checked: Sequence[Checked]) -> list[Standing]:
         tasks = {task.id for task in list_tasks(each.entry.form.suite)}
         if tasks <= pinned:
             runs = tuple(run for run in each.entry.runs if run.task in tasks)
-            results.append(Standing(each.entry, runs, each.verdicts))
+            results.append(Standing(each.entry, runs, each.verdicts, each.tuning))
     return results
 
 

@@ -2,7 +2,7 @@
 
 The environment and the answers stay in this process. The agent runs in a process without network, secrets or terminal.
 
-Re-execution asks four questions.
+Re-execution asks five questions.
 
 1. Do the official runs repeat to the bit? They must on the same machine with the same versions, threads and code of grokbench.
    Elsewhere floats differ and training is chaotic, so that runs that differ show nothing.
@@ -11,6 +11,7 @@ Re-execution asks four questions.
    instance runs alone, whatever cohorts the entry trained: an agent that joins what its members know is slower alone.
 3. Does a step of a closed entry cost what a pass costs (`pace`)?
 4. Does an open entry learn on a task of another family (`families`)?
+5. Do some runs of a tuned entry's tuning repeat to the bit, under the same conditions (`tuning_runs`)?
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from grokbench.board.verification.isolation import Isolation
 from grokbench.board.verification.pace import adamw_recipe, measure_pace, pace_instance
 from grokbench.board.verification.process import Limits
 from grokbench.board.verification.remote import RemoteRecipe
+from grokbench.board.verification.tuning_runs import TuningRuns
 from grokbench.errors import EntryError, VerificationError
 from grokbench.results.scoring import restricted_time
 from grokbench.results.sequential import MOST_ROUNDS, Decision
@@ -40,8 +42,10 @@ from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Plan, plan
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store, find_records
+from grokbench.sweeps.tuning import Tuning
 from grokbench.tasks import Task, list_tasks
 
+NO_TUNING = TuningRuns()
 Execute = Callable[[Sequence[Plan]], list[RunRecord]]
 
 
@@ -62,7 +66,7 @@ def verify_entry(
     Args:
         entry_folder: the folder of the entry.
         salt: chooses the runs and the fresh instances. It must not have been known when the entry was made.
-        runs: how many official runs are repeated.
+        runs: how many official runs are repeated, and how many runs of its tuning.
         sandboxed: whether to keep the agent from network and secrets. False is for code that you trust.
         image: a container image to run the agent in, instead of a sandbox of this machine.
         seconds: the wall-clock time for all of it. No round begins that might end later, but a first round always runs.
@@ -79,7 +83,7 @@ def verify_entry(
     if runs < 1:
         raise VerificationError(f"at least one run has to be repeated, got {runs}")
     deadline = time.monotonic() + seconds
-    entry = _accepted_entry(entry_folder)
+    entry, tuning = _accepted_entry(entry_folder)
     mixed = mixed_salt(entry, salt)
     chosen = chosen_runs(entry, runs, salt=mixed)
     _check_time(entry, chosen, seconds)
@@ -90,13 +94,15 @@ def verify_entry(
         isolation.try_imports(_libraries_of(home), home)
         recipe = _remote_recipe(entry, isolation, home, Limits(seconds=seconds, threads=threads))
         store = Store(Path(scratch) / "runs")
+        of_tuning = TuningRuns.choose(entry, tuning, recipe, runs, salt=mixed)
 
         def execute(plans: Sequence[Plan]) -> list[RunRecord]:
             # On the CPU, because a sandbox sees no other device.
             engine.run(plans, store, callbacks=callbacks, device="cpu", threads=threads, processes=processes)
             return _all_records(plans, store)
 
-        execute([*official_plans(entry, chosen, recipe=recipe), *other_family_plans(entry, recipe, salt=mixed)])
+        others = other_family_plans(entry, recipe, salt=mixed)
+        execute([*official_plans(entry, chosen, recipe=recipe), *of_tuning.plans, *others])
         pace = _pace(entry, recipe, salt=mixed)
         records = _fresh_rounds(entry, recipe, execute, salt=mixed, deadline=deadline)
     return judge(
@@ -105,6 +111,7 @@ def verify_entry(
         salt=salt,
         chosen=chosen,
         pace=pace,
+        of_tuning=of_tuning,
         sandboxed=isolation.sandboxed,
         same_machine=isolation.same_machine,
     )
@@ -149,17 +156,19 @@ def judge(
     chosen: Sequence[RunKey],
     sandboxed: bool,
     pace: Pace | None = None,
+    of_tuning: TuningRuns = NO_TUNING,
     same_machine: bool = True,
 ) -> Verdict:
     """The verdict that new records of an entry lead to.
 
     Args:
         entry: the entry.
-        records: the repeated runs, the fresh ones, and the run on a task of another family.
+        records: the repeated runs, the fresh ones, those of the tuning, and the run on a task of another family.
         salt: the salt as it was given.
         chosen: the official runs that were chosen.
         sandboxed: whether the agent was kept from network and secrets.
         pace: the seconds of a step, if they could be compared.
+        of_tuning: the chosen runs of the entry's tuning.
         same_machine: whether the records' provenance describes the machine that the agent ran on.
     """
     claimed = {run_key(run): run for run in entry.runs}
@@ -181,6 +190,7 @@ def judge(
         too_fast_p=look.too_fast,
         pace=pace,
         other_family=other_family(records),
+        tuning=of_tuning.judge(entry, records, same_machine=same_machine),
         failed=[_failure(run) for run in records if run.incomplete],
         sandboxed=sandboxed,
         provenance=records[0].provenance,
@@ -223,11 +233,12 @@ def _pace(entry: Entry, recipe: RemoteRecipe, *, salt: str) -> Pace | None:
     return measure_pace(recipe, adamw, pace_instance(list_tasks(entry.form.suite), salt=salt))
 
 
-def _accepted_entry(folder: Path) -> Entry:
+def _accepted_entry(folder: Path) -> tuple[Entry, Tuning | None]:
+    """The entry and its tuning. Raises EntryError if the checks refuse it."""
     checked = check_entry(folder)
     if checked.entry is None or checked.refused:
         raise EntryError(f"`grokbench check {checked.name}` refuses the entry: mend it before it is run again")
-    return checked.entry
+    return checked.entry, checked.tuning
 
 
 def _check_time(entry: Entry, chosen: Sequence[RunKey], seconds: float) -> None:

@@ -1,15 +1,19 @@
 """The page of an entry: all of its numbers, its verdicts, and text that must stay text."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grokbench.agents.recipes import find_recipe
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.pages import page
 from grokbench.board.publishing.standings import Standing, standings
 from grokbench.results.sequential import Decision
-from tests.support.entries import good_runs, write_good_entry
+from grokbench.sweeps.space import Space
+from grokbench.sweeps.tuning import expected_steps
+from tests.support.entries import good_runs, make_tuning, write_good_entry
 from tests.support.tables import table_rows
 from tests.support.verdicts import add_verdict
 
@@ -44,7 +48,7 @@ def test_the_page_has_every_result(first: Path) -> None:
         "solved (95 % interval)": "30/30 (89%–100%)",
         "reached the threshold and left it": "0/30",
         "a run is sooner than one of the reference": standing.faster_text,
-        "sooner than the reference, p": f"{standing.p:.2g}",
+        "sooner than the reference?": f"not shown (p = {standing.p:.2g}, Holm-corrected over the 1 rows of the table)",
         "delay (median of T over steps to memorize)": f"{standing.delay:.1f}",
         "final effective rank": standing.final_rank_text,
         "holds its level by": "training",
@@ -53,6 +57,24 @@ def test_the_page_has_every_result(first: Path) -> None:
         "settings tried": "3 on add&#95;mod31-0&#46;7",
         "trust": "consistent",
     }
+
+
+def test_a_tuned_entry_shows_what_tuning_brought(first: Path) -> None:
+    """The chosen values, the expected steps after so many settings, and the figure. Other entries have none of it."""
+    (standing,) = all_standings(first)
+    tuning, _ = make_tuning(Space.of(find_recipe("transformer")))
+    text = page(replace(standing, tuning=tuning), [standing])
+    assert "![RMST over learning rate and weight decay, and over the settings tried](first-tuning.png)" in text
+    (expected,) = (row for row in table_rows(text) if row[0] == "expected RMST")
+    assert expected[1:] == [f"{expected_steps(tuning.sampled, count):,.0f}" for count in (1, 2, 4, 8, 16, 32)]
+    assert "tuning.png" not in page(standing, [standing])
+
+
+def test_the_page_has_the_commands_that_repeat_it(first: Path) -> None:
+    """An agent of the entry's own has no recipe file to run."""
+    text = page_of(first, "first")
+    assert "grokbench run --suite mini --agents leaderboard/entries/first/recipe.toml --out runs\n" in text
+    assert 'grokbench verify first --salt "$(date)"' in text
 
 
 def test_every_task_has_a_row(first: Path) -> None:

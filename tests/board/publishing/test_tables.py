@@ -1,56 +1,78 @@
 """The tables in the README: ranks, cells, and text that must stay text."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from grokbench.agents.recipes import find_recipe
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.standings import standings
 from grokbench.board.publishing.tables import BOARD_COLUMNS, board
-from tests.support.entries import good_runs, write_good_entry
+from grokbench.results import scoring
+from grokbench.results.scoring import Reference
+from grokbench.sweeps.space import Space
+from tests.support.entries import good_runs, make_tuning, write_good_entry
 from tests.support.tables import table_rows
 
+SPACE = Space.of(find_recipe("transformer"))
+TUNING, _ = make_tuning(SPACE)
 
-def board_of(leaderboard: Path) -> str:
-    """The tables of a leaderboard."""
-    return board(standings(check_entries(leaderboard=leaderboard)))
+
+def board_of(leaderboard: Path, *, tuned: Sequence[str] = ("slow", "same", "fast", "never", "open")) -> str:
+    """The tables of a leaderboard, on which these entries were tuned."""
+    rows = standings(check_entries(leaderboard=leaderboard))
+    return board([replace(row, tuning=TUNING) if row.entry.name in tuned else row for row in rows])
+
+
+def ranks(text: str) -> dict[str, str]:
+    """Entry → what stands in place of its rank, in the order of the rows."""
+    return {row[1].split("pages/")[1].removesuffix(".md)"): row[0] for row in table_rows(text) if "pages/" in row[1]}
 
 
 def test_the_fastest_is_first_and_equals_share_a_rank(leaderboard: Path) -> None:
     """Two entries that can't be told apart are both second."""
-    rows = [row for row in table_rows(board_of(leaderboard)) if "pages/" in row[1]]
-    assert [row[0] for row in rows] == ["1", "2", "2"]
-    assert "pages/fast.md" in rows[0][1]
+    assert ranks(board_of(leaderboard)) == {"fast": "1", "same": "2", "slow": "2"}
+
+
+def test_only_tuned_methods_in_the_closed_division_have_a_rank(leaderboard: Path) -> None:
+    """The others stand below, and the table says why."""
+    write_good_entry(leaderboard / "entries" / "open", good_runs(around=300, luck=2), division="open")
+    found = ranks(board_of(leaderboard, tuned=("slow", "open")))
+    assert found == {"slow": "1", "open": "open", "fast": "as published", "same": "as published"}
+    assert ranks(board_of(leaderboard, tuned=("slow",)))["open"] == "open, as published"
+    assert board_of(leaderboard).count("## `mini`") == 1
 
 
 def test_cells_are_those_of_the_standing(leaderboard: Path) -> None:
-    """Score with interval, solved runs, comparison, final rank and trust, in the order of the columns."""
+    """Score with interval, solved runs, final rank, delay and trust, in the order of the columns."""
     (fast, *_) = standings(check_entries(leaderboard=leaderboard))
-    low, high = fast.interval
-    header, *rows = table_rows(board_of(leaderboard))
+    header, *rows = table_rows(board_of(leaderboard, tuned=()))
     assert header == list(BOARD_COLUMNS)
-    assert rows[0][2:] == [
-        f"×{fast.score:.2f} ({low:.2f}–{high:.2f})",
-        "yes",
-        "30/30",
-        fast.final_rank_text,
-        "consistent",
-    ]
+    assert rows[0][2:] == [fast.score_text, "30/30", fast.final_rank_text, f"×{fast.delay:.1f}", "consistent"]
 
 
-def test_divisions_have_tables_of_their_own(leaderboard: Path) -> None:
-    """An open entry isn't ranked among the closed ones."""
-    write_good_entry(leaderboard / "entries" / "open", good_runs(around=300, luck=2), division="open")
-    text = board_of(leaderboard)
-    assert text.index("## `mini`, closed division") < text.index("## `mini`, open division")
-    ranks = {row[1].split("pages/")[1]: row[0] for row in table_rows(text) if "pages/" in row[1]}
-    assert ranks["open.md)"] == ranks["fast.md)"] == "1"
+def test_the_spread_of_tuning_widens_the_interval(leaderboard: Path) -> None:
+    """That of the entry and that of the reference, in quadrature."""
+    (fast, *_) = standings(check_entries(leaderboard=leaderboard))
+    tuned = replace(fast, tuning=TUNING)
+    assert tuned.interval[0] < fast.interval[0] < fast.score < fast.interval[1] < tuned.interval[1]
+
+
+def test_the_reference_is_called_provisional_until_it_is_tuned(
+    leaderboard: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pinned file says whether it was."""
+    assert "The reference is provisional" in board_of(leaderboard)
+    monkeypatch.setattr(scoring, "reference", lambda: replace(reference, tuning_spread=0.2))
+    assert "tuned by the same rules as every ranked row" in board_of(leaderboard)
 
 
 def test_an_unsolved_entry_has_no_rank(leaderboard: Path) -> None:
     """It is listed last."""
     write_good_entry(leaderboard / "entries" / "never", good_runs(around=1e9, luck=2))
-    rows = [row for row in table_rows(board_of(leaderboard)) if "pages/" in row[1]]
-    assert rows[-1][0] == "unsolved"
-    assert "pages/never.md" in rows[-1][1]
+    assert list(ranks(board_of(leaderboard)).items())[-1] == ("never", "unsolved")
 
 
 def test_a_refused_entry_is_left_out(leaderboard: Path) -> None:
