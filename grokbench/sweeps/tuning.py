@@ -97,6 +97,7 @@ class Trial:
         return Trial(record.task, record.seed, time, outcome.steps_to_generalize is not None, outcome.passing_share or 0.0)
 
 
+TuningKey = tuple[int, str, int]  # the number of a setting, task and seed
 TrialsByPoint = Mapping[int, Sequence[Trial]]  # the number of a setting → its runs
 
 
@@ -271,6 +272,22 @@ def run_tuning(
         return [Trial.of(complete_record(store, run)) for run in runs]
 
     return follow(space, results, rules)
+
+
+def finished_tuning(space: Space, store: Store, rules: Rules = RULES) -> tuple[Tuning, dict[TuningKey, RunRecord]]:
+    """A tuning whose runs are all there, and their records.
+
+    Raises:
+        TuningError: a run is missing or incomplete.
+    """
+    records: dict[TuningKey, RunRecord] = {}
+
+    def results(runs: Sequence[TuningRun]) -> list[Trial]:
+        found = [complete_record(store, planned(space, run, rules)) for run in runs]
+        records.update({(run.number, run.task.id, run.seed): record for run, record in zip(runs, found, strict=True)})
+        return [Trial.of(record) for record in found]
+
+    return follow(space, results, rules), records
 
 
 def planned(space: Space, run: TuningRun, rules: Rules = RULES) -> Run:

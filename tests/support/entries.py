@@ -14,14 +14,14 @@ from grokbench.board.entries.entry import Entry, official_runs
 from grokbench.board.entries.files import RECIPE
 from grokbench.board.entries.form import Form, SettingsTried
 from grokbench.board.entries.submit import write_entry
-from grokbench.board.entries.tuning_lines import PackedTuning, RunLine, SpaceLine, TuningKey, canonical_line
+from grokbench.board.entries.tuning_lines import PackedTuning, RunLine, SpaceLine, canonical_line
 from grokbench.evaluation.protocol import Exam, Outcome, protocol_of
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.results.scoring import restricted_time
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import Cost, RunRecord, make_record
 from grokbench.sweeps.space import Space
-from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningRun, follow
+from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningKey, TuningRun, follow
 from grokbench.tasks import Task, make_instance, parse_id
 
 MEMORIZED_AT = 100  # steps

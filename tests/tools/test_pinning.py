@@ -10,8 +10,9 @@ from grokbench.agents.recipes import find_recipe
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results.scoring import Reference
 from grokbench.runs.records import read_record
+from grokbench.sweeps.space import Space
 from grokbench.tasks import list_tasks
-from tests.support.entries import good_runs, make_run
+from tests.support.entries import good_runs, make_run, make_tuning
 from tests.support.records import write_records
 from tools import pin_fingerprints, pin_reference
 
@@ -106,3 +107,18 @@ def test_a_task_with_runs_of_two_agents_is_refused(tmp_path: Path) -> None:
     folders = [write_records(tmp_path / name, good_runs(name)) for name in ("transformer", "mlp")]
     with pytest.raises(ValueError, match="expected one agent per task, got mlp, transformer on the same tasks"):
         pin_reference.reference(folders)
+
+
+def test_a_tuned_reference_has_the_spread_of_its_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runs are those of the recipe that the tuning chooses; any other recipe is refused."""
+    tuning, _ = make_tuning(Space.of(find_recipe("transformer")))
+    monkeypatch.setattr(pin_reference, "read_folder", lambda folder: (None, None))
+    monkeypatch.setattr(pin_reference, "finished_tuning", lambda space, store: (tuning, {}))
+    other = write_records(tmp_path / "other", good_runs())
+    with pytest.raises(ValueError, match=r"expected runs of the recipe that .* chooses, got transformer"):
+        pin_reference.reference([other], tmp_path)
+    made = tuning.recipe("tuned")
+    agent = {"hyperparameters": made.plain_hyperparameters, "hash": made.hash}
+    runs = [run.model_copy(update={"agent": run.agent.model_copy(update=agent)}) for run in good_runs()]
+    pinned = pin_reference.reference([write_records(tmp_path / "runs", runs)], tmp_path)
+    assert pinned["tuning_spread"] == round(tuning.spread, 4) > 0

@@ -8,7 +8,7 @@ from grokbench.agents.recipes import Recipe
 from grokbench.board.entries.entry import Entry, packed_recipe
 from grokbench.board.entries.files import FORM, RECIPE, TUNING
 from grokbench.board.entries.findings import Finding
-from grokbench.board.entries.tuning_lines import WITHOUT_RANKS, PackedTuning, RunLine, SpaceLine, TuningKey, canonical_line
+from grokbench.board.entries.tuning_lines import WITHOUT_RANKS, PackedTuning, RunLine, SpaceLine, canonical_line
 from grokbench.errors import AgentError, ProtocolError, SweepError, TuningError
 from grokbench.evaluation.protocol import Outcome
 from grokbench.results.scoring import restricted_time
@@ -16,7 +16,7 @@ from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store
 from grokbench.sweeps.space import Space
-from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningRun, complete_record, follow, planned
+from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningKey, TuningRun, finished_tuning, follow
 from grokbench.tasks import make_instance, parse_id
 
 PACK_AGAIN = "pack the entry again with `grokbench submit --tuning`"
@@ -28,14 +28,7 @@ def pack_tuning(space: Space, store: Store, rules: Rules = RULES) -> tuple[Tunin
     Raises:
         TuningError: a run is missing or incomplete.
     """
-    records: dict[TuningKey, RunRecord] = {}
-
-    def results(runs: Sequence[TuningRun]) -> list[Trial]:
-        found = [complete_record(store, planned(space, run, rules)) for run in runs]
-        records.update({(run.number, run.task.id, run.seed): record for run, record in zip(runs, found, strict=True)})
-        return [Trial.of(record) for record in found]
-
-    tuning = follow(space, results, rules)
+    tuning, records = finished_tuning(space, store, rules)
     provenances = list({record.provenance.model_dump_json(): record.provenance for record in records.values()}.values())
     own = {name: [low, high] for name, low, high in space.own}
     published = packed_recipe(space.published).plain_hyperparameters

@@ -17,13 +17,13 @@ from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import MOST_EXAMS
 from grokbench.runs.schema import StoredCount, Strict
 from grokbench.sweeps.space import Family
+from grokbench.sweeps.tuning import TuningKey
 from grokbench.tasks import Task
 
 WITHOUT_RANKS = replace(PROTOCOL, exams_per_rank=0)
 MOST_MACHINES = 1_000
 MOST_RUNS = 10_000
 Counts = Annotated[list[StoredCount], Field(max_length=MOST_EXAMS)]
-TuningKey = tuple[int, str, int]  # the number of the setting, task and seed
 Line = TypeVar("Line", bound=Strict)
 
 

@@ -15,12 +15,12 @@ from grokbench.board import LEADERBOARD
 from grokbench.board.entries.entry import RunKey
 from grokbench.board.entries.files import printable_name, read_plain_file
 from grokbench.board.entries.findings import Finding, UnreadableFile
-from grokbench.board.entries.tuning_lines import TuningKey
 from grokbench.errors import EntryError
 from grokbench.results import sequential
 from grokbench.results.sequential import Decision, Look
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Strict
+from grokbench.sweeps.tuning import TuningKey
 
 SLOWEST_PACE = 1.75  # seconds of a step over those of AdamW's: a second pass that isn't declared costs nearly twice as much
 VERDICTS_LIMIT = 1 << 20  # bytes of a verdict file

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from grokbench.board.entries.entry import Entry
-from grokbench.board.entries.tuning_lines import RunLine, TuningKey
+from grokbench.board.entries.tuning_lines import RunLine
 from grokbench.board.entries.verdicts import RepeatedTuning
 from grokbench.board.verification.remote import RemoteRecipe
 from grokbench.runs.plan import Experiment, Plan
 from grokbench.runs.records import RunRecord
-from grokbench.sweeps.tuning import RULES, Tuning
+from grokbench.sweeps.tuning import RULES, Tuning, TuningKey
 from grokbench.tasks import parse_id
 
 
