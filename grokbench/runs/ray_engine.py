@@ -7,6 +7,7 @@ does without Ray.
 
 import pickle
 import queue
+import socket
 import tempfile
 import threading
 import time
@@ -38,6 +39,7 @@ MOST_LOSSES = 3  # of a cohort's workers, before its runs count as failed
 SECONDS_BETWEEN_EXAMS = 1.0  # that a cohort reports; only the display needs them
 WAITING = 2  # tasks beyond what the cluster can compute at once, so that no node waits for the driver
 SECONDS_TO_WAIT = 1.0
+SECONDS_TO_CONNECT = 10.0
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,27 @@ def _connect(ray: Any, cluster: Cluster, cohorts: Sequence[Cohort]) -> None:
     paths = [path for module in sorted(modules) if (path := _module_path(module)) is not None]
     options: dict[str, Any] = {"address": cluster.address, "log_to_driver": False, "logging_level": "error"}
     if cluster.address is None:
-        options |= {"num_cpus": available_cores(), "include_dashboard": False}
+        # Without "local" Ray would look for a cluster that was once started here, for minutes if it is gone.
+        options |= {"address": "local", "num_cpus": available_cores(), "include_dashboard": False}
+    else:
+        _check_reachable(cluster.address)
     if paths:
         options["runtime_env"] = {"py_modules": paths}
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise WorkerError(f"can't connect to Ray at {cluster.address or 'this machine'}: {error}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise WorkerError where nothing listens at `host:port`. Ray itself would try again for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():  # such as auto, or ray://…
+        return
+    try:
+        socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
+    except OSError as error:
+        raise WorkerError(f"nothing answers at {address} ({error}): start Ray there, or name another --address") from None
 
 
 def _module_path(name: str) -> str | None:

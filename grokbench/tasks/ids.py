@@ -38,7 +38,7 @@ def parse_id(task_id: str, budget: int | None = None, exam_grid: ExamGrid = "ful
 
 
 def _task(name: str, version: int, task_id: str) -> Task:
-    from grokbench.tasks.suites import BUDGETS, THRESHOLDS
+    from grokbench.tasks.suites import BUDGETS
 
     if match := images.IMAGES_ID.fullmatch(name):
         task: Task = images.image_task(match, version=version, task_id=task_id)
@@ -46,7 +46,7 @@ def _task(name: str, version: int, task_id: str) -> Task:
         task = tables.table_task(match, version=version, task_id=task_id)
     else:
         raise TaskError(f"no task is called {task_id!r}: expected {_EXPECTED}{_suggestion(name)}")
-    return replace(task, budget=BUDGETS.get(task.name, task.budget), threshold=THRESHOLDS.get(task.name, task.threshold))
+    return replace(task, budget=BUDGETS.get(task.name, task.budget), threshold=images.THRESHOLDS.get(task.name, task.threshold))
 
 
 def _split_version(name: str, task_id: str) -> tuple[str, int]:

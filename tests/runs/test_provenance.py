@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from grokbench.runs import provenance
-from grokbench.runs.provenance import HASHED_CODE, ROOT, Provenance, current_provenance
+from grokbench.runs.provenance import HASHED_CODE, ROOT, UNHASHED_CODE, Provenance, current_provenance
 from tests.support.entries import PROVENANCE
 
 OTHER_VALUES: dict[str, Any] = {
@@ -82,7 +82,15 @@ def code_hash() -> str:
 
 def test_hashed_paths_exist() -> None:
     """A renamed folder would silently leave the hash."""
-    assert all((ROOT / name).exists() for name in HASHED_CODE)
+    assert all((ROOT / name).exists() for name in (*HASHED_CODE, *UNHASHED_CODE))
+
+
+def test_a_new_suite_leaves_the_hash(tree: Path) -> None:
+    """No exam depends on the lists of tasks, so runs and checkpoints of before still count."""
+    before = code_hash()
+    for name in UNHASHED_CODE:
+        (tree / name).write_text("# another suite\n")
+    assert code_hash() == before
 
 
 @pytest.mark.parametrize("name", HASHED_CODE)

@@ -199,6 +199,16 @@ def test_what_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path
         run(tmp_path, [recipe(AddingAgent)])
 
 
+def test_without_an_address_no_cluster_of_before_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was started here and is gone would make Ray wait for minutes. Neither does a wrong address."""
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(ray, "init", lambda **options: asked.update(options))
+    ray_engine._connect(ray, Cluster(), [])
+    assert asked["address"] == "local"
+    with pytest.raises(WorkerError, match=r"nothing answers at 127\.0\.0\.1:9"):
+        ray_engine._connect(ray, Cluster("127.0.0.1:9"), [])
+
+
 def test_another_version_on_a_node_is_refused() -> None:
     """The worker compares the hash of the code."""
     sent = ray_engine.Work(None, None, None, "0" * 64)  # type: ignore[arg-type]

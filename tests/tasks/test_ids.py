@@ -11,8 +11,8 @@ import grokbench
 from grokbench.errors import TaskError
 from grokbench.tasks import Task, get_suite, list_suites, list_tasks, parse_id
 from grokbench.tasks.groups import GROUP_OPERATIONS
+from grokbench.tasks.images import THRESHOLDS
 from grokbench.tasks.operations import OPERATIONS
-from grokbench.tasks.suites import THRESHOLDS
 from grokbench.tasks.tables import TableTask
 
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 import grokbench
 from grokbench.errors import MissingExtraError, TaskError
 from grokbench.tasks import images, make_instance, parse_id
-from grokbench.tasks.images import MNIST_FOLDER, ImageInstance
-from grokbench.tasks.suites import THRESHOLDS
+from grokbench.tasks.images import MNIST_FOLDER, THRESHOLDS, ImageInstance
 
 SIZES = {"train": 40, "t10k": 12}
 SUITES_PAGE = Path(__file__).resolve().parents[2] / "docs" / "suites.md"

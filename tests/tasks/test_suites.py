@@ -9,8 +9,9 @@ import pytest
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.tasks import list_suites, parse_id
 from grokbench.tasks.groups import GROUP_OPERATIONS
+from grokbench.tasks.images import THRESHOLDS
 from grokbench.tasks.operations import OPERATIONS
-from grokbench.tasks.suites import BUDGETS, FULL, SUITES, THRESHOLDS, Suite, standard_names
+from grokbench.tasks.suites import BUDGETS, FULL, SUITES, Suite, standard_names
 from grokbench.tasks.tables import TableTask
 from grokbench.tasks.task import DEFAULT_BUDGET
 
