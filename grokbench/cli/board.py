@@ -44,7 +44,7 @@ def submit(
         authors: the people who made it.
         link: a web address with more about the method.
         description: the method in a few sentences.
-        tuning: the folder of a finished `grokbench tune`, for the table of tuned methods.
+        tuning: the folder of a finished `grokbench tune`, or the tuning.jsonl of its entry to another suite. It gives a rank.
         settings_tried: without a tuning, how many settings were tried before this one.
         tuned_on: without a tuning, the tasks on which they were tried.
         suite: the suite of the runs.

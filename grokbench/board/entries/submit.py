@@ -58,7 +58,8 @@ def pack_entry(
         description: the method in a few sentences.
         settings_tried: how many settings were tried before this one.
         tuned_on: the tasks on which they were tried.
-        tuning: the folder of a finished tuning, which says both and makes the entry a tuned one.
+        tuning: the folder of a finished tuning, or the `tuning.jsonl` of the method's entry to another suite. It says both,
+            and makes the entry a tuned one.
         suite: the suite whose runs the entry has.
         division: "closed" (a baseline's network, unchanged; its optimizer may be yours) or "open".
         agent: the agent whose runs are packed. Needed if the records have several.
@@ -114,7 +115,7 @@ def _packed_tuning(folder: Path | None, settings: int | None, tasks: Sequence[st
         )
     if folder is None:
         return _PackedTuning(settings or 0, list(tasks), None)
-    _, content = pack_tuning(*read_folder(folder))
+    content = text_bytes(folder) if folder.is_file() else pack_tuning(*read_folder(folder))[1]
     return _PackedTuning(RULES.settings, list(RULES.tasks), content)
 
 

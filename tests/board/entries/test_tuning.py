@@ -231,6 +231,10 @@ def test_a_tuning_that_ran_can_be_packed(tmp_path: Path, monkeypatch: pytest.Mon
     assert checked.entry.tuning is not None
     assert len(checked.entry.tuning.runs) == len(find_records([tmp_path / "study"])[0])
     assert all(isinstance(run, RunLine) and run.train for run in checked.entry.tuning.runs)
+    packed = tmp_path / "board" / "entries" / "mine" / "tuning.jsonl"
+    again = pack_entry(runs, "again", tuning=packed, leaderboard=tmp_path / "board", **options)
+    assert errors_of(again) == ""
+    assert (packed.parents[1] / "again" / "tuning.jsonl").read_bytes() == packed.read_bytes()
     with pytest.raises(EntryError, match="say how the recipe was tuned"):
         pack_entry(runs, "other", tuning=tmp_path / "study", settings_tried=1, leaderboard=tmp_path / "board", **options)
     with pytest.raises(EntryError, match="say how the recipe was tuned"):
