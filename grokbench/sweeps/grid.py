@@ -47,7 +47,7 @@ class Grid:
         """The runs of every setting. Those that can train together share a plan.
 
         Raises:
-            SweepError: an axis names nothing, or an agent can't be made with its values.
+            SweepError: an axis names nothing, an agent can't be made with its values, or the tasks have different budgets.
             TaskError: a value makes no task.
         """
         if not (self.agents and self.tasks and self.seeds):
@@ -66,6 +66,9 @@ class Grid:
         for task in self.tasks:
             for values in _combinations(self.axes, dict.fromkeys(placeholders(task))):
                 made[parse_id(filled(task, values), self.budget, self.exams)] = None
+        budgets = sorted({task.budget for task in made})
+        if len(budgets) > 1:
+            raise SweepError(f"the tasks have budgets of {' and '.join(map(str, budgets))} steps: choose one with --budget")
         yield from made
 
     def _recipes(self, base: Recipe) -> list[Recipe]:

@@ -89,3 +89,10 @@ def test_wrong_axes_are_refused() -> None:
         Grid(agents=(find_recipe("mlp"),), tasks=()).plans()
     with pytest.raises(TaskError, match="exams are full or sparse"):
         make_grid("mlp", "add_mod5-0.5", exams="few").plans()
+
+
+def test_tasks_with_different_budgets_want_a_common_one() -> None:
+    """A task of a suite has the suite's budget. Its runs and those of other tasks make no common diagram."""
+    with pytest.raises(SweepError, match="the tasks have budgets of 5000 and 10000 steps: choose one with --budget"):
+        make_grid("mlp", "sub_mod31-{ratio}", vary={"ratio": [0.5, 0.65]}).plans()
+    assert make_grid("mlp", "sub_mod31-{ratio}", vary={"ratio": [0.5, 0.65]}, budget=100).plans()
