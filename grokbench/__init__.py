@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from grokbench.api import run, sweep
     from grokbench.evaluation import ranks
     from grokbench.evaluation.protocol import PROTOCOL
+    from grokbench.hub.datasets import to_datasets
     from grokbench.results.frames import load_runs
     from grokbench.runs.ray_engine import Cluster
 
@@ -52,6 +53,7 @@ __all__ = [
     "run",
     "stages",
     "sweep",
+    "to_datasets",
 ]
 __version__ = "0.1.0"
 
@@ -71,6 +73,7 @@ _LAZY = {
     "run": "grokbench.api:run",
     "stages": "grokbench.analysis.stages",
     "sweep": "grokbench.api:sweep",
+    "to_datasets": "grokbench.hub.datasets:to_datasets",
 }
 
 
