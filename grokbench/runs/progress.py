@@ -156,7 +156,7 @@ class SweepProgress(_Display):
 
     @override
     def on_start(self, planned: int, finished: int) -> None:
-        self.planned, self.before, self._started = planned, finished, time.perf_counter()
+        self.planned, self.before = planned, finished
 
     @override
     def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:

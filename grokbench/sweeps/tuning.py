@@ -18,12 +18,13 @@ from statistics import fmean, variance
 from typing import Any, NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import TuningError
 from grokbench.results.scoring import restricted_time
 from grokbench.runs import engine
-from grokbench.runs.callbacks import Callback
+from grokbench.runs.callbacks import Callback, Callbacks
 from grokbench.runs.plan import Experiment, Plan, Run
 from grokbench.runs.records import RunRecord, read_record
 from grokbench.runs.store import Store
@@ -66,6 +67,12 @@ class Rules:
     def settings(self) -> int:
         """All settings that a tuning tries."""
         return 1 + self.points + self.zoomed
+
+    @property
+    def runs(self) -> int:
+        """All runs of a tuning."""
+        search = self.settings * len(self.search_seeds)
+        return len(self.tasks) * (search + self.finalists * len(self.final_seeds))
 
 
 RULES = Rules()
@@ -249,6 +256,19 @@ def follow(space: Space, results: Results, rules: Rules = RULES) -> Tuning:
     return Tuning(space, points, search, final)
 
 
+class _WholeTuning(Callbacks):
+    """Tells of the three stages as of one plan: all runs of the tuning, and those that were finished before."""
+
+    def __init__(self, callbacks: Sequence[Callback], rules: Rules) -> None:
+        super().__init__(callbacks)
+        self.planned, self.finished = rules.runs, 0
+
+    @override
+    def on_start(self, planned: int, finished: int) -> None:
+        self.finished += finished
+        super().on_start(self.planned, self.finished)
+
+
 def run_tuning(
     space: Space, store: Store, *, rules: Rules = RULES, callbacks: Sequence[Callback] = (), **options: Any
 ) -> Tuning:
@@ -265,10 +285,11 @@ def run_tuning(
         TuningError: a run is incomplete.
         AgentError: no agent can be made with a setting.
     """
+    whole = _WholeTuning(callbacks, rules)
 
     def results(wanted: Sequence[TuningRun]) -> list[Trial]:
         runs = [planned(space, run, rules) for run in wanted]
-        engine.run([Plan((run.experiment,), (run.seed,)) for run in runs], store, callbacks=callbacks, **options)
+        engine.run([Plan((run.experiment,), (run.seed,)) for run in runs], store, callbacks=[whole], **options)
         return [Trial.of(complete_record(store, run)) for run in runs]
 
     return follow(space, results, rules)

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.errors import TuningError
+from grokbench.runs.callbacks import Callback
+from grokbench.runs.plan import Run
+from grokbench.runs.records import RunRecord
 from grokbench.runs.store import find_records
 from grokbench.sweeps.space import Space
 from grokbench.sweeps.tuning import (
@@ -147,20 +151,38 @@ def test_a_tuning_says_what_it_chose() -> None:
     assert len(tuning_figure(made_up(Space.of(find_recipe("transformer")))).axes) == 3
 
 
-def test_a_tuning_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every run is made once, alone; a second call makes none and gives the same; the folder knows its space."""
+class Told(Callback):
+    """Keeps what a display is told."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[int, int]] = []
+        self.ended = 0
+
+    @override
+    def on_start(self, planned: int, finished: int) -> None:
+        self.started.append((planned, finished))
+
+    @override
+    def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
+        self.ended += 1
+
+
+def test_a_tuning_runs_and_goes_on(tmp_path: Path) -> None:
+    """Every run is made once, alone; a second call makes none and gives the same; a display counts all stages together."""
     published = recipe("mlp", network={"hidden": [8]})
     space = Space.of(published, own={"init_scale": (0.1, 1.0)})
-    store = open_folder(tmp_path, space)
-    first = run_tuning(space, store, rules=SMALL, device="cpu")
+    store, told = open_folder(tmp_path, space), Told()
+    first = run_tuning(space, store, rules=SMALL, device="cpu", callbacks=[told])
     records, _ = find_records([tmp_path])
-    assert len(records) == (1 + 4 + 2) * 2 + 2 * 2 * 3
+    assert len(records) == SMALL.runs == (1 + 4 + 2) * 2 + 2 * 2 * 3
+    assert (told.started, told.ended) == ([(26, 0)] * 3, 26)
     assert all(len(record.cohort) == 1 and record.salt == "tuning" for record in records)
     assert {record.budget for record in records} == {10, 20}
-    monkeypatch.setattr("grokbench.runs.engine.run", lambda *_, **__: None)
     again, runs = read_folder(tmp_path)
     assert again == space
-    assert run_tuning(again, runs, rules=SMALL) == first
+    told = Told()
+    assert run_tuning(again, runs, rules=SMALL, callbacks=[told]) == first
+    assert (told.started, told.ended) == ([(26, 10), (26, 14), (26, 26)], 0)
     (tmp_path / "tuned.toml").write_bytes(recipe_text(first.recipe("mine")))
     assert find_recipe(str(tmp_path / "tuned.toml")).hash == first.recipe("mine").hash
 
