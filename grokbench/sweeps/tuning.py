@@ -22,11 +22,12 @@ from typing_extensions import override
 
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import TuningError
+from grokbench.evaluation.protocol import Outcome
 from grokbench.results.scoring import restricted_time
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback, Callbacks
 from grokbench.runs.plan import Experiment, Plan, Run
-from grokbench.runs.records import RunRecord, read_record
+from grokbench.runs.records import OutcomeRecord, RunRecord, read_record
 from grokbench.runs.store import Store
 from grokbench.sweeps.space import Space, Unit, search_points, zoom_points
 from grokbench.tasks import Task, get_suite, parse_id
@@ -97,11 +98,10 @@ class Trial:
     passing_share: float
 
     @staticmethod
-    def of(record: RunRecord) -> "Trial":
-        """The result of a complete run."""
-        outcome, budget = record.outcome, record.parsed_task().budget
-        time = restricted_time(outcome.steps_to_generalize, budget)
-        return Trial(record.task, record.seed, time, outcome.steps_to_generalize is not None, outcome.passing_share or 0.0)
+    def of(task: Task, seed: int, outcome: Outcome | OutcomeRecord) -> "Trial":
+        """The result of a run that has ended."""
+        time = outcome.steps_to_generalize
+        return Trial(task.id, seed, restricted_time(time, task.budget), time is not None, outcome.passing_share or 0.0)
 
 
 TuningKey = tuple[int, str, int]  # the number of a setting, task and seed
@@ -290,7 +290,7 @@ def run_tuning(
     def results(wanted: Sequence[TuningRun]) -> list[Trial]:
         runs = [planned(space, run, rules) for run in wanted]
         engine.run([Plan((run.experiment,), (run.seed,)) for run in runs], store, callbacks=[whole], **options)
-        return [Trial.of(complete_record(store, run)) for run in runs]
+        return [_trial(complete_record(store, run)) for run in runs]
 
     return follow(space, results, rules)
 
@@ -306,7 +306,7 @@ def finished_tuning(space: Space, store: Store, rules: Rules = RULES) -> tuple[T
     def results(runs: Sequence[TuningRun]) -> list[Trial]:
         found = [complete_record(store, planned(space, run, rules)) for run in runs]
         records.update({(run.number, run.task.id, run.seed): record for run, record in zip(runs, found, strict=True)})
-        return [Trial.of(record) for record in found]
+        return [_trial(record) for record in found]
 
     return follow(space, results, rules), records
 
@@ -326,3 +326,7 @@ def complete_record(store: Store, run: Run) -> RunRecord:
     if record.incomplete is not None:
         raise TuningError(f"{shown} {record.incomplete}: a tuning needs all of its runs")
     return record
+
+
+def _trial(record: RunRecord) -> Trial:
+    return Trial.of(record.parsed_task(), record.seed, record.outcome)

@@ -17,7 +17,6 @@ from grokbench.board.entries.submit import write_entry
 from grokbench.board.entries.tuning_lines import PackedTuning, RunLine, SpaceLine, canonical_line
 from grokbench.evaluation.protocol import Exam, Outcome, protocol_of
 from grokbench.evaluation.ranks import MEASURES
-from grokbench.results.scoring import restricted_time
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import Cost, RunRecord, make_record
 from grokbench.sweeps.space import Space
@@ -159,8 +158,7 @@ def make_tuning(space: Space, rules: Rules = RULES, *, luck: int = 0) -> tuple[T
             diverged=False,
             steps_to_generalize=outcome.steps_to_generalize,
         )
-        time = restricted_time(outcome.steps_to_generalize, run.task.budget)
-        return Trial(run.task.id, run.seed, time, outcome.steps_to_generalize is not None, outcome.passing_share or 0.0)
+        return Trial.of(run.task, run.seed, outcome)
 
     tuning = follow(space, results, rules)
     own = {name: [low, high] for name, low, high in space.own}

@@ -10,8 +10,6 @@ from grokbench.board.entries.files import FORM, RECIPE, TUNING
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.tuning_lines import WITHOUT_RANKS, PackedTuning, RunLine, SpaceLine, canonical_line
 from grokbench.errors import AgentError, ProtocolError, SweepError, TuningError
-from grokbench.evaluation.protocol import Outcome
-from grokbench.results.scoring import restricted_time
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store
@@ -108,13 +106,7 @@ def _trial(run: TuningRun, by_key: dict[TuningKey, RunLine], packed: PackedTunin
     }
     if found := [problem for problem, there in problems.items() if there]:
         raise TuningError(f"{shown} {found[0]}")
-    return _as_trial(run, outcome)
-
-
-def _as_trial(run: TuningRun, outcome: Outcome) -> Trial:
-    time = restricted_time(outcome.steps_to_generalize, run.task.budget)
-    solved = outcome.steps_to_generalize is not None
-    return Trial(run.task.id, run.seed, time, solved, outcome.passing_share or 0.0)
+    return Trial.of(run.task, run.seed, outcome)
 
 
 def _repeated_findings(packed: PackedTuning) -> Iterator[Finding]:
