@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from grokbench.agents.recipes import find_recipe
-from grokbench.cli import COMMANDS, main
+from grokbench.cli import COMMANDS, main, sweeps
 from grokbench.errors import StoreError, TaskError
 from grokbench.runs.records import to_json
 from grokbench.runs.store import find_records
@@ -254,6 +254,20 @@ def test_sweep_and_phase(grokbench: Command, tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["map.png", "map.svg", "map.csv", "map.parquet", "map.html"]
     assert pd.read_parquet(tmp_path / "new" / "map.parquet")["runs"].tolist() == [2, 2, 2]
     assert all(path.parent == tmp_path / "new" and path.stat().st_size for path in paths)
+
+
+def test_phase_without_pyarrow_leaves_out_the_parquet_file(
+    grokbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plain installation has none. All other files are written, the page too, and a line says how to get it."""
+    choice = ("--agents", "mlp", "--tasks", "add_mod5-0.5", "--vary", "weight_decay=1,9", "--seeds", "3", "--budget", "10")
+    assert grokbench("sweep", *choice, "--device", "cpu", "--out", str(tmp_path)).returncode == 0
+    monkeypatch.setattr(sweeps, "find_spec", lambda name: None)
+    assert sweeps.phase((tmp_path,), x="weight_decay") == 0
+    printed = capsys.readouterr()
+    assert "pip install 'grokbench[hub]'" in printed.err
+    assert [Path(line).suffix for line in printed.out.splitlines()] == [".png", ".svg", ".csv", ".html"]
+    assert all(Path(line).stat().st_size for line in printed.out.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Commands that vary settings: sweep, phase, tune."""
 
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,14 +110,21 @@ def phase(
     table = runs.phase_table(x, y, where=chosen)
     law = power_law(runs.runs, x, where=chosen) if fit else None
     figure = phase_figure(table, law)
-    paths = [base.with_name(f"{base.name}.{ending}") for ending in ("png", "svg", "csv", "parquet", "html")]
-    for path in paths[:2]:
-        figure.savefig(path, dpi=150)
-    table.to_csv(paths[2], index=False)
-    table.to_parquet(paths[3], index=False)
     page = phase_page(runs.runs, [run.exams for run in runs], table, x, y, chosen)
-    paths[4].write_text(page, encoding="utf-8", newline="\n")
-    print("\n".join(map(str, paths)))
+    write: dict[str, Callable[[Path], Any]] = {
+        "png": lambda path: figure.savefig(path, dpi=150),
+        "svg": lambda path: figure.savefig(path, dpi=150),
+        "csv": lambda path: table.to_csv(path, index=False),
+        "parquet": lambda path: table.to_parquet(path, index=False),
+        "html": lambda path: path.write_text(page, encoding="utf-8", newline="\n"),
+    }
+    if find_spec("pyarrow") is None:
+        del write["parquet"]
+        print("no Parquet file: pip install 'grokbench[hub]' adds what writes it", file=sys.stderr)
+    for ending, write_file in write.items():
+        path = base.with_name(f"{base.name}.{ending}")
+        write_file(path)
+        print(path)
     if law is not None:
         print(f"T = {law.factor:.4g} · {x}^{law.exponent:.3f}; 95 % interval of the exponent {law.low:.3f} to {law.high:.3f}")
     return 0
@@ -130,8 +140,8 @@ def tune(
 ) -> int:
     """Tune a recipe as every method on the leaderboard is tuned. The same command goes on where it was stopped.
 
-    It tries the recipe's own setting and 40 others on salted instances of the suite tuning, and runs the best four again. It
-    writes the chosen recipe, tuned.toml.
+    It tries the recipe's own setting and 40 others on salted instances of the suite tuning, and runs the best four again: 212
+    runs, which take an hour or more on two cores for a transformer. It writes the chosen recipe, tuned.toml.
 
     Example: grokbench tune lion.toml --out tuning/lion
 

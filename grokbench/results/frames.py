@@ -156,7 +156,7 @@ def load_runs(*folders: str | Path) -> Runs:
     paths = [Path(folder) for folder in folders or ("runs",)]
     for path in paths:
         if not path.is_dir():
-            raise RecordError(f"there is no folder {path}: name one that `grokbench run --out` has written")
+            raise RecordError(f"there is no folder {path}: name one that `grokbench run` or `sweep` has written")
     records, errors = find_records(paths)
     if errors:
         raise RecordError(f"{len(errors)} damaged records: {errors[0]}; remove them or run the command again")

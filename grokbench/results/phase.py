@@ -108,7 +108,7 @@ def phase_table(runs: pd.DataFrame, x: str, y: str | None = None, *, where: Mapp
     if others:
         first = others[0]
         values = sorted(set(runs[first].map(comparable)), key=str)
-        raise ResultError(f"the runs differ in {', '.join(others)} too: choose, for example {first}={values[0]}")
+        raise ResultError(f"the runs differ in {', '.join(others)} too: choose with where, for example {first}={values[0]}")
     keyed = runs.assign(**{axis: runs[axis].map(comparable) for axis in axes})
     rows = [dict(zip(axes, key, strict=True)) | _row(members) for key, members in keyed.groupby(axes, sort=True, dropna=False)]
     return pd.DataFrame(rows)[[*reversed(axes), *_row(runs)]]

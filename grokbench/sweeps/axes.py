@@ -167,7 +167,9 @@ def _unknown(base: Recipe, name: str, ending: Sequence[str]) -> str:
         return f"{base.name} has {' and '.join(ending)}: write one of them for {name}"
     known = [key for key, _ in flattened(base.plain_hyperparameters)]
     accepted = ", ".join(known) or "no hyperparameters"
-    return f"nothing is called {name}: no task has {{{name}}}, and {base.name} has {accepted}"
+    near = get_close_matches(name, [key.rpartition(".")[2] for key in known], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"nothing is called {name}: no task has {{{name}}}, and {base.name} has {accepted}{hint}"
 
 
 def _hints(now: Mapping[str, Any], values: Mapping[str, Any]) -> str:

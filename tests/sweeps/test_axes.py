@@ -73,6 +73,8 @@ def test_a_name_means_the_hyperparameter_that_ends_in_it() -> None:
         hyperparameter(MLP, "name")
     with pytest.raises(SweepError, match=r"nothing is called decay: .* mlp has network\.hidden"):
         hyperparameter(MLP, "decay")
+    with pytest.raises(SweepError, match=r"; did you mean weight_decay\?"):
+        hyperparameter(MLP, "weigth_decay")
 
 
 def test_values_take_the_form_of_the_bases() -> None:
