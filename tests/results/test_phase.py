@@ -71,7 +71,9 @@ def test_the_phase_is_that_of_most_runs() -> None:
 
 def test_runs_that_differ_in_more_are_refused(runs: Runs) -> None:
     """The error names what else varies and how to choose, and a choice helps."""
-    with pytest.raises(ResultError, match=r"differ in optimizer\.weight_decay too: choose with where, for example optimizer\.w"):
+    with pytest.raises(
+        ResultError, match=r"differ in optimizer\.weight_decay too: choose with where, for example optimizer\.w"
+    ):
         runs.phase_table("ratio")
     assert runs.phase_table("ratio", where={"weight_decay": "1"})["ratio"].tolist() == list(RATIOS)
     with pytest.raises(ResultError, match=r"no complete run has ratio=0\.4; it is one of 0\.3, 0\.5"):
