@@ -24,6 +24,8 @@
   x RemoteError         the process of an entry's agent failed, took too long or sent nonsense (a RuntimeError)
 """
 
+HUB_EXTRA = "pip install 'grokbench[hub]'"  # what a message tells who lacks datasets or pyarrow
+
 
 class GrokbenchError(Exception):
     """The root of all errors that grokbench raises on purpose."""

@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from grokbench.board import LEADERBOARD
 from grokbench.cli.runs import Names, read_runs
-from grokbench.errors import EntryError
+from grokbench.errors import HUB_EXTRA, EntryError
 
 if TYPE_CHECKING:
     from grokbench.board.entries.checks import Checked
@@ -223,7 +223,7 @@ def board(*, leaderboard: Path = LEADERBOARD) -> int:
     for name in published.refused:
         print(f"left out: {name}, which `grokbench check {name}` refuses", file=sys.stderr)
     if not published.parquet:
-        print(f"{parquet.FILE} is unchanged: {parquet.INSTALL} to have it written too")
+        print(f"{parquet.FILE} is unchanged: {HUB_EXTRA} to have it written too")
     return 1 if published.refused else 0
 
 

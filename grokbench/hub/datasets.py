@@ -1,14 +1,13 @@
 """Tasks as Hugging Face datasets: the questions of one instance in the splits `train` and `test`, with a card."""
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
-from grokbench.errors import MissingExtraError, TaskError
+from grokbench.errors import HUB_EXTRA, MissingExtraError, TaskError
 from grokbench.hub.cards import CITATION, HOMEPAGE, LICENSE, about, card
 from grokbench.tasks import Instance, make_instance, parse_id
 from grokbench.tasks.images import ImageInstance
@@ -17,7 +16,6 @@ from grokbench.tasks.tables import TableInstance
 if TYPE_CHECKING:
     from datasets import DatasetDict, Features
 
-INSTALL = "pip install 'grokbench[hub]'"
 SIDE = 28  # pixels
 
 
@@ -37,21 +35,7 @@ def to_datasets(task: str, *, seed: int = 0, salt: str = "") -> "DatasetDict":
         TaskError: the id, the seed or the salt names no instance.
         MissingExtraError: `datasets` isn't installed.
     """
-    datasets = _import_datasets()
-    instance = make_instance(parse_id(task), seed, salt=salt)
-    columns, features = _columns(instance)
-    texts = {"description": about(instance), "citation": CITATION, "homepage": HOMEPAGE, "license": LICENSE}
-    return datasets.DatasetDict(
-        {
-            name: datasets.Dataset.from_dict(
-                {column: _chosen(values, chosen) for column, values in columns.items()},
-                features=features,
-                info=datasets.DatasetInfo(**texts, features=features),
-                split=name,
-            )
-            for name, chosen in (("train", instance.train), ("test", ~instance.train))
-        }
-    )
+    return _splits(make_instance(parse_id(task), seed, salt=salt))
 
 
 def write_dataset(folder: Path, task: str, *, seed: int = 0, salt: str = "") -> None:
@@ -61,26 +45,39 @@ def write_dataset(folder: Path, task: str, *, seed: int = 0, salt: str = "") -> 
         TaskError: the id, the seed or the salt names no instance, or the folder has other files.
         MissingExtraError: `datasets` isn't installed.
     """
-    splits = to_datasets(task, seed=seed, salt=salt)
+    instance = make_instance(parse_id(task), seed, salt=salt)
+    splits = _splits(instance)
     names = {"README.md", *(f"{split}.parquet" for split in splits)}
     folder.mkdir(parents=True, exist_ok=True)
     if strays := sorted(path.name for path in folder.iterdir() if path.name not in names):
         raise TaskError(f"{folder} has other files ({', '.join(strays[:3])}): choose an empty folder")
     for split, rows in splits.items():
         rows.to_parquet(folder / f"{split}.parquet")
-    instance = make_instance(parse_id(task), seed, salt=salt)
     (folder / "README.md").write_text(card(instance, list(splits)), encoding="utf-8", newline="\n")
 
 
-def _import_datasets() -> Any:
+def _splits(instance: Instance) -> "DatasetDict":
+    """The questions of an instance. Raises MissingExtraError."""
     try:
         import datasets
     except ModuleNotFoundError:
-        raise MissingExtraError(f"tasks as datasets need the package datasets: {INSTALL}") from None
-    return datasets
+        raise MissingExtraError(f"tasks as datasets need the package datasets: {HUB_EXTRA}") from None
+    columns, features = _columns(instance)
+    texts = {"description": about(instance), "citation": CITATION, "homepage": HOMEPAGE, "license": LICENSE}
+    return datasets.DatasetDict(
+        {
+            name: datasets.Dataset.from_dict(
+                {column: list(values[chosen]) for column, values in columns.items()},
+                features=features,
+                info=datasets.DatasetInfo(**texts, features=features),
+                split=name,
+            )
+            for name, chosen in (("train", instance.train), ("test", ~instance.train))
+        }
+    )
 
 
-def _columns(instance: Instance) -> tuple[Mapping[str, Any], "Features"]:
+def _columns(instance: Instance) -> tuple[Mapping[str, NDArray[Any]], "Features"]:
     """The columns of all questions, in the order of the environment, and their types."""
     import datasets
 
@@ -95,18 +92,7 @@ def _columns(instance: Instance) -> tuple[Mapping[str, Any], "Features"]:
         types = {"a": label, "b": label, **types, "true_a": number, "true_b": number, "true_answer": number}
         return columns, datasets.Features(types)
     if isinstance(instance, ImageInstance):
-        pictures = [_png(pixels) for pixels in instance.pixels.reshape(-1, SIDE, SIDE)]
-        return {"image": pictures, **common}, datasets.Features({"image": datasets.Image(), **types})
+        return {"image": instance.pixels.reshape(-1, SIDE, SIDE), **common}, datasets.Features(
+            {"image": datasets.Image(), **types}
+        )
     raise TaskError(f"{instance.task.id} has no form as a dataset")
-
-
-def _png(pixels: Any) -> dict[str, Any]:
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return {"bytes": buffer.getvalue(), "path": None}
-
-
-def _chosen(values: Any, chosen: Any) -> Any:
-    if isinstance(values, np.ndarray):
-        return values[chosen]
-    return [value for value, is_chosen in zip(values, chosen, strict=True) if is_chosen]

@@ -136,6 +136,11 @@ class Space:
         triples = tuple((name, low, high) for name, (low, high) in ranges.items())
         return Space(published, chosen, triples, (*common, *added))
 
+    @property
+    def ranges(self) -> dict[str, list[float]]:
+        """The method's own ranges as files have them: name → lowest and highest value."""
+        return {name: [low, high] for name, low, high in self.own}
+
     def recipe(self, number: int, point: Unit | None) -> Recipe:
         """The recipe at a point. Without a point it is the published one."""
         name = f"{self.published.name}-point{number}"

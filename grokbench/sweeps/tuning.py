@@ -5,9 +5,10 @@
 2. Zoom: 8 points around the best, in a box a third as wide, on the same instances.
 3. Final: the four best on three more salted seeds, with the suite's budget.
 
-The best of the four has the lowest geometric mean over tasks of RMST. Of those within one standard error of it, the one that
-solves most runs is chosen, then the one with the highest share of passing exams: the lowest RMST alone picks settings that lose
-the task again. The functions here compute everything from the results of runs; `run_tuning` makes the runs.
+The best of the four has the lowest geometric mean over tasks of RMST. Those within one standard error of it are compared by
+their solved runs, then by their share of passing exams. The lowest RMST alone picks settings that lose the task again.
+
+The functions here compute everything from the results of runs; `run_tuning` makes the runs.
 """
 
 from collections import defaultdict
@@ -74,6 +75,10 @@ class Rules:
         """All runs of a tuning."""
         search = self.settings * len(self.search_seeds)
         return len(self.tasks) * (search + self.finalists * len(self.final_seeds))
+
+    def task(self, name: str, seed: int) -> Task:
+        """The task as a seed runs on it: with the budget of the final, or of the search."""
+        return parse_id(name, self.final_budget if seed in self.final_seeds else self.search_budget)
 
 
 RULES = Rules()
@@ -172,12 +177,14 @@ class Tuning:
 
     Attributes:
         space: what was varied.
+        rules: those that it followed.
         points: the point of every setting; None for the published setting.
         search: the runs of search and zoom.
         final: the runs of the final.
     """
 
     space: Space
+    rules: Rules
     points: Mapping[int, Unit | None]
     search: TrialsByPoint
     final: TrialsByPoint
@@ -190,12 +197,12 @@ class Tuning:
     @property
     def spread(self) -> float:
         """The standard deviation of the log score that comes from the luck of the points."""
-        return spread(self.search)
+        return spread(self.search, halves=self.rules.halves)
 
     @property
     def sampled(self) -> TrialsByPoint:
         """The runs of the search's points, which were drawn without looking at any run."""
-        return {point: trials for point, trials in self.search.items() if 1 <= point <= RULES.points}
+        return {point: trials for point, trials in self.search.items() if 1 <= point <= self.rules.points}
 
     def recipe(self, name: str) -> Recipe:
         """The chosen recipe."""
@@ -224,6 +231,11 @@ class TuningRun(NamedTuple):
     task: Task
     seed: int
 
+    @property
+    def key(self) -> TuningKey:
+        """Setting, task and seed."""
+        return self.number, self.task.id, self.seed
+
 
 Results = Callable[[Sequence[TuningRun]], Sequence[Trial]]  # the results of some runs, in their order
 
@@ -239,21 +251,25 @@ def follow(space: Space, results: Results, rules: Rules = RULES) -> Tuning:
     points: dict[int, Unit | None] = {PUBLISHED: None}
     points |= enumerate(search_points(len(space.dimensions), rules.points), start=1)
 
-    def trials(numbers: Iterable[int], budget: int, seeds: Sequence[int]) -> dict[int, list[Trial]]:
-        tasks = [parse_id(name, budget) for name in rules.tasks]
-        runs = [TuningRun(number, points[number], task, seed) for number in numbers for task in tasks for seed in seeds]
+    def trials(numbers: Iterable[int], seeds: Sequence[int]) -> dict[int, list[Trial]]:
+        runs = [
+            TuningRun(number, points[number], rules.task(name, seed), seed)
+            for number in numbers
+            for name in rules.tasks
+            for seed in seeds
+        ]
         grouped: dict[int, list[Trial]] = defaultdict(list)
         for run, trial in zip(runs, results(runs), strict=True):
             grouped[run.number].append(trial)
         return grouped
 
-    search = trials(list(points), rules.search_budget, rules.search_seeds)
+    search = trials(list(points), rules.search_seeds)
     center = points[ranked(search)[0]] or space.place(space.published)
     zoomed = dict(enumerate(zoom_points(center, before=rules.points, count=rules.zoomed), start=1 + rules.points))
     points |= zoomed
-    search |= trials(zoomed, rules.search_budget, rules.search_seeds)
-    final = trials(ranked(search)[: rules.finalists], rules.final_budget, rules.final_seeds)
-    return Tuning(space, points, search, final)
+    search |= trials(zoomed, rules.search_seeds)
+    final = trials(ranked(search)[: rules.finalists], rules.final_seeds)
+    return Tuning(space, rules, points, search, final)
 
 
 class _WholeTuning(Callbacks):
@@ -305,7 +321,7 @@ def finished_tuning(space: Space, store: Store, rules: Rules = RULES) -> tuple[T
 
     def results(runs: Sequence[TuningRun]) -> list[Trial]:
         found = [complete_record(store, planned(space, run, rules)) for run in runs]
-        records.update({(run.number, run.task.id, run.seed): record for run, record in zip(runs, found, strict=True)})
+        records.update({run.key: record for run, record in zip(runs, found, strict=True)})
         return [_trial(record) for record in found]
 
     return follow(space, results, rules), records

@@ -66,5 +66,4 @@ def recipe_text(recipe: Recipe) -> bytes:
 
 
 def _space_text(space: Space) -> bytes:
-    own = {name: [low, high] for name, low, high in space.own}
-    return tomli_w.dumps({"name": space.published.name, "family": space.family, "own": own}).encode()
+    return tomli_w.dumps({"name": space.published.name, "family": space.family, "own": space.ranges}).encode()

@@ -14,7 +14,7 @@ from grokbench.board.entries.entry import Entry, official_runs
 from grokbench.board.entries.files import RECIPE
 from grokbench.board.entries.form import Form, SettingsTried
 from grokbench.board.entries.submit import write_entry
-from grokbench.board.entries.tuning_lines import PackedTuning, RunLine, SpaceLine, canonical_line
+from grokbench.board.entries.tuning_lines import PackedTuning, RunLine, SpaceLine
 from grokbench.evaluation.protocol import Exam, Outcome, protocol_of
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.provenance import Provenance
@@ -147,7 +147,7 @@ def make_tuning(space: Space, rules: Rules = RULES, *, luck: int = 0) -> tuple[T
         steps = 6 * noise / (optimizer["lr"] * optimizer["weight_decay"] + 1e-9)
         exams = make_exams(run.task, seed=1_000 * run.number + run.seed, steps_to_generalize=steps)
         outcome = protocol_of(run.task).outcome(exams, run.task)
-        runs[run.number, run.task.id, run.seed] = RunLine(
+        runs[run.key] = RunLine(
             setting=run.number,
             task=run.task.id,
             seed=run.seed,
@@ -161,12 +161,12 @@ def make_tuning(space: Space, rules: Rules = RULES, *, luck: int = 0) -> tuple[T
         return Trial.of(run.task, run.seed, outcome)
 
     tuning = follow(space, results, rules)
-    own = {name: [low, high] for name, low, high in space.own}
     published = space.published.plain_hyperparameters
-    first = SpaceLine(published=published, family=space.family, own=own, provenances=[PROVENANCE])
+    first = SpaceLine(published=published, family=space.family, own=space.ranges, provenances=[PROVENANCE])
     return tuning, PackedTuning(first, tuple(runs[key] for key in sorted(runs)))
 
 
-def tuning_text(packed: PackedTuning) -> bytes:
-    """The contents of `tuning.jsonl`."""
-    return b"".join(canonical_line(line) + b"\n" for line in (packed.space, *packed.runs))
+def by_recipe(runs: list[RunRecord], recipe: Recipe) -> list[RunRecord]:
+    """The runs as if another recipe had made them."""
+    agent = {"hyperparameters": recipe.plain_hyperparameters, "hash": recipe.hash}
+    return [run.model_copy(update={"agent": run.agent.model_copy(update=agent)}) for run in runs]

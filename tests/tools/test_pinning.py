@@ -12,7 +12,7 @@ from grokbench.results.scoring import Reference
 from grokbench.runs.records import read_record
 from grokbench.sweeps.space import Space
 from grokbench.tasks import list_tasks
-from tests.support.entries import good_runs, make_run, make_tuning
+from tests.support.entries import by_recipe, good_runs, make_run, make_tuning
 from tests.support.records import write_records
 from tools import pin_fingerprints, pin_reference
 
@@ -117,8 +117,6 @@ def test_a_tuned_reference_has_the_spread_of_its_tuning(tmp_path: Path, monkeypa
     other = write_records(tmp_path / "other", good_runs())
     with pytest.raises(ValueError, match=r"expected runs of the recipe that .* chooses, got transformer"):
         pin_reference.reference([other], tmp_path)
-    made = tuning.recipe("tuned")
-    agent = {"hyperparameters": made.plain_hyperparameters, "hash": made.hash}
-    runs = [run.model_copy(update={"agent": run.agent.model_copy(update=agent)}) for run in good_runs()]
+    runs = by_recipe(good_runs(), tuning.recipe("tuned"))
     pinned = pin_reference.reference([write_records(tmp_path / "runs", runs)], tmp_path)
     assert pinned["tuning_spread"] == round(tuning.spread, 4) > 0

@@ -1,13 +1,10 @@
 """An entry: a folder with `entry.toml`, the recipe (or `agent.py`) and `runs.jsonl`, as a pull request brings it."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from grokbench.agents.recipes import Recipe, find_recipe, recipe_names
 from grokbench.agents.targets import BASELINES, is_baseline, own_target
@@ -18,14 +15,14 @@ from grokbench.board.entries.files import (
     RUNS,
     TUNING,
     digest_of,
-    parse_line,
     read_file,
+    read_line,
     read_toml,
     stray_files,
 )
 from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.board.entries.form import NAME_RULE, OWN_AGENT, Form, is_entry_name, make_form
-from grokbench.board.entries.tuning_lines import PackedTuning, read_tuning
+from grokbench.board.entries.tuning_lines import PACK_TUNING_AGAIN, PackedTuning, read_tuning
 from grokbench.errors import EntryError
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
@@ -88,12 +85,6 @@ def entry_folder(leaderboard: Path, name: str) -> Path:
     if not is_entry_name(name):
         raise EntryError(f"an entry's name has {NAME_RULE}, got {name!r}")
     return leaderboard / "entries" / name
-
-
-def canonical(record: RunRecord) -> str:
-    """The record as its line in `runs.jsonl`, without the line break."""
-    content = record.model_dump(by_alias=True)
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def run_key(record: RunRecord) -> RunKey:
@@ -189,7 +180,7 @@ def _read_runs(folder: Path) -> tuple[list[RunRecord], list[Finding]]:
         raise UnreadableFile(Finding(RUNS, "", f"has {len(lines):,} lines, more than {MOST_RUNS:,}", PACK_AGAIN))
     for number, line in enumerate(lines, start=1):
         try:
-            runs.append(_read_run(line))
+            runs.append(read_line(RunRecord, line))
         except ValueError as error:
             findings.append(Finding(RUNS, f"line {number}", str(error)[:500], PACK_AGAIN))
     if [run_key(run) for run in runs] != sorted(run_key(run) for run in runs):
@@ -203,17 +194,4 @@ def _read_tuning(folder: Path) -> PackedTuning | None:
     try:
         return read_tuning(read_file(folder, TUNING))
     except EntryError as error:
-        remedy = "pack the entry again with `grokbench submit --tuning`"
-        raise UnreadableFile(Finding(TUNING, "", str(error), remedy)) from None
-
-
-def _read_run(line: bytes) -> RunRecord:
-    content = parse_line(line)
-    try:
-        record = RunRecord.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise EntryError(f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg']}") from None
-    if canonical(record).encode() != line:
-        raise EntryError("isn't in canonical form")
-    return record
+        raise UnreadableFile(Finding(TUNING, "", str(error), PACK_TUNING_AGAIN)) from None

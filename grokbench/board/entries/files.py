@@ -10,7 +10,9 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from grokbench.agents.texts import decoded, with_unix_line_ends
 from grokbench.board.entries.findings import Finding, UnreadableFile
@@ -22,6 +24,7 @@ FORM, RUNS, RECIPE, CODE, TUNING = "entry.toml", "runs.jsonl", "recipe.toml", "a
 FILE_LIMITS = {FORM: 16_384, RECIPE: 16_384, CODE: 262_144, RUNS: 64 << 20, TUNING: 16 << 20}  # bytes
 LONGEST_LINE = 2 << 20  # bytes of one run
 DEEPEST_NESTING = 30  # levels
+Record = TypeVar("Record", bound=BaseModel)
 
 
 def stray_files(folder: Path) -> Iterator[Finding]:
@@ -98,8 +101,30 @@ def read_toml(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
+def canonical(record: BaseModel) -> str:
+    """The record as its line in a file of records, without the line break."""
+    content = record.model_dump(by_alias=True)
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def read_line(kind: type[Record], line: bytes) -> Record:
+    """The record on a line.
+
+    Raises:
+        ValueError: the line can't be parsed, isn't such a record, or isn't in canonical form.
+    """
+    try:
+        record = kind.model_validate(parse_line(line))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise EntryError(f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg']}") from None
+    if canonical(record).encode() != line:
+        raise EntryError("isn't in canonical form")
+    return record
+
+
 def parse_line(line: bytes) -> Any:
-    """The JSON value on a line of `runs.jsonl`.
+    """The JSON value on a line of a file of records.
 
     Raises:
         ValueError: the line is too long, no UTF-8, no JSON, has a key twice, or is nested too deeply.

@@ -14,8 +14,8 @@ from grokbench.agents.targets import importable_here, is_baseline, own_target
 from grokbench.agents.texts import text_bytes
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entry, entry_names
-from grokbench.board.entries.entry import canonical, entry_folder, official_runs, packed_recipe, packed_target, run_key
-from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS, TUNING
+from grokbench.board.entries.entry import entry_folder, official_runs, packed_recipe, packed_target, run_key
+from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS, TUNING, canonical
 from grokbench.board.entries.form import OWN_AGENT, Division, Form, make_form
 from grokbench.board.entries.imports import import_findings
 from grokbench.board.entries.run_checks import AGENT_NAME
@@ -115,7 +115,7 @@ def _packed_tuning(folder: Path | None, settings: int | None, tasks: Sequence[st
         )
     if folder is None:
         return _PackedTuning(settings or 0, list(tasks), None)
-    content = text_bytes(folder) if folder.is_file() else pack_tuning(*read_folder(folder))[1]
+    content = text_bytes(folder) if folder.is_file() else pack_tuning(*read_folder(folder)).content
     return _PackedTuning(RULES.settings, list(RULES.tasks), content)
 
 

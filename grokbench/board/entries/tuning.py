@@ -8,7 +8,7 @@ from grokbench.agents.recipes import Recipe
 from grokbench.board.entries.entry import Entry, packed_recipe
 from grokbench.board.entries.files import FORM, RECIPE, TUNING
 from grokbench.board.entries.findings import Finding
-from grokbench.board.entries.tuning_lines import WITHOUT_RANKS, PackedTuning, RunLine, SpaceLine, canonical_line
+from grokbench.board.entries.tuning_lines import PACK_TUNING_AGAIN, WITHOUT_RANKS, PackedTuning, RunLine, SpaceLine
 from grokbench.errors import AgentError, ProtocolError, SweepError, TuningError
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import RunRecord
@@ -17,22 +17,18 @@ from grokbench.sweeps.space import Space
 from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningKey, TuningRun, finished_tuning, follow
 from grokbench.tasks import make_instance, parse_id
 
-PACK_AGAIN = "pack the entry again with `grokbench submit --tuning`"
 
-
-def pack_tuning(space: Space, store: Store, rules: Rules = RULES) -> tuple[Tuning, bytes]:
-    """A finished tuning, and its file.
+def pack_tuning(space: Space, store: Store, rules: Rules = RULES) -> PackedTuning:
+    """A finished tuning as an entry has it.
 
     Raises:
         TuningError: a run is missing or incomplete.
     """
-    tuning, records = finished_tuning(space, store, rules)
+    _, records = finished_tuning(space, store, rules)
     provenances = list({record.provenance.model_dump_json(): record.provenance for record in records.values()}.values())
-    own = {name: [low, high] for name, low, high in space.own}
     published = packed_recipe(space.published).plain_hyperparameters
-    first = SpaceLine(published=published, family=space.family, own=own, provenances=provenances)
-    lines = [_run_line(key, records[key], provenances) for key in sorted(records)]
-    return tuning, b"".join(canonical_line(line) + b"\n" for line in (first, *lines))
+    first = SpaceLine(published=published, family=space.family, own=space.ranges, provenances=provenances)
+    return PackedTuning(first, tuple(_run_line(key, records[key], provenances) for key in sorted(records)))
 
 
 def _run_line(key: TuningKey, record: RunRecord, provenances: Sequence[Provenance]) -> RunLine:
@@ -61,28 +57,27 @@ def check_tuning(entry: Entry, packed: PackedTuning, rules: Rules = RULES) -> tu
     asked: set[TuningKey] = set()
 
     def results(runs: Sequence[TuningRun]) -> list[Trial]:
-        asked.update((run.number, run.task.id, run.seed) for run in runs)
+        asked.update(run.key for run in runs)
         return [_trial(run, by_key, packed, rules) for run in runs]
 
     try:
-        tuning = follow(space_of(entry, packed), results, rules)
+        tuning = follow(_space_of(entry, packed), results, rules)
     except (TuningError, SweepError, AgentError, ProtocolError) as error:
-        return None, [*findings, Finding(TUNING, "", str(error)[:500], PACK_AGAIN)]
+        return None, [*findings, Finding(TUNING, "", str(error)[:500], PACK_TUNING_AGAIN)]
     added = sorted(by_key.keys() - asked)
     if added:
-        shown = "setting {} on {} seed {}".format(*added[0])
-        findings.append(Finding(TUNING, shown, f"is one of {len(added)} runs that no tuning makes", "leave them out"))
+        findings.append(Finding(TUNING, _name(added[0]), f"is one of {len(added)} runs that no tuning makes", "leave them out"))
     stated = entry.form.tuning
     if (stated.settings, stated.tasks) != (rules.settings, list(rules.tasks)):
         problem = f"a tuning tries {rules.settings} settings on {', '.join(rules.tasks)}, and [tuning] states something else"
-        findings.append(Finding(FORM, "", problem, PACK_AGAIN))
+        findings.append(Finding(FORM, "", problem, PACK_TUNING_AGAIN))
     if tuning.recipe(entry.recipe.name) != entry.recipe:
         problem = f"the tuning chooses setting {tuning.winner}, and the recipe is another"
         findings.append(Finding(RECIPE, "", problem, "enter the recipe that `grokbench tune` has written"))
     return tuning, findings
 
 
-def space_of(entry: Entry, packed: PackedTuning) -> Space:
+def _space_of(entry: Entry, packed: PackedTuning) -> Space:
     """The space of an entry's tuning. Raises TuningError where the protocol allows none."""
     published = Recipe(entry.recipe.name, entry.recipe.target, packed.space.published, entry.recipe.source)
     return Space.of(published, family=packed.space.family, own=packed.space.own)
@@ -90,8 +85,7 @@ def space_of(entry: Entry, packed: PackedTuning) -> Space:
 
 def _trial(run: TuningRun, by_key: dict[TuningKey, RunLine], packed: PackedTuning, rules: Rules) -> Trial:
     """The result of a run, recomputed from its exams."""
-    shown = f"setting {run.number} on {run.task.id} seed {run.seed}"
-    line = by_key.get((run.number, run.task.id, run.seed))
+    shown, line = _name(run.key), by_key.get(run.key)
     if line is None:
         raise TuningError(f"{shown} is missing")
     try:
@@ -116,8 +110,15 @@ def _repeated_findings(packed: PackedTuning) -> Iterator[Finding]:
         exams = tuple(run.train), tuple(run.held_out)
         other = first.setdefault((run.task, exams), run)
         if other is not run and not run.diverged:
-            shown = "setting {} on {} seed {}".format(*run.key)
-            yield Finding(TUNING, shown, f"has the same exams as setting {other.setting} seed {other.seed}", PACK_AGAIN)
+            yield Finding(
+                TUNING, _name(run.key), f"has the same exams as setting {other.setting} seed {other.seed}", PACK_TUNING_AGAIN
+            )
+
+
+def _name(key: TuningKey) -> str:
+    """A run of a tuning in words."""
+    setting, task, seed = key
+    return f"setting {setting} on {task} seed {seed}"
 
 
 @cache

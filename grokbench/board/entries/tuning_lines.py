@@ -4,13 +4,12 @@ The first line states the space and the machines. Every other line is a run; the
 protocol fixes the steps of the exams, so a line has counts alone. Ranks are left out: no choice depends on them.
 """
 
-import json
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from grokbench.board.entries.files import parse_line
+from grokbench.board.entries.files import Record, canonical, read_line
 from grokbench.errors import EntryError, ProtocolError
 from grokbench.evaluation.protocol import PROTOCOL, Exam
 from grokbench.runs.provenance import Provenance
@@ -24,7 +23,7 @@ WITHOUT_RANKS = replace(PROTOCOL, exams_per_rank=0)
 MOST_MACHINES = 1_000
 MOST_RUNS = 10_000
 Counts = Annotated[list[StoredCount], Field(max_length=MOST_EXAMS)]
-Line = TypeVar("Line", bound=Strict)
+PACK_TUNING_AGAIN = "pack the entry again with `grokbench submit --tuning`"
 
 
 class SpaceLine(Strict):
@@ -91,15 +90,20 @@ class RunLine(Strict):
 
 @dataclass(frozen=True)
 class PackedTuning:
-    """The lines of the file."""
+    """The lines of the file.
+
+    Attributes:
+        space: the first line.
+        runs: the others.
+    """
 
     space: SpaceLine
     runs: tuple[RunLine, ...]
 
-
-def canonical_line(line: Strict) -> bytes:
-    """The line without its line break."""
-    return json.dumps(line.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return "".join(f"{canonical(line)}\n" for line in (self.space, *self.runs)).encode()
 
 
 def read_tuning(content: bytes) -> PackedTuning:
@@ -121,14 +125,8 @@ def read_tuning(content: bytes) -> PackedTuning:
     return PackedTuning(space, runs)
 
 
-def _read_line(kind: type[Line], line: bytes, number: int) -> Line:
+def _read_line(kind: type[Record], line: bytes, number: int) -> Record:
     try:
-        made = kind.model_validate(parse_line(line))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise EntryError(f"line {number}: {'.'.join(map(str, first['loc']))[:100]}: {first['msg']}") from None
+        return read_line(kind, line)
     except ValueError as error:
         raise EntryError(f"line {number}: {str(error)[:300]}") from None
-    if canonical_line(made) != line:
-        raise EntryError(f"line {number}: isn't in canonical form")
-    return made

@@ -10,14 +10,13 @@ from typing import Any
 
 from grokbench.board.entries.checks import Checked
 from grokbench.board.entries.entry import Entry
-from grokbench.errors import MissingExtraError
+from grokbench.errors import HUB_EXTRA, MissingExtraError
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.tasks import Task
 
 FILE = "runs.parquet"
 MAGIC = b"PAR1"  # the first and the last bytes of a Parquet file
-INSTALL = "pip install 'grokbench[hub]'"
 TEXT, INTEGER, REAL = "string", "int64", "float64"
 EXAM_COLUMNS = {
     "step": INTEGER,
@@ -129,7 +128,7 @@ def _holds(path: Path, wanted: list[dict[str, Any]]) -> bool:
 
 def _require_extra() -> None:
     if not installed():
-        raise MissingExtraError(f"Parquet needs the extra `hub`: {INSTALL}")
+        raise MissingExtraError(f"Parquet needs the extra `hub`: {HUB_EXTRA}")
 
 
 def _features() -> Any:

@@ -53,14 +53,11 @@ def table(rows: Sequence[Standing], all_standings: Sequence[Standing]) -> str:
     """One table: the ranked rows, then the others, each with the best score first. `all_standings` has reproductions."""
     ordered = sorted(rows, key=lambda row: (not row.is_ranked, -row.score, row.entry.name))
     ranked = [row for row in ordered if row.is_ranked]
-    ranks = [UNSOLVED if row.unsolved else str(place) for row, place in zip(ranked, _places(ranked), strict=True)]
+    places = statistics.shared_places([row.samples for row in ranked])
+    ranks = [UNSOLVED if row.unsolved else str(place) for row, place in zip(ranked, places, strict=True)]
     marks = [*ranks, *(_mark(row) for row in ordered[len(ranked) :])]
     cells = [_cells(row, mark, all_standings) for row, mark in zip(ordered, marks, strict=True)]
     return tabulate(cells, list(BOARD_COLUMNS), tablefmt="github", disable_numparse=True)
-
-
-def _places(ranked: Sequence[Standing]) -> list[int]:
-    return statistics.shared_places([row.samples for row in ranked])
 
 
 def _mark(row: Standing) -> str:

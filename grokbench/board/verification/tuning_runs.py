@@ -8,10 +8,9 @@ from grokbench.board.entries.entry import Entry
 from grokbench.board.entries.tuning_lines import RunLine
 from grokbench.board.entries.verdicts import RepeatedTuning
 from grokbench.board.verification.remote import RemoteRecipe
-from grokbench.runs.plan import Experiment, Plan
+from grokbench.runs.plan import Plan
 from grokbench.runs.records import RunRecord
-from grokbench.sweeps.tuning import RULES, Tuning, TuningKey
-from grokbench.tasks import parse_id
+from grokbench.sweeps.tuning import RULES, Tuning, TuningKey, TuningRun, planned
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,10 @@ class TuningRuns:
 
 
 def _plan(line: RunLine, tuning: Tuning, recipe: RemoteRecipe) -> Plan:
-    made = tuning.space.recipe(line.setting, tuning.points[line.setting])
-    remote = replace(recipe, name=_name(line.setting), hyperparameters=made.plain_hyperparameters)
-    budget = RULES.final_budget if line.seed in RULES.final_seeds else RULES.search_budget
-    return Plan((Experiment(parse_id(line.task, budget), remote, RULES.salt),), (line.seed,))
+    wanted = TuningRun(line.setting, tuning.points[line.setting], RULES.task(line.task, line.seed), line.seed)
+    experiment = planned(tuning.space, wanted, RULES).experiment
+    remote = replace(recipe, name=_name(line.setting), hyperparameters=experiment.recipe.plain_hyperparameters)
+    return Plan((replace(experiment, recipe=remote),), (line.seed,))
 
 
 def _name(setting: int) -> str:

@@ -22,8 +22,7 @@ from grokbench.runs.store import find_records
 from grokbench.sweeps.space import Space
 from grokbench.sweeps.tuning import RULES, Rules, run_tuning
 from grokbench.sweeps.tuning_folder import open_folder
-from grokbench.tasks import parse_id
-from tests.support.entries import FORM, errors_of, good_runs, make_exams, make_tuning, tuning_text, write_good_entry
+from tests.support.entries import FORM, by_recipe, errors_of, good_runs, make_exams, make_tuning, write_good_entry
 
 SMALL = Rules(
     tasks=("sub_mod13-0.6", "add_mod13-0.6"), points=8, zoomed=4, finalists=3, search_budget=1_000, final_budget=1_500
@@ -79,7 +78,7 @@ def test_an_honest_tuning_is_recomputed() -> None:
         TUNING.final,
         TUNING.winner,
     )
-    assert read_tuning(tuning_text(PACKED)) == PACKED
+    assert read_tuning(PACKED.content) == PACKED
 
 
 TAMPERED: dict[str, tuple[Callable[[], PackedTuning], str]] = {
@@ -147,7 +146,7 @@ def test_runs_of_a_setting_cannot_stand_for_those_of_another() -> None:
 def test_a_run_rewritten_consistently_changes_the_choice_or_nothing(place: int, steps: int) -> None:
     """Whoever invents the exams of a run gets the choice that follows from them, never a free one."""
     run = PACKED.runs[place]
-    task = parse_id(run.task, SMALL.final_budget if run.seed in SMALL.final_seeds else SMALL.search_budget)
+    task = SMALL.task(run.task, run.seed)
     exams = make_exams(task, seed=5, steps_to_generalize=steps)
     invented = {"train": [exam.train for exam in exams], "held_out": [exam.held_out for exam in exams]}
     outcome = protocol_of(task).outcome(exams, task)
@@ -184,7 +183,7 @@ def test_the_form_states_the_rules() -> None:
 def test_a_file_that_cannot_be_read_is_told(tamper: Callable[[bytes], bytes], why: str) -> None:
     """Hostile bytes are a finding, not an exception of Python's."""
     with pytest.raises(EntryError, match=why):
-        read_tuning(tamper(tuning_text(PACKED)))
+        read_tuning(tamper(PACKED.content))
 
 
 def test_a_whole_entry_with_the_rules_of_the_board(tmp_path: Path) -> None:
@@ -192,20 +191,14 @@ def test_a_whole_entry_with_the_rules_of_the_board(tmp_path: Path) -> None:
     space = Space.of(find_recipe("transformer"))
     tuning, packed = make_tuning(space)
     stated = SettingsTried(settings=RULES.settings, tasks=list(RULES.tasks))
-    folder = write_good_entry(tmp_path / "tuned", runs_of(tuning.recipe("tuned")), tuning=stated)
-    (folder / "tuning.jsonl").write_bytes(tuning_text(packed))
+    folder = write_good_entry(tmp_path / "tuned", by_recipe(good_runs(), tuning.recipe("tuned")), tuning=stated)
+    (folder / "tuning.jsonl").write_bytes(packed.content)
     checked = check_entry(folder)
     assert errors_of(checked) == ""
     assert checked.tuning is not None
     assert checked.tuning.spread == tuning.spread > 0
-    (folder / "tuning.jsonl").write_bytes(tuning_text(PackedTuning(packed.space, packed.runs[:-1])))
+    (folder / "tuning.jsonl").write_bytes(PackedTuning(packed.space, packed.runs[:-1]).content)
     assert "is missing" in errors_of(check_entry(folder))
-
-
-def runs_of(made: Any) -> list[Any]:
-    """Good official runs by another recipe."""
-    agent = {"hyperparameters": made.plain_hyperparameters, "hash": made.hash}
-    return [run.model_copy(update={"agent": run.agent.model_copy(update=agent)}) for run in good_runs()]
 
 
 def test_a_tuning_that_ran_can_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +217,7 @@ def test_a_tuning_that_ran_can_be_packed(tmp_path: Path, monkeypatch: pytest.Mon
         "description": "D",
         "suite": "mini",
     }
-    runs = runs_of(tuning.recipe("mine"))
+    runs = by_recipe(good_runs(), tuning.recipe("mine"))
     checked = pack_entry(runs, "mine", tuning=tmp_path / "study", leaderboard=tmp_path / "board", **options)
     assert errors_of(checked) == ""
     assert checked.entry is not None

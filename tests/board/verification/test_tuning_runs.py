@@ -30,7 +30,7 @@ def tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Tuning, Entr
     space = Space.of(recipe("mlp", network={"hidden": [8]}))
     store = Store(tmp_path / "study")
     tuning = run_tuning(space, store, rules=SMALL, device="cpu", processes=1)
-    packed = read_tuning(pack_tuning(space, store, SMALL)[1])
+    packed = read_tuning(pack_tuning(space, store, SMALL).content)
     return tuning, Entry("tuned", FORM, tuning.recipe("tuned"), "0" * 64, (), packed)
 
 
