@@ -88,8 +88,16 @@ def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     """The product of a single member's matrices, by torch's only operator that passes plain matrices to oneDNN."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight.T, bias, "relu" if relu else "none", [], "")
+    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, dense(weight).T, bias, "relu" if relu else "none", [], "")
     return result
+
+
+def dense(matrix: Tensor) -> Tensor:
+    """The matrix (k, m) without gaps between its rows or columns: a slice is copied.
+
+    Of a right factor that is a slice, oneDNN computes one element after another: 205 ms instead of 0.1 for (624, 31, 512).
+    """
+    return matrix if matrix.is_contiguous() or matrix.T.is_contiguous() else matrix.contiguous()
 
 
 def _faster_by_onednn(x: Tensor, weight: Tensor) -> bool:

@@ -69,6 +69,16 @@ def test_takes_any_layout(layout: str) -> None:
     torch.testing.assert_close(product(x, weight), x @ weight, rtol=1e-4, atol=1e-4)
 
 
+def test_a_sliced_weight_is_copied() -> None:
+    """A right factor that is a slice makes oneDNN a thousand times slower. One without gaps is passed as it is."""
+    whole = torch.randn(130, 96)
+    for sliced in (whole[:, :64], whole[:, :64].mT):
+        copied = products.dense(sliced)
+        assert copied.is_contiguous()
+        assert torch.equal(copied, sliced)
+    assert all(products.dense(matrix) is matrix for matrix in (whole, whole.mT, whole[:64], whole[:64].mT))
+
+
 def test_without_avx512(monkeypatch: Any) -> None:
     """Without AVX-512 torch multiplies."""
     monkeypatch.setattr(products, "_has_avx512", lambda: False)
