@@ -20,6 +20,7 @@
   x MarkdownError       a Markdown file lacks the marks of a generated section (a ValueError)
   x MissingExtraError   an optional dependency isn't installed (a ValueError)
   x EntryError          a leaderboard entry can't be packed, found or read (a ValueError)
+  x HubError            the Hugging Face Hub refuses, or can't be reached (an OSError)
   x VerificationError   an entry can't be re-executed here (a ValueError)
   x RemoteError         the process of an entry's agent failed, took too long or sent nonsense (a RuntimeError)
 """
@@ -93,6 +94,10 @@ class MissingExtraError(GrokbenchError, ValueError):
 
 class EntryError(GrokbenchError, ValueError):
     """A leaderboard entry can't be packed, found or read."""
+
+
+class HubError(GrokbenchError, OSError):
+    """The Hugging Face Hub refuses, or can't be reached; the message says what is kept and what to do."""
 
 
 class VerificationError(GrokbenchError, ValueError):

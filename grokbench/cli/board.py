@@ -186,7 +186,7 @@ def pull(
         out: write the comment here; default: print it.
         take: copy the entry's files into this folder.
     """
-    from grokbench.board.entries.pulls import check_pull_request
+    from grokbench.board.entries.git_pulls import check_pull_request
     from grokbench.board.publishing.comment import comment, comment_without_entry
 
     try:
@@ -209,21 +209,20 @@ def pull(
 
 
 def board(*, leaderboard: Path = LEADERBOARD) -> int:
-    """Write the leaderboard's tables, pages and Parquet file from its entries.
+    """Write the leaderboard's tables, pages and Parquet files from its entries.
 
     Example: grokbench board
 
     Args:
         leaderboard: the checkout's leaderboard folder.
     """
-    from grokbench.board.publishing import parquet
     from grokbench.board.publishing.publish import publish
 
     published = publish(leaderboard)
     for name in published.refused:
         print(f"left out: {name}, which `grokbench check {name}` refuses", file=sys.stderr)
     if not published.parquet:
-        print(f"{parquet.FILE} is unchanged: {HUB_EXTRA} to have it written too")
+        print(f"the Parquet files are unchanged: {HUB_EXTRA} to have them written too")
     return 1 if published.refused else 0
 
 

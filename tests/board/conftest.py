@@ -46,5 +46,6 @@ def leaderboard(tmp_path: Path) -> Path:
     write_good_entry(tmp_path / "entries" / "slow")
     write_good_entry(tmp_path / "entries" / "same", good_runs(luck=1))
     write_good_entry(tmp_path / "entries" / "fast", good_runs(around=500), title="Fast <img src=x> [a](http://b) @all #1")
-    (tmp_path / "README.md").write_text("# Board\n\n<!-- board -->\n<!-- /board -->\n\nThe end.\n", encoding="utf-8")
+    sections = "<!-- board -->\n<!-- /board -->\n\n<!-- columns -->\n<!-- /columns -->"
+    (tmp_path / "README.md").write_text(f"# Board\n\n{sections}\n\nThe end.\n", encoding="utf-8")
     return tmp_path

@@ -106,7 +106,7 @@ def test_pull_always_writes_the_comment(
         if problem:
             raise EntryError(problem)
 
-    monkeypatch.setattr("grokbench.board.entries.pulls.check_pull_request", check)
+    monkeypatch.setattr("grokbench.board.entries.git_pulls.check_pull_request", check)
     out = tmp_path / "comment.md"
     status, printed = grokbench("pull", "--base", "a", "--head", "b", "--out", str(out))
     assert status == (2 if problem else 0)

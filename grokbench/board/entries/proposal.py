@@ -15,7 +15,8 @@ from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.files import FILE_LIMITS
 from grokbench.board.entries.form import author_names
 from grokbench.board.entries.git import git
-from grokbench.board.entries.pulls import ENTRIES, Blob, blobs_of, changed_paths, take_entry
+from grokbench.board.entries.git_pulls import ENTRIES, GitCommit, changed_paths
+from grokbench.board.entries.pulls import Blob, replaced_entry
 from grokbench.errors import EntryError
 
 BODY = "Packed with `grokbench submit`."
@@ -134,13 +135,9 @@ def _check_pushed(pushed: str, target: Target, entry_folder: Path, branch: str, 
     foreign = [path for path in changed_paths(target.tip, pushed, repository=repository) if not _is_of(path, name)]
     if foreign:
         raise EntryError(f"the branch {branch} on origin brings {foreign[0]!a} too: {remedy}")
-    if not blobs_of(name, pushed, repository):
-        return
-    with TemporaryDirectory() as scratch:
-        there = check_entry(take_entry(name, pushed, repository=repository, into=Path(scratch))).entry
-    here = check_entry(entry_folder).entry
-    if there is not None and here is not None and not author_names(there.form) <= author_names(here.form):
-        raise EntryError(f"the branch {branch} on origin has the entry of {', '.join(there.form.authors)}: {remedy}")
+    there, here = replaced_entry(name, GitCommit(pushed, repository)), check_entry(entry_folder)
+    if there and there.entry and here.entry and not author_names(there.entry.form) <= author_names(here.entry.form):
+        raise EntryError(f"the branch {branch} on origin has the entry of {', '.join(there.entry.form.authors)}: {remedy}")
 
 
 def _is_of(path: str, name: str) -> bool:
@@ -150,7 +147,7 @@ def _is_of(path: str, name: str) -> bool:
 def _tree_with_entry(entry_folder: Path, parent: str, repository: Path) -> str:
     """The hash of the parent's tree in which the entry is as it lies in the folder, byte by byte."""
     name = entry_folder.name
-    removed = [f"0 {blob.hash}\t{ENTRIES}/{name}/{blob.file}" for blob in blobs_of(name, parent, repository)]
+    removed = [f"0 {blob.hash}\t{ENTRIES}/{name}/{blob.file}" for blob in GitCommit(parent, repository).blobs(name)]
     added = [_written(entry_folder / file, repository) for file in FILE_LIMITS if (entry_folder / file).exists()]
     lines = [*removed, *(f"100644 {blob.hash}\t{ENTRIES}/{name}/{blob.file}" for blob in added)]
     with TemporaryDirectory() as scratch:
@@ -163,7 +160,7 @@ def _tree_with_entry(entry_folder: Path, parent: str, repository: Path) -> str:
 def _written(path: Path, repository: Path) -> Blob:
     """The file as an object in git. No filter changes its line ends."""
     written = git(repository, "hash-object", "-w", "--no-filters", "--", str(path.resolve())).strip()
-    return Blob(path.name, "100644", "blob", written, path.stat().st_size)
+    return Blob(path.name, written, path.stat().st_size)
 
 
 def _created(branch: str, target: Target, title: str, repository: Path) -> str:

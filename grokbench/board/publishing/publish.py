@@ -1,4 +1,4 @@
-"""Write what visitors of the leaderboard see: the tables in its README, the pages, the schemas, and the Parquet file."""
+"""Write what visitors of the leaderboard see: the tables in its README, the pages, the schemas, and the Parquet files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,7 @@ from grokbench.board.publishing.tables import board
 from grokbench.errors import MarkdownError
 from grokbench.results.markdown import with_front_matter, with_section
 
-SECTION = "board"  # of the README, between <!-- board --> and <!-- /board -->
-DATASET_CARD = f"""\
-pretty_name: grokbench leaderboard
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: {parquet.FILE}"""  # the README's front matter, by which `datasets.load_dataset` knows the folder
+TABLES, COLUMNS = "board", "columns"  # generated sections of the README
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class Published:
 
     Attributes:
         refused: the names of the entries that the checks refuse.
-        parquet: whether the Parquet file is up to date; False if the extra that writes it isn't installed.
+        parquet: whether the Parquet files are up to date; False if the extra that writes them isn't installed.
     """
 
     refused: tuple[str, ...]
@@ -41,17 +34,17 @@ class Published:
 
 
 def publish(leaderboard: Path = LEADERBOARD) -> Published:
-    """Write the README's tables, every entry's page with its curves, the JSON schemas, and the Parquet file.
+    """Write the README's tables, every entry's page with its curves, the JSON schemas, and the Parquet files.
 
     Raises:
         EntryError: there is no leaderboard in this folder.
-        MarkdownError: its README has no section for the tables.
+        MarkdownError: its README has no section for the tables, or none for the columns of the data.
     """
     checked = check_entries(leaderboard=leaderboard)
     write_board(checked, leaderboard)
     installed = parquet.installed()
     if installed:
-        parquet.write_runs(checked, leaderboard / parquet.FILE)
+        parquet.write_data(checked, leaderboard)
     return Published(tuple(each.name for each in checked if each.refused), installed)
 
 
@@ -83,9 +76,7 @@ def stale_files(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
     stale = [path for path, text in _texts(all_standings, leaderboard) if not _holds(path, text)]
     pictures = [leaderboard / "pages" / name for standing in all_standings for name in _pictures(standing)]
     stale += [path for path in pictures if not _is_picture(path)]
-    if not parquet.is_current(checked, leaderboard / parquet.FILE):
-        stale.append(leaderboard / parquet.FILE)
-    return stale + _strays(all_standings, leaderboard)
+    return stale + parquet.stale_data(checked, leaderboard) + _strays(all_standings, leaderboard)
 
 
 def _pictures(standing: Standing) -> list[str]:
@@ -125,7 +116,8 @@ def _texts(all_standings: Sequence[Standing], leaderboard: Path) -> Iterator[tup
 def _readme(path: Path, tables: str) -> str:
     """The README as it should be, with the text around the tables that it has."""
     try:
-        return with_front_matter(with_section(decoded(text_bytes(path)), SECTION, tables), DATASET_CARD)
+        content = with_section(decoded(text_bytes(path)), TABLES, tables)
+        return with_front_matter(with_section(content, COLUMNS, parquet.schema()), parquet.FRONT_MATTER)
     except (MarkdownError, UnicodeDecodeError) as error:
         raise MarkdownError(f"{path}: {error}") from None
 

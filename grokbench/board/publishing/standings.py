@@ -145,11 +145,20 @@ class Standing:
         """The probability that a run generalizes in fewer steps than a run of the reference."""
         return f"{statistics.improvement_probability(self.samples, self.references):.0%}"
 
+    @cached_property
+    def final_ranks(self) -> list[float]:
+        """The final effective ranks of the runs that generalized and have one."""
+        return [run.outcome.final_rank for run in self.solved if run.outcome.final_rank is not None]
+
+    @property
+    def final_rank(self) -> float | None:
+        """The median of `final_ranks`."""
+        return median(self.final_ranks) if self.final_ranks else None
+
     @property
     def final_rank_text(self) -> str:
-        """The median final effective rank of the runs that generalized, and the number of them that have one."""
-        ranks = [run.outcome.final_rank for run in self.solved if run.outcome.final_rank is not None]
-        return f"{median(ranks):.1f} ({len(ranks)})" if ranks else ""
+        """The median final effective rank, and the number of runs that have one; empty if none has."""
+        return "" if self.final_rank is None else f"{self.final_rank:.1f} ({len(self.final_ranks)})"
 
     @property
     def parameters_text(self) -> str:

@@ -50,14 +50,19 @@ def board(all_standings: Sequence[Standing]) -> str:
 
 
 def table(rows: Sequence[Standing], all_standings: Sequence[Standing]) -> str:
-    """One table: the ranked rows, then the others, each with the best score first. `all_standings` has reproductions."""
+    """One table. `all_standings` has reproductions."""
+    cells = [_cells(row, mark, all_standings) for row, mark in in_order(rows)]
+    return tabulate(cells, list(BOARD_COLUMNS), tablefmt="github", disable_numparse=True)
+
+
+def in_order(rows: Sequence[Standing]) -> list[tuple[Standing, str]]:
+    """The rows of one table with their marks: the ranked ones, then the others, each with the best score first."""
     ordered = sorted(rows, key=lambda row: (not row.is_ranked, -row.score, row.entry.name))
     ranked = [row for row in ordered if row.is_ranked]
     places = statistics.shared_places([row.samples for row in ranked])
     ranks = [UNSOLVED if row.unsolved else str(place) for row, place in zip(ranked, places, strict=True)]
     marks = [*ranks, *(_mark(row) for row in ordered[len(ranked) :])]
-    cells = [_cells(row, mark, all_standings) for row, mark in zip(ordered, marks, strict=True)]
-    return tabulate(cells, list(BOARD_COLUMNS), tablefmt="github", disable_numparse=True)
+    return list(zip(ordered, marks, strict=True))
 
 
 def _mark(row: Standing) -> str:

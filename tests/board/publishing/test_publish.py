@@ -19,6 +19,7 @@ from tests.support.reference import made_up_reference
 from tests.test_cli import Command, grokbench
 
 __all__ = ["grokbench"]  # a fixture
+README = "# Board\n\n<!-- board -->\n<!-- /board -->\n\n<!-- columns -->\n<!-- /columns -->\n"
 COMMITTED = Path(__file__).resolve().parents[3] / "leaderboard"
 
 
@@ -64,7 +65,9 @@ def test_pages_of_removed_entries_go(leaderboard: Path) -> None:
 
 GENERATED = (
     "README.md",
-    "runs.parquet",
+    "data/runs.parquet",
+    "data/exams.parquet",
+    "data/table.parquet",
     "pages/fast.md",
     "pages/fast.png",
     "schemas/entry.schema.json",
@@ -84,7 +87,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published leaderboard of one entry that stays as it is."""
     folder = tmp_path_factory.mktemp("published")
     write_good_entry(folder / "entries" / "fast")
-    (folder / "README.md").write_text("# Board\n\n<!-- board -->\n<!-- /board -->\n", encoding="utf-8")
+    (folder / "README.md").write_text(README, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "reference", made_up_reference)
         publish(folder)
@@ -140,13 +143,15 @@ def test_a_file_in_place_of_another_is_noticed(published: Path, tmp_path: Path) 
     """Runs of other entries in the Parquet file, a picture of another kind, a folder."""
     folder = shutil.copytree(published, tmp_path / "leaderboard")
     checked = check_entries(leaderboard=folder)
-    parquet.write_runs([], folder / "runs.parquet")
+    runs, exams = parquet.files(folder)["runs"], parquet.files(folder)["exams"]
+    exams.write_bytes(runs.read_bytes())
+    (folder / "data" / "old.parquet").touch()
     picture = folder / "pages" / "fast.png"
     Image.new("RGB", (4, 4)).save(picture, format="BMP")
     page = folder / "pages" / "fast.md"
     page.unlink()
     page.mkdir()
-    assert stale_files(checked, folder) == [page, picture, folder / "runs.parquet"]
+    assert stale_files(checked, folder) == [page, picture, exams, folder / "data" / "old.parquet"]
 
 
 def test_without_the_extra_a_damaged_parquet_file_is_noticed(
@@ -155,7 +160,7 @@ def test_without_the_extra_a_damaged_parquet_file_is_noticed(
     """Its first and last bytes are enough for that. Its rows can't be compared."""
     monkeypatch.setattr(parquet, "find_spec", lambda name: None)
     folder = shutil.copytree(published, tmp_path / "leaderboard")
-    checked, path = check_entries(leaderboard=folder), folder / "runs.parquet"
+    checked, path = check_entries(leaderboard=folder), parquet.files(folder)["runs"]
     assert stale_files(checked, folder) == []
     whole = path.read_bytes()
     for content in (b"", whole[:-1], whole[1:], b"PAR1"):
@@ -168,25 +173,27 @@ def test_without_the_extra_a_damaged_parquet_file_is_noticed(
 LOAD = """
 import sys
 from datasets import load_dataset
-rows = load_dataset(sys.argv[1], split="train", cache_dir=sys.argv[2])
-print(len(rows), rows.features["exams"].feature["step"].dtype)
+rows = load_dataset(sys.argv[1], *sys.argv[3:], split="train", cache_dir=sys.argv[2])
+print(len(rows), rows.features["seed"].dtype)
 """
 
 
 @pytest.mark.skipif(not parquet.installed(), reason="needs the extra hub")
 @pytest.mark.parametrize("which", ["committed", "published", "with other files"])
 def test_the_folder_is_a_data_set(published: Path, tmp_path: Path, which: str) -> None:
-    """`load_dataset` reads the runs by the folder's name, offline, whatever else lies in the folder."""
+    """`load_dataset` reads it by the folder's name, offline, whatever else lies in the folder. The runs come first."""
     folder = COMMITTED if which == "committed" else published
     if which == "with other files":
         folder = shutil.copytree(published, tmp_path / "copy")
         (folder / "verdicts").mkdir()
         (folder / "verdicts" / "fast.json").write_text("[]", encoding="utf-8")
         (folder / "train.csv").write_text("a\n1\n", encoding="utf-8")
-    command = [sys.executable, "-W", "error", "-c", LOAD, str(folder), str(tmp_path / "cache")]
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == [str(len(parquet.read_runs(folder / parquet.FILE))), "int64"], done.stderr
+    for name in ([], ["exams"]):
+        command = [sys.executable, "-W", "error", "-c", LOAD, str(folder), str(tmp_path / "cache"), *name]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        rows = parquet.read_rows(parquet.files(folder)["".join(name) or "runs"])
+        assert done.stdout.split() == [str(len(rows)), "int64"], done.stderr
 
 
 def test_refused_entries_are_named(leaderboard: Path) -> None:

@@ -9,12 +9,23 @@ from typing import Any
 
 import pytest
 
+from grokbench.board.entries import pulls
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.entry import entry_folder
 from grokbench.board.entries.files import FILE_LIMITS, stray_files
-from grokbench.board.entries.pulls import check_pull_request, entry_of, take_entry
+from grokbench.board.entries.git_pulls import GitCommit, change_of, check_pull_request
 from grokbench.errors import EntryError
 from tests.support.entries import good_runs, write_good_entry
+
+
+def entry_of(base: str, head: str, *, repository: Path) -> str | None:
+    """The name of the entry that a commit brings over another."""
+    return pulls.entry_of(change_of(base, head, repository=repository))
+
+
+def take_entry(name: str, head: str, *, repository: Path, into: Path) -> Path:
+    """Write the entry's files, as a commit has them."""
+    return pulls.take_entry(name, GitCommit(head, repository), into=into)
 
 
 def git(folder: Path, *arguments: str) -> str:
