@@ -38,11 +38,12 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A page's blocks run in order, as in one notebook, in a folder that holds nothing but the leaderboard.
+    """A page's blocks run in order, as in one notebook, in a folder that holds nothing but the leaderboard and its export.
 
     Every run that a block names has come to its end, every figure has curves, and every `print` shows a line.
     """
-    (tmp_path / "leaderboard").symlink_to(ROOT / "leaderboard")
+    for name in ("leaderboard", "board"):
+        (tmp_path / name).symlink_to(ROOT / "leaderboard")
     monkeypatch.chdir(tmp_path)
     if find_spec("datasets"):
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))

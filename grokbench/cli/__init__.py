@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "verify": board.verify,
     "pull": board.pull,
     "board": board.board,
+    "export": board.export,
 }
 
 

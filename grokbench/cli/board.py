@@ -1,17 +1,19 @@
-"""Commands of the leaderboard: submit, check, verify, pull, board."""
+"""Commands of the leaderboard: submit, check, verify, pull, board, export."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from grokbench.board import LEADERBOARD
 from grokbench.cli.runs import Names, read_runs
-from grokbench.errors import HUB_EXTRA, EntryError
+from grokbench.errors import HUB_EXTRA, EntryError, MissingExtraError
 
 if TYPE_CHECKING:
     from grokbench.board.entries.checks import Checked
+    from grokbench.board.entries.pulls import PullRequest
+    from grokbench.hub.client import Repository
 
 
 def submit(
@@ -32,6 +34,8 @@ def submit(
     reproduces: str | None = None,
     leaderboard: Path = LEADERBOARD,
     open_pr: bool = False,
+    to: Literal["hub"] | None = None,
+    repo: str | None = None,
 ) -> int:
     """Pack an entry for the leaderboard from finished runs, check it, and say what to do next.
 
@@ -55,12 +59,18 @@ def submit(
         leaderboard: the checkout's leaderboard folder.
         open_pr: push a branch with the entry alone and open the pull request, with `gh` where it is installed. Nothing that is
             checked out or staged changes. After a push that was refused, the same command goes on.
+        to: hub opens the pull request on the Hugging Face Hub instead. After any failure the same command goes on.
+        repo: OWNER/NAME, the leaderboard's dataset on the Hub.
     """
     from shlex import join
 
     from grokbench.board.entries.proposal import open_pull_request, pull_request_commands
     from grokbench.board.entries.submit import pack_entry
 
+    folder = leaderboard / "entries" / name
+    if to and open_pr:
+        raise EntryError("--open-pr opens a pull request in git, --to hub one on the Hub: choose one of them")
+    repository = _repository(to, repo, kept=f"the entry is packed in {folder}")
     records, _ = read_runs(folders)
     checked = pack_entry(
         records,
@@ -80,10 +90,14 @@ def submit(
         leaderboard=leaderboard,
     )
     _print_checked(checked, indent="")
-    folder = leaderboard / "entries" / name
     if checked.refused:
         print(f"{folder} is written, but it wouldn't be accepted: mend the errors above, remove the folder and pack it again")
         return 1
+    if repository:
+        from grokbench.hub.submit import open_hub_pull_request
+
+        print(open_hub_pull_request(folder, title, repository))
+        return 0
     if open_pr:
         print(open_pull_request(folder, title))
         return 0
@@ -169,28 +183,34 @@ def verify(
 
 def pull(
     *,
-    base: str,
-    head: str,
+    base: str | None = None,
+    head: str | None = None,
+    from_: Annotated[Literal["hub"] | None, arg(name="from")] = None,
+    repo: str | None = None,
+    pr: int | None = None,
     leaderboard: Path = LEADERBOARD,
     out: Path | None = None,
     take: Path | None = None,
 ) -> int:
-    """Check the entry that one commit adds to another, as CI does. Its files are taken out of git as data.
+    """Check the entry of a pull request, as CI does. Its files are taken out of git, or from the Hub, as data.
 
     Example: grokbench pull --base main --head my-branch
 
     Args:
         base: the commit that a pull request goes to.
         head: the commit that it brings.
+        from_: hub takes a pull request on the Hugging Face Hub instead.
+        repo: OWNER/NAME, the leaderboard's dataset on the Hub.
+        pr: the number of the pull request there.
         leaderboard: the checkout's leaderboard folder, with the accepted entries.
         out: write the comment here; default: print it.
         take: copy the entry's files into this folder.
     """
-    from grokbench.board.entries.git_pulls import check_pull_request
     from grokbench.board.publishing.comment import comment, comment_without_entry
 
     try:
-        request = check_pull_request(base, head, leaderboard=leaderboard, take=take)
+        repository = _repository(from_, repo, kept="nothing is written")
+        request = _pull_request((base, head), (repository, pr), leaderboard=leaderboard, take=take)
     except EntryError as error:
         if out:
             out.write_text(comment_without_entry(str(error)), encoding="utf-8")
@@ -206,6 +226,27 @@ def pull(
     else:
         print(text)
     return 1 if request.checked.refused else 0
+
+
+def _pull_request(
+    commits: tuple[str | None, str | None],
+    on_hub: "tuple[Repository | None, int | None]",
+    *,
+    leaderboard: Path,
+    take: Path | None,
+) -> "PullRequest | None":
+    """The checked pull request between two commits of git, or with its number in a repository on the Hub."""
+    base, head = commits
+    repository, number = on_hub
+    if repository and number and not (base or head):
+        from grokbench.hub.pulls import check_hub_pull_request
+
+        return check_hub_pull_request(number, repository, leaderboard=leaderboard, take=take)
+    if base and head and not (repository or number):
+        from grokbench.board.entries.git_pulls import check_pull_request
+
+        return check_pull_request(base, head, leaderboard=leaderboard, take=take)
+    raise EntryError("name a pull request: --base and --head in git, or --from hub with --repo and --pr on the Hub")
 
 
 def board(*, leaderboard: Path = LEADERBOARD) -> int:
@@ -224,6 +265,57 @@ def board(*, leaderboard: Path = LEADERBOARD) -> int:
     if not published.parquet:
         print(f"the Parquet files are unchanged: {HUB_EXTRA} to have them written too")
     return 1 if published.refused else 0
+
+
+def export(
+    folder: Positional[Path | None] = None,
+    *,
+    to: Literal["hub"] | None = None,
+    repo: str | None = None,
+    leaderboard: Path = LEADERBOARD,
+) -> int:
+    """Write the board as one folder that `datasets.load_dataset` reads, or push it to the Hugging Face Hub.
+
+    Example: grokbench export board
+
+    Args:
+        folder: a new or empty folder, or an earlier export.
+        to: hub pushes it there. The dataset is made if there is none; without a folder nothing is kept here.
+        repo: OWNER/NAME, the dataset on the Hub.
+        leaderboard: the checkout's leaderboard folder.
+    """
+    from tempfile import TemporaryDirectory
+
+    from grokbench.board.publishing import parquet
+    from grokbench.hub.board import export_board, push_board
+
+    kept = f"the board is kept in {folder}" if folder else "nothing is lost"
+    repository = _repository(to, repo, kept=kept)
+    if not (folder or repository):
+        raise EntryError("say where the board goes: a folder, or --to hub with --repo")
+    if not parquet.installed():
+        raise MissingExtraError(f"the board's Parquet files need the extra `hub`: {HUB_EXTRA}")
+    with TemporaryDirectory() as scratch:
+        place = folder or Path(scratch) / "board"
+        published = export_board(place, leaderboard=leaderboard)
+        for name in published.refused:
+            print(f"left out: {name}, which `grokbench check {name}` refuses", file=sys.stderr)
+        if folder:
+            print(f'{folder} is written: datasets.load_dataset("{folder}", "runs")')
+        if repository:
+            print(push_board(place, repository))
+    return 0
+
+
+def _repository(place: Literal["hub"] | None, name: str | None, *, kept: str) -> "Repository | None":
+    """The dataset on the Hub that a command names; None for a command that goes elsewhere."""
+    if place is None and name is None:
+        return None
+    if place is None or name is None:
+        raise EntryError("--to hub (for `pull`, --from hub) and --repo OWNER/NAME belong together: give both")
+    from grokbench.hub.client import Repository
+
+    return Repository(name, kept=kept)
 
 
 def _print_checked(checked: "Checked", *, indent: str) -> None:

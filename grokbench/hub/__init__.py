@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: tasks as datasets."""
+"""The Hugging Face Hub: tasks as datasets, the board as a dataset, and entries by pull request there."""

@@ -111,7 +111,7 @@ def _tuning(standing: Standing) -> list[str]:
     headers = ["settings tried", *map(str, COUNTS)]
     expected = tabulate([["expected RMST", *steps]], headers, tablefmt="github", disable_numparse=True)
     return [
-        "Tuned by the [rules](../../docs/tuning.md), on the suite `tuning`. " + inert(str(tuning).replace("\n", ". ")) + ".",
+        "Tuned by the rules, on the suite `tuning`. " + inert(str(tuning).replace("\n", ". ")) + ".",
         expected,
         f"![RMST over learning rate and weight decay, and over the settings tried]({standing.entry.name}-tuning.png)",
     ]
