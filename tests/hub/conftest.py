@@ -9,7 +9,7 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 from huggingface_hub import HfApi
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 from PIL import Image
 
 from grokbench.cli import main
