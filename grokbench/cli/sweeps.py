@@ -95,7 +95,7 @@ def phase(
     """
     from grokbench.results.duplicates import without_duplicates
     from grokbench.results.frames import Runs
-    from grokbench.results.phase import power_law
+    from grokbench.results.phase import phase_title, power_law
     from grokbench.results.phase_page import phase_page
     from grokbench.results.phase_plots import phase_figure
 
@@ -109,7 +109,7 @@ def phase(
     base.parent.mkdir(parents=True, exist_ok=True)
     table = runs.phase_table(x, y, where=chosen)
     law = power_law(runs.runs, x, where=chosen) if fit else None
-    figure = phase_figure(table, law)
+    figure = phase_figure(table, law, title=phase_title(runs.runs, where=chosen))
     page = phase_page(runs.runs, [run.exams for run in runs], table, x, y, chosen)
     write: dict[str, Callable[[Path], Any]] = {
         "png": lambda path: figure.savefig(path, dpi=150),

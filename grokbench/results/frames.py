@@ -12,7 +12,7 @@ from grokbench.agents.recipes import flattened
 from grokbench.errors import RecordError
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.results.duplicates import without_duplicates
-from grokbench.results.phase import phase_table, power_law
+from grokbench.results.phase import phase_table, phase_title, power_law
 from grokbench.results.tables import report
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.runs.store import find_records
@@ -140,7 +140,7 @@ class Runs(Sequence[RunResult]):
 
         table = self.phase_table(x, y, where=where)
         law = power_law(self.runs, x, where=where) if fit and y is None else None
-        return phase_figure(table, law)
+        return phase_figure(table, law, title=phase_title(self.runs, where=where))
 
     def __repr__(self) -> str:
         return f"Runs({len(self)} runs of {len({record.task for record in self.records})} tasks)"

@@ -22,6 +22,7 @@ from grokbench.errors import ResultError
 PHASES = ("grokked", "collapsed", "memorized", "unfit")
 UNVARIED = ("budget", "exam_grid")  # columns beside hyperparameters and parts of the task that runs of one table share
 RESAMPLES = 2_000
+MOST_NAMES = 2  # of tasks or agents in a title
 
 
 class PowerLaw(NamedTuple):
@@ -112,6 +113,18 @@ def phase_table(runs: pd.DataFrame, x: str, y: str | None = None, *, where: Mapp
     keyed = runs.assign(**{axis: runs[axis].map(comparable) for axis in axes})
     rows = [dict(zip(axes, key, strict=True)) | _row(members) for key, members in keyed.groupby(axes, sort=True, dropna=False)]
     return pd.DataFrame(rows)[[*reversed(axes), *_row(runs)]]
+
+
+def phase_title(runs: pd.DataFrame, *, where: Mapping[str, Any] | None = None) -> str:
+    """What the runs of a phase table are of: agents, tasks, budgets and their number."""
+    runs = chosen(runs, where or {})
+    agents, tasks, budgets = (list(dict.fromkeys(runs[column])) for column in ("agent", "task", "budget"))
+    budget = " to ".join(f"{number:,}" for number in sorted({min(budgets), max(budgets)}))
+    return f"{_listed(agents)} on {_listed(tasks)}, budget {budget}, {len(runs):,} runs"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]} … {names[-1]} ({len(names)})"
 
 
 def power_law(runs: pd.DataFrame, x: str, *, where: Mapping[str, Any] | None = None) -> PowerLaw:

@@ -24,24 +24,28 @@ LABELS = {
     "collapsed": "crossed the threshold and lost it",
     "memorized": "memorized, at chance or below the threshold",
     "unfit": "never memorized",
+    "": "no finished run",
 }
 EMPTY, HATCH_COLOR = "#eeeeee", "#777777"
 MOST_TICKS = 9
 MOST_CONTOURS = 3
 
 
-def phase_figure(table: pd.DataFrame, law: PowerLaw | None = None) -> Figure:
+def phase_figure(table: pd.DataFrame, law: PowerLaw | None = None, *, title: str = "") -> Figure:
     """A phase table as a picture: a map over two things that vary, or curves over one thing.
 
     Args:
         table: see `results.phase.phase_table`.
         law: a fit to draw over one thing.
+        title: what the runs are of, such as `results.phase.phase_title`.
 
     Raises:
         ResultError: a value isn't a number.
     """
     axes = list(table.columns).index("runs")  # the columns before it are what varies
-    return _map_figure(table) if axes == 2 else _curve_figure(table, law)
+    figure = _map_figure(table) if axes == 2 else _curve_figure(table, law)
+    figure.suptitle(title, fontsize=10, color="#444444")
+    return figure
 
 
 def _map_figure(table: pd.DataFrame) -> Figure:
@@ -62,16 +66,15 @@ def _map_figure(table: pd.DataFrame) -> Figure:
     _draw_contours(left, columns, rows, shown)
     _hatch(left, edges, phases)
     mesh = right.pcolormesh(*edges, np.ma.masked_invalid(shares), cmap=SHARES, norm=Normalize(0, 1))
-    figure.colorbar(mesh, ax=right, label="share of runs that generalized")
-    for axes, title in ((left, "steps-to-generalize (median)"), (right, "generalized within the budget")):
+    figure.colorbar(mesh, ax=right)
+    for axes, title in ((left, "steps-to-generalize (median)"), (right, "share of runs that generalized")):
         axes.set_title(title, fontsize=11)
         axes.set_facecolor(EMPTY)
         _scale(axes, "x", columns, x)
         _scale(axes, "y", rows, y)
     right.set_ylabel("")
-    present = [phase for phase in HATCHES if (phases == phase).any()]
-    if present:
-        patches = [_patch(phase) for phase in present]
+    patches = [_patch(phase) for phase in LABELS if (phases == phase).any()]
+    if patches:
         figure.legend(handles=patches, loc="outside lower left", ncols=len(patches), frameon=False, fontsize=9)
     return figure
 
@@ -104,7 +107,7 @@ def _curve_figure(table: pd.DataFrame, law: PowerLaw | None) -> Figure:
 
 
 def _patch(phase: str) -> Patch:
-    return Patch(facecolor=EMPTY, edgecolor=HATCH_COLOR, hatch=HATCHES[phase], label=LABELS[phase])
+    return Patch(facecolor=EMPTY, edgecolor=HATCH_COLOR, hatch=HATCHES.get(phase), label=LABELS[phase])
 
 
 def _numeric(table: pd.DataFrame, axes: Sequence[str]) -> Sequence[str]:
@@ -140,7 +143,7 @@ def _draw_times(figure: Figure, axes: Axes, edges: tuple[Floats, Floats], times:
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 10.0)
     norm = LogNorm(low, max(high, 1.01 * low))
     axes.pcolormesh(*edges, np.ma.masked_invalid(times), cmap=COLORS, norm=norm)
-    bar = figure.colorbar(ScalarMappable(norm, COLORS), ax=axes, label="steps")
+    bar = figure.colorbar(ScalarMappable(norm, COLORS), ax=axes)
     ticks = _nice_steps(norm.vmin or low, norm.vmax or high)
     bar.set_ticks(ticks, labels=[f"{tick:,.0f}" for tick in ticks])
     bar.ax.yaxis.set_minor_locator(NullLocator())

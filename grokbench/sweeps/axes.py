@@ -35,15 +35,28 @@ def parse_values(text: str) -> tuple[Any, ...]:
         if "" in values:
             raise SweepError(f"expected {RANGE}, got {text!r}")
         return tuple(values)
-    first, last, count, *scale = text.split(":") if text.count(":") in (2, 3) else ("", "", "")
+    if text.count(":") not in (2, 3):
+        raise SweepError(f"expected {RANGE}, got {text!r}")
+    first, last, count, *scale = text.split(":")
     start, stop, number = _value(first), _value(last), _value(count)
-    fits = _is_number(start) and _is_number(stop) and isinstance(number, int) and number >= 2 and scale in ([], ["log"])
-    if not fits or (scale and min(start, stop) <= 0):
-        raise SweepError(f"expected {RANGE}, whose ends are above 0 with log, got {text!r}")
+    if problem := _range_problem(start, stop, number, scale):
+        raise SweepError(f"{problem} in the range {text!r}: write {RANGE}")
     space, digits = (np.geomspace, LOG_DIGITS) if scale else (np.linspace, DIGITS)
     rounded = [float(f"{value:.{digits}g}") for value in space(float(start), float(stop), number)]
     whole = isinstance(start, int) and isinstance(stop, int) and all(value.is_integer() for value in rounded)
     return tuple(dict.fromkeys(int(value) if whole else value for value in rounded))
+
+
+def _range_problem(start: Any, stop: Any, number: Any, scale: Sequence[str]) -> str:
+    """What is wrong with the parts of a range; empty if nothing is."""
+    for end in (start, stop):
+        if not _is_number(end):
+            return f"{str(end)!r} isn't a number"
+    if not isinstance(number, int) or number < 2:
+        return f"{str(number)!r} isn't a number of values, a whole number of at least 2,"
+    if scale not in ([], ["log"]):
+        return f"{scale[0]!r} isn't a scale, which is log or left out,"
+    return "an end isn't above 0, as log needs it," if scale and min(start, stop) <= 0 else ""
 
 
 def axis_values(name: str, values: Any) -> tuple[Any, ...]:

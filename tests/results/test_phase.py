@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from grokbench.agents.recipes import recipe
 from grokbench.errors import ResultError
 from grokbench.results.frames import Runs
-from grokbench.results.phase import PHASES, phase_table, power_law
+from grokbench.results.phase import PHASES, phase_table, phase_title, power_law
 from grokbench.results.phase_page import phase_page
 from grokbench.results.phase_plots import HATCHES, LABELS
 from grokbench.runs.records import RunRecord
@@ -186,3 +186,19 @@ def test_the_page_has_every_curve_and_loads_nothing(runs: Runs) -> None:
     assert grokked["curves"][0]["steps"] == runs[-3].exams["step"].tolist()
     assert set(content["phases"]) == {"memorized"}
     assert set(PHASES) == {*HATCHES, "grokked"}
+
+
+def test_a_title_says_what_the_runs_are_of() -> None:
+    """Agents, tasks and budgets, the first and the last of many."""
+    runs = pd.DataFrame(
+        {
+            "incomplete": [None] * 4,
+            "agent": ["mlp", "mlp", "mlp", "other"],
+            "task": ["a", "b", "c", "c"],
+            "budget": [1_500, 1_500, 1_500, 3_000],
+            "lr": [1.0, 1.0, 1.0, 2.0],
+        }
+    )
+    assert phase_title(runs[:2]) == "mlp on a, b, budget 1,500, 2 runs"
+    assert phase_title(runs, where={"lr": 1.0}) == "mlp on a … c (3), budget 1,500, 3 runs"
+    assert phase_title(runs[2:]) == "mlp, other on c, budget 1,500 to 3,000, 2 runs"

@@ -34,10 +34,25 @@ def test_values_are_listed_or_spaced(text: str, values: tuple[object, ...]) -> N
     assert [type(value) for value in parse_values(text)] == [type(value) for value in values]
 
 
-@pytest.mark.parametrize("text", ["", "1,,2", "1:2", "1:2:1", "1:2:3:lin", "0:1:3:log", "a:b:3", "1:2:3:log:4", "nan"])
-def test_other_texts_are_refused(text: str) -> None:
-    """The error quotes what was written."""
-    with pytest.raises(SweepError, match="expected"):
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "expected a list"),
+        ("1,,2", "expected a list"),
+        ("1:2", "expected a list"),
+        ("1:2:3:log:4", "expected a list"),
+        ("nan", "expected"),
+        ("a:2:3", "^'a' isn't a number in the range 'a:2:3'"),
+        ("1:b:3", "^'b' isn't a number in"),
+        ("1:2:1", "^'1' isn't a number of values, a whole number of at least 2, in"),
+        ("1:2:2.5", "^'2.5' isn't a number of values"),
+        ("1:2:3:lin", "^'lin' isn't a scale, which is log or left out, in"),
+        ("0:1:3:log", "^an end isn't above 0, as log needs it, in the range '0:1:3:log'"),
+    ],
+)
+def test_other_texts_are_refused(text: str, problem: str) -> None:
+    """The error quotes what was written, and says which part of a range is wrong."""
+    with pytest.raises(SweepError, match=problem):
         parse_values(text)
 
 
