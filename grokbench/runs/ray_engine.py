@@ -5,6 +5,7 @@ or a worker dies, its cohort starts again from the last checkpoint that came bac
 does without Ray.
 """
 
+import os
 import pickle
 import queue
 import socket
@@ -147,14 +148,27 @@ def _connect(ray: Any, cluster: Cluster, cohorts: Sequence[Cohort]) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise WorkerError where nothing listens at `host:port`. Ray itself would try again for minutes."""
+    """Raise WorkerError where nothing listens at `host:port`. Ray itself would try again for minutes.
+
+    `auto` is what RAY_ADDRESS says, or the cluster that was last started on this machine, which can be gone.
+    """
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or _last_cluster()
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():  # such as auto, or ray://…
+    if not host or not port.isdigit():  # such as ray://…
         return
     try:
         socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
     except OSError as error:
         raise WorkerError(f"nothing answers at {address} ({error}): start Ray there, or name another --address") from None
+
+
+def _last_cluster() -> str:
+    """The address that Ray keeps of the cluster that was last started here; empty if there is none."""
+    try:
+        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _module_path(name: str) -> str | None:

@@ -209,6 +209,19 @@ def test_without_an_address_no_cluster_of_before_is_looked_for(monkeypatch: pyte
         ray_engine._connect(ray, Cluster("127.0.0.1:9"), [])
 
 
+def test_a_cluster_that_is_gone_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` finds it in a file that Ray leaves behind, or in a variable."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9\n")
+    with pytest.raises(WorkerError, match=r"nothing answers at 127\.0\.0\.1:9"):
+        ray_engine._connect(ray, Cluster("auto"), [])
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:8")
+    with pytest.raises(WorkerError, match=r"nothing answers at 127\.0\.0\.1:8"):
+        ray_engine._connect(ray, Cluster("auto"), [])
+
+
 def test_another_version_on_a_node_is_refused() -> None:
     """The worker compares the hash of the code."""
     sent = ray_engine.Work(None, None, None, "0" * 64)  # type: ignore[arg-type]
