@@ -2,15 +2,15 @@
 
 from grokbench.errors import TaskError
 from grokbench.tasks.ids import parse_id
-from grokbench.tasks.suites import SUITES, Suite
+from grokbench.tasks.suites import OTHERS, SUITES, Suite
 from grokbench.tasks.task import ExamGrid, Instance, Task, make_instance
 
 
 def list_tasks(suite: str | None = None, *, controls: bool = False) -> list[Task]:
-    """The scored tasks of one suite, or of all suites, once each.
+    """The scored tasks of one suite, or all standard tasks, once each.
 
     Args:
-        suite: the name of a suite; None for all suites.
+        suite: the name of a suite; None for all suites, and the standard tasks that are in none.
         controls: whether to list the suites' controls too, which are never scored.
 
     Raises:
@@ -18,6 +18,7 @@ def list_tasks(suite: str | None = None, *, controls: bool = False) -> list[Task
     """
     suites = list_suites() if suite is None else [get_suite(suite)]
     names = [name for s in suites for name in (*s.tasks, *([s.control] if controls else []))]
+    names += OTHERS if suite is None else ()
     return [parse_id(name) for name in dict.fromkeys(names)]
 
 

@@ -13,7 +13,7 @@ from grokbench.runs.records import RunRecord
 from grokbench.tasks import parse_id
 from tests.support.entries import good_runs, make_run
 
-TABLE, OTHER_TABLE, CONTROL = "add_mod47-0.35-v1", "div_mod47-0.5-v1", "random_mod23-0.5-v1"
+TABLE, OTHER_TABLE, CONTROL = "add_mod47-0.35-v1", "div_mod43-0.55-v1", "random_mod23-0.5-v1"
 
 pytestmark = pytest.mark.usefixtures("reference")
 

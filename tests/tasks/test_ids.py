@@ -13,6 +13,7 @@ from grokbench.tasks import Task, get_suite, list_suites, list_tasks, parse_id
 from grokbench.tasks.groups import GROUP_OPERATIONS
 from grokbench.tasks.images import THRESHOLDS
 from grokbench.tasks.operations import OPERATIONS
+from grokbench.tasks.suites import OTHERS
 from grokbench.tasks.tables import TableTask
 
 
@@ -221,7 +222,7 @@ def test_a_list_keeps_the_suites_order() -> None:
     for suite in list_suites():
         assert [task.name for task in list_tasks(suite.name, controls=True)] == [*suite.tasks, suite.control]
     names = [task.name for task in list_tasks()]
-    assert names == sorted(names, key=[name for suite in list_suites() for name in suite.tasks].index)
+    assert names == sorted(names, key=[*(name for suite in list_suites() for name in suite.tasks), *OTHERS].index)
 
 
 def test_standard_ids_are_canonical_and_distinct() -> None:
@@ -239,12 +240,13 @@ def test_lists_hold_scored_tasks(suite: str | None) -> None:
     assert [task for task in with_controls if not task.control] == scored
     suites = list_suites() if suite is None else [get_suite(suite)]
     assert {task.name for task in with_controls if task.control} == {s.control for s in suites}
-    assert {task.name for task in scored} == {name for s in suites for name in s.tasks}
+    others = OTHERS if suite is None else ()
+    assert {task.name for task in scored} == {*(name for s in suites for name in s.tasks), *others}
 
 
 def test_an_unknown_suite_is_an_error() -> None:
     """The message lists the suites."""
-    with pytest.raises(TaskError, match="no suite is called 'minni': expected one of mini, core, full, deep, tuning"):
+    with pytest.raises(TaskError, match="no suite is called 'minni': expected one of mini, core, hard, full, deep, tuning"):
         list_tasks("minni")
 
 

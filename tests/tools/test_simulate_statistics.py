@@ -79,12 +79,12 @@ def test_real_times_are_those_of_complete_scored_groups(tmp_path: Path) -> None:
     """Controls and tasks that lack a seed are left out, and a run that never generalizes has the budget."""
     never = make_run("add_mod47-0.35", seed=3, steps_to_generalize=1e9, recipe=find_recipe("transformer"))
     runs = [never if (run.task, run.seed) == (never.task, never.seed) else run for run in good_runs()]
-    lacking = next(run for run in runs if run.task == "sub_mod31-0.6-v1")
+    lacking = next(run for run in runs if run.task == "sub_mod37-0.6-v1")
     times = simulate_statistics.real_times([write_records(tmp_path, [run for run in runs if run is not lacking])])
     budget = never.parsed_task().budget
     expected = [
         [run.outcome.steps_to_generalize or budget for run in runs if run.task == task]
-        for task in (never.task, "div_mod47-0.5-v1")
+        for task in (never.task, "div_mod43-0.55-v1")
     ]
     assert list(map(sorted, times)) == list(map(sorted, expected))
     assert [task.count(budget) for task in times] == [1, 0]

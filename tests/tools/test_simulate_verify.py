@@ -40,5 +40,5 @@ def test_pools_are_salted_runs_on_scored_tasks() -> None:
     salted = [run.model_copy(update={"salt": "pool"}) for run in good_runs()]
     pools = pools_of([*salted, *good_runs(luck=1)])
     assert {agent: {task: len(times) for task, times in tasks.items()} for agent, tasks in pools.items()} == {
-        "transformer": {"sub_mod31-0.6-v1": 10, "add_mod47-0.35-v1": 10, "div_mod47-0.5-v1": 10}
+        "transformer": {"sub_mod37-0.6-v1": 10, "add_mod47-0.35-v1": 10, "div_mod43-0.55-v1": 10}
     }

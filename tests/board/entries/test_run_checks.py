@@ -144,7 +144,7 @@ BAD_RUNS: list[tuple[Change, str]] = [
     (lambda runs: runs.insert(3, runs[3]), "is there 2 times"),
     (lambda runs: runs.reverse(), "isn't sorted"),
     (copy_exams, "has the same exams as add_mod47-0.35-v1 seed 3"),
-    (copy_to_another_task, "div_mod47-0.5-v1 seed 0: has the same exams as add_mod47-0.35-v1 seed 0"),
+    (copy_to_another_task, "div_mod43-0.55-v1 seed 0: has the same exams as add_mod47-0.35-v1 seed 0"),
     (know_the_control, "answers held-out questions of the random control better than chance"),
 ]
 

@@ -70,7 +70,7 @@ def test_a_verdict_without_enough_rounds_is_cut_short(leaderboard: Path) -> None
 def test_the_decision_follows_from_the_times(leaderboard: Path) -> None:
     """A verdict has what is needed to compute it again."""
     claimed, new = [1_000 + seed for seed in range(10)], [3_000, 3_100]
-    tasks = ("sub_mod31-0.6-v1", "add_mod47-0.35-v1", "div_mod47-0.5-v1")
+    tasks = ("sub_mod37-0.6-v1", "add_mod47-0.35-v1", "div_mod43-0.55-v1")
     fresh = {task: ComparedTimes(claimed=claimed, new=new) for task in tasks}
     verdict = add_verdict(leaderboard, fresh=fresh, decision=Decision.CONTRADICTED)
     assert verdict.recomputed() == verdict.decision

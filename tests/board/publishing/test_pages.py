@@ -80,8 +80,8 @@ def test_the_page_has_the_commands_that_repeat_it(first: Path) -> None:
 def test_every_task_has_a_row(first: Path) -> None:
     """The control's too."""
     tasks = [row[0] for row in table_rows(page_of(first, "first")) if len(row) > 2]
-    assert tasks[:4] == ["task", "sub_mod31-0.6-v1", "add_mod47-0.35-v1", "div_mod47-0.5-v1"]  # ratios to the reference
-    assert tasks[4:] == ["task", "add_mod47-0.35-v1", "div_mod47-0.5-v1", "random_mod23-0.5-v1", "sub_mod31-0.6-v1"]
+    assert tasks[:4] == ["task", "sub_mod37-0.6-v1", "add_mod47-0.35-v1", "div_mod43-0.55-v1"]  # ratios to the reference
+    assert tasks[4:] == ["task", "add_mod47-0.35-v1", "div_mod43-0.55-v1", "random_mod23-0.5-v1", "sub_mod37-0.6-v1"]
 
 
 def test_verdicts_are_listed_with_their_decision(first: Path) -> None:

@@ -30,7 +30,7 @@ def test_the_score_is_the_ratio_of_mean_times(tmp_path: Path) -> None:
     """Computed here from the runs and the pinned reference: the geometric mean over the three tasks."""
     standing = standing_of(tmp_path / "good")
     ratios = []
-    for task in ("sub_mod31-0.6-v1", "add_mod47-0.35-v1", "div_mod47-0.5-v1"):
+    for task in ("sub_mod37-0.6-v1", "add_mod47-0.35-v1", "div_mod43-0.55-v1"):
         reference = mean(steps or 5_000 for steps in scoring.reference().tasks[task].values())
         own = mean(run.outcome.steps_to_generalize or 5_000 for run in good_runs() if run.task == task)
         ratios.append(reference / own)
