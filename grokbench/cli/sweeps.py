@@ -141,7 +141,7 @@ def tune(
     """Tune a recipe as every method on the leaderboard is tuned. The same command goes on where it was stopped.
 
     It tries the recipe's own setting and 40 others on salted instances of the suite tuning, and runs the best four again: 212
-    runs, which take an hour or more on two cores for a transformer. It writes the chosen recipe, tuned.toml.
+    runs, which take 30 to 70 minutes on two cores for a transformer. It writes the chosen recipe, tuned.toml.
 
     Example: grokbench tune lion.toml --out tuning/lion
 

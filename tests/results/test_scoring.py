@@ -21,7 +21,7 @@ from grokbench.tasks import Task, list_tasks, parse_id
 from grokbench.tasks.suites import SUITES
 
 ENTRIES = Path(__file__).resolve().parents[2] / "leaderboard" / "entries"
-REFERENCE_ENTRIES = {"mini": "adamw"}  # suite → the entry of its reference
+REFERENCE_ENTRIES = {"mini": "adamw-tuned-mini", "core": "adamw-tuned"}  # suite → the entry of its reference
 TIMES = st.lists(st.none() | st.integers(1, 500), min_size=1, max_size=12)
 
 

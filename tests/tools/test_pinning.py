@@ -54,13 +54,14 @@ def test_the_runs_of_a_reference_are_pinned(reference_runs: Path, reference: Ref
     assert Reference(pinned["agents"], tasks) == reference
 
 
-def test_the_entry_s_runs_are_the_pinned_reference(tmp_path: Path) -> None:
-    """Pinning the entry `adamw` gives what is committed for its tasks and agents."""
-    runs = (ENTRIES / "adamw" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(("entry", "suite"), [("adamw-tuned", "core"), ("adamw-tuned-mini", "mini")])
+def test_the_entries_runs_are_the_pinned_reference(tmp_path: Path, entry: str, suite: str) -> None:
+    """Pinning the entries of tuned AdamW gives what is committed for their tasks and agents."""
+    runs = (ENTRIES / entry / "runs.jsonl").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(runs):
         (tmp_path / f"{number:02}.json").write_text(line, encoding="utf-8")
     pinned, committed = pin_reference.reference([tmp_path]), json.loads(pin_reference.TARGET.read_text(encoding="utf-8"))
-    assert set(pinned["tasks"]) == {task.id for task in list_tasks("mini")}
+    assert set(pinned["tasks"]) == {task.id for task in list_tasks(suite)}
     assert pinned["tasks"].items() <= committed["tasks"].items()
     assert pinned["agents"].items() <= committed["agents"].items()
 
