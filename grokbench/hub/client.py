@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from grokbench.errors import HUB_EXTRA, GrokbenchError, HubError, MissingExtraError
+from grokbench.errors import HUB_EXTRA, EntryError, GrokbenchError, HubError, MissingExtraError
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
@@ -19,7 +18,20 @@ MAIN = "main"
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
 LONGEST_WORDS = 200  # characters of the Hub's own words in a message
 AGAIN = "run the same command again"
-NO_REPOSITORY = "RepoNotFound"  # what the Hub says of a repository that is missing, or hidden from this login
+
+
+class CommitInfo(NamedTuple):
+    """A commit: its hash and the first line of its message."""
+
+    hash: str
+    title: str
+
+
+class Pushed(NamedTuple):
+    """What an upload made: the hash of the commit that is there now, and the address to look at."""
+
+    hash: str
+    address: str
 
 
 class PullRequestInfo(NamedTuple):
@@ -65,12 +77,14 @@ class Repository:
         with self._one_line():
             self._api.create_repo(self.name, repo_type="dataset", exist_ok=True)
 
-    def commits(self, revision: str = MAIN) -> list[str]:
-        """The hashes of the commits that lead to a revision, the newest first."""
+    def commits(self, revision: str = MAIN) -> list[CommitInfo]:
+        """The commits that lead to a revision, the newest first; at least one."""
         with self._one_line():
-            return [
-                commit.commit_id for commit in self._api.list_repo_commits(self.name, repo_type="dataset", revision=revision)
-            ]
+            found = self._api.list_repo_commits(self.name, repo_type="dataset", revision=revision)
+            commits = [CommitInfo(str(commit.commit_id), str(commit.title)) for commit in found]
+            if not commits:
+                raise ValueError(f"no commits at {revision}")
+            return commits
 
     def files(self, revision: str = MAIN) -> dict[str, "RepoFile"]:
         """The files at a revision by their paths."""
@@ -78,19 +92,39 @@ class Repository:
             from huggingface_hub import RepoFile
 
             tree = self._api.list_repo_tree(self.name, recursive=True, revision=revision, repo_type="dataset")
-            return {node.path: node for node in tree if isinstance(node, RepoFile)}
+            files = {node.path: node for node in tree if isinstance(node, RepoFile)}
+            if not all(isinstance(path, str) and isinstance(file.size, int) for path, file in files.items()):
+                raise ValueError("a file without a path or a size")
+            return files
 
-    def read(self, path: str, revision: str) -> bytes:
-        """The contents of a file at a revision. Nothing stays in the client's cache."""
-        with self._one_line(), TemporaryDirectory() as scratch:
-            there = self._api.hf_hub_download(self.name, path, repo_type="dataset", revision=revision, cache_dir=scratch)
-            return Path(there).read_bytes()
+    def read(self, path: str, revision: str, *, limit: int) -> bytes:
+        """The contents of a file at a revision. It never touches the disk, whose paths a server could choose.
+
+        Raises:
+            EntryError: it has more than `limit` bytes, whatever the Hub says of its size.
+        """
+        with self._one_line():
+            from huggingface_hub import get_session, hf_hub_url
+            from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+
+            url = hf_hub_url(self.name, path, repo_type="dataset", revision=revision, endpoint=self._api.endpoint)
+            content = bytearray()
+            with get_session().stream("GET", url, headers=build_hf_headers(library_name="grokbench")) as response:
+                if response.is_error:
+                    response.read()
+                hf_raise_for_status(response)
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > limit:
+                        raise EntryError(f"{path} has more than {limit:,} bytes: shorten it")
+            return bytes(content)
 
     def open_pull_requests(self, author: str) -> list[PullRequestInfo]:
         """The open pull requests of an author."""
         with self._one_line():
             found = self._api.get_repo_discussions(self.name, author=author, repo_type="dataset")
-            return [PullRequestInfo(each.num, each.title) for each in found if each.is_pull_request and each.status == "open"]
+            mine = [each for each in found if each.is_pull_request and each.status == "open" and each.author == author]
+            return [PullRequestInfo(each.num, each.title) for each in mine]
 
     def commit(
         self,
@@ -102,7 +136,7 @@ class Repository:
         revision: str = MAIN,
         parent: str | None = None,
         pull_request: bool = False,
-    ) -> Any:
+    ) -> Pushed:
         """Upload files in one commit, which comes as a whole or not at all. The client shows its progress.
 
         Args:
@@ -113,15 +147,12 @@ class Repository:
             revision: where the commit goes.
             parent: the commit on which it must build; the Hub refuses it if `revision` has moved on.
             pull_request: whether it opens a pull request to `revision`.
-
-        Returns:
-            The client's `CommitInfo`.
         """
         with self._one_line():
             from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
             operations = [CommitOperationAdd(path, file) for path, file in added.items()]
-            return self._api.create_commit(
+            done = self._api.create_commit(
                 self.name,
                 [*operations, *(CommitOperationDelete(path, is_folder=False) for path in removed)],
                 repo_type="dataset",
@@ -131,6 +162,7 @@ class Repository:
                 parent_commit=parent,
                 create_pr=pull_request,
             )
+            return Pushed(str(done.oid), _shown(done.pr_url or done.commit_url))
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -146,7 +178,7 @@ class Repository:
 
 def _told(error: BaseException, name: str) -> tuple[str, str]:
     """What went wrong, and what to do about it."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
     response = getattr(error, "response", None)
     while response is None and not isinstance(error, OfflineModeIsEnabled) and error.__cause__ is not None:
@@ -154,6 +186,9 @@ def _told(error: BaseException, name: str) -> tuple[str, str]:
         response = getattr(error, "response", None)
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set", f"unset it and {AGAIN}"
+    if isinstance(error, RepositoryNotFoundError):
+        remedy = f"check --repo, or make it with `grokbench export --to hub --repo {name}`"
+        return f"there is no dataset {name} on the Hub that your login may see", remedy
     if response is not None:
         return _refused(response.status_code, response.headers, name, _words(getattr(error, "server_message", None)))
     if isinstance(error, (ValueError, LookupError, TypeError)):  # a name that the client refuses, or an answer it can't read
@@ -163,9 +198,6 @@ def _told(error: BaseException, name: str) -> tuple[str, str]:
 
 def _refused(status: int, headers: Mapping[str, str], name: str, words: str) -> tuple[str, str]:
     """The same for an answer of the Hub."""
-    if headers.get("X-Error-Code") == NO_REPOSITORY:
-        remedy = f"check --repo, or make it with `grokbench export --to hub --repo {name}`"
-        return f"there is no dataset {name} on the Hub that your login may see", remedy
     if status == 401:
         return "the Hub doesn't accept your login", f"`hf auth login`, then {AGAIN}"
     if status == 403:
@@ -174,7 +206,7 @@ def _refused(status: int, headers: Mapping[str, str], name: str, words: str) -> 
             "use a token that may write, or ask the owner of the repository",
         )
     if status == 404:
-        return f"{name} doesn't have this on the Hub{words}", "check the number of the pull request"
+        return f"{name} doesn't have this on the Hub{words}", "check --repo, and the number of the pull request"
     if status in (409, 412):
         return f"{name} has changed meanwhile{words}", AGAIN
     if status == 429:
@@ -186,11 +218,14 @@ def _refused(status: int, headers: Mapping[str, str], name: str, words: str) -> 
 
 
 def _words(message: object) -> str:
-    """What the Hub or its client says, in brackets and without the token, which a server could repeat."""
+    """What the Hub or its client says, in brackets."""
+    said = _shown(" ".join(str(message or "").split()))
+    return f" ({said})" if said else ""
+
+
+def _shown(text: str) -> str:
+    """Text of a server that may be printed: short, in ASCII, and without the token, which a server could repeat."""
     from huggingface_hub import get_token
 
-    said = " ".join(str(message or "").split())
     token = get_token()
-    if token:
-        said = said.replace(token, "...")
-    return f" ({ascii(said[:LONGEST_WORDS])[1:-1]})" if said else ""
+    return ascii((text.replace(token, "...") if token else text)[:LONGEST_WORDS])[1:-1]

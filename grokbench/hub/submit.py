@@ -27,14 +27,14 @@ def open_hub_pull_request(entry_folder: Path, title: str, repository: Repository
         HubError: the Hub refuses.
     """
     name, user = entry_folder.name, repository.user()
-    base = HubCommit(repository.commits()[0], repository)
+    base = HubCommit(repository.commits()[0].hash, repository)
     description = " ".join([PACKED, *_replacement(entry_folder, base)])
     if _holds(base, entry_folder):
         raise EntryError(f"{repository.name} has this entry already: there is nothing to bring")
     start = f"Entry: {name} "
     request = next((each for each in repository.open_pull_requests(user) if each.title.startswith(start)), None)
     revision = MAIN if request is None else f"refs/pr/{request.number}"
-    tip = base if request is None else HubCommit(repository.commits(revision)[0], repository)
+    tip = base if request is None else HubCommit(repository.commits(revision)[0].hash, repository)
     if request is not None and _holds(tip, entry_folder):
         return f"pull request {request.number} of {repository.name} has this entry already"
     files = {f"{ENTRIES}/{name}/{file}": entry_folder / file for file in FILE_LIMITS if (entry_folder / file).exists()}
@@ -50,7 +50,7 @@ def open_hub_pull_request(entry_folder: Path, title: str, repository: Repository
     )
     if request is not None:
         return f"pull request {request.number} of {repository.name} is brought up to date"
-    return f"pull request {done.pr_num} is opened: {done.pr_url}"
+    return f"a pull request is opened: {done.address}"
 
 
 def _replacement(entry_folder: Path, base: HubCommit) -> list[str]:
@@ -59,7 +59,7 @@ def _replacement(entry_folder: Path, base: HubCommit) -> list[str]:
     Raises:
         EntryError: it would replace an entry of other authors.
     """
-    there, here = replaced_entry(entry_folder.name, base), check_entry(entry_folder).entry
+    there, here = replaced_entry(entry_folder.name, [base]), check_entry(entry_folder).entry
     if there is None or there.entry is None or here is None:
         return []
     authors = ", ".join(there.entry.form.authors)

@@ -18,7 +18,7 @@ from grokbench.errors import EntryError
 from grokbench.hub.board import export_board
 from tests.hub.conftest import Command
 from tests.support.entries import good_runs, write_good_entry
-from tests.support.hub_server import HubServer
+from tests.support.hub_server import Dataset, HubServer
 from tests.support.verdicts import add_verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client uploads in a way that httpx2 will drop
@@ -61,16 +61,32 @@ def test_verdicts_come_along(leaderboard: Path, tmp_path: Path) -> None:
     ).read_bytes()
 
 
-@pytest.mark.parametrize("place", ["other files", "the leaderboard"])
-def test_no_file_of_other_people_is_overwritten(leaderboard: Path, tmp_path: Path, place: str) -> None:
-    """The folder must be new, empty, or an export."""
+@pytest.mark.parametrize("names", [["thesis.tex"], ["README.md", "data"]])
+def test_no_file_of_other_people_is_overwritten(leaderboard: Path, tmp_path: Path, names: list[str]) -> None:
+    """The folder must be new, empty, or an export, even if its files are called like those of an export."""
     folder = tmp_path / "mine"
     folder.mkdir()
-    (folder / "thesis.tex").write_text("x")
-    with pytest.raises(EntryError, match="choose"):
-        export_board(folder if place == "other files" else leaderboard, leaderboard=leaderboard)
-    assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
+    for name in names:
+        (folder / name).write_text("x")
+    with pytest.raises(EntryError, match="has other files"):
+        export_board(folder, leaderboard=leaderboard)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_the_leaderboard_is_not_overwritten(leaderboard: Path) -> None:
+    """Neither by its own name nor by that of a folder around it."""
+    for folder in (leaderboard, leaderboard.parent):
+        with pytest.raises(EntryError, match="holds the leaderboard itself"):
+            export_board(folder, leaderboard=leaderboard)
     assert (leaderboard / "entries" / "fast").is_dir()
+
+
+def test_a_reproduction_of_a_refused_entry_is_left_out_too(leaderboard: Path, tmp_path: Path) -> None:
+    """So an export is always whole by itself."""
+    write_good_entry(leaderboard / "entries" / "again", good_runs(luck=9), authors=["B. Else"], reproduces="slow")
+    (leaderboard / "entries" / "slow" / "runs.jsonl").write_bytes(b"")
+    assert export_board(tmp_path / "export", leaderboard=leaderboard).refused == ("slow", "again")
+    assert [each.name for each in check_entries(leaderboard=tmp_path / "export")] == ["fast", "same"]
 
 
 def test_the_command_says_where_the_board_is(grokbench: Command, tmp_path: Path) -> None:
@@ -99,7 +115,9 @@ def test_a_pushed_board_is_the_exported_one(
     dataset = hub.datasets[REPO]
     tip = dataset.find("main")
     assert tip is not None
-    assert {path: data for path, data in tip.files.items() if path != ".gitattributes"} == contents(tmp_path / "export")
+    assert {path: data for path, data in tip.files.items() if path != ".gitattributes"} == {
+        path: data for path, data in contents(tmp_path / "export").items() if path != ".exported"
+    }
     assert len(hub.large) >= 3
     status, printed = grokbench("export", "--to", "hub", "--repo", REPO)
     assert (status, printed.splitlines()[-1]) == (0, f"{REPO} has all of it already")
@@ -112,24 +130,37 @@ def test_what_the_board_no_longer_has_goes(
     """Pages and files of entries, but nothing that people put beside them."""
     login("hf_owner")
     assert grokbench("export", "--to", "hub", "--repo", REPO)[0] == 0
-    hub.datasets[REPO].change({"pages/gone.md": b"x", "notes.md": b"x", "entries/fast/tuning.jsonl": b"x"})
+    hub.datasets[REPO].change({"pages/gone.md": b"x", "notes.md": b"x"})
+    shutil.rmtree(leaderboard / "entries" / "slow")
     assert grokbench("export", "--to", "hub", "--repo", REPO)[0] == 0
     tip = hub.datasets[REPO].find("main")
     assert tip is not None
     assert "notes.md" in tip.files
-    assert not {"pages/gone.md", "entries/fast/tuning.jsonl"} & set(tip.files)
+    assert not {"pages/gone.md", "pages/slow.md", "entries/slow/runs.jsonl"} & set(tip.files)
 
 
-def test_an_entry_that_was_merged_there_is_not_removed(
-    grokbench: Command, hub: HubServer, login: Callable[[str], None], leaderboard: Path
+@pytest.mark.parametrize("path", ["entries/merged/entry.toml", "entries/fast/entry.toml", "verdicts/fast.json"])
+def test_what_was_merged_there_is_not_lost(
+    grokbench: Command, hub: HubServer, login: Callable[[str], None], leaderboard: Path, path: str
 ) -> None:
-    """The push is refused until the entry is here too."""
+    """A new entry, an update, or a verdict: the push is refused until the same is here too."""
     login("hf_owner")
     assert grokbench("export", "--to", "hub", "--repo", REPO)[0] == 0
-    tip = hub.datasets[REPO].change({"entries/merged/entry.toml": b"x"})
+    tip = hub.datasets[REPO].change({path: b"[]"})
     status, printed = grokbench("export", "--to", "hub", "--repo", REPO)
     assert status == 2
-    assert "owner/board has entries that are not in this leaderboard: 'merged'. Nothing was pushed" in printed
+    name = path.split("/")[1].removesuffix(".json")
+    assert f"came after the last push and are not in this board: '{name}'. Nothing was pushed" in printed
+    assert hub.datasets[REPO].find("main") is tip
+
+
+def test_another_dataset_is_left_alone(grokbench: Command, hub: HubServer, login: Callable[[str], None]) -> None:
+    """A push removes what no board has, so the repository must be one, or empty."""
+    login("hf_owner")
+    hub.datasets[REPO] = Dataset()
+    tip = hub.datasets[REPO].change({"README.md": b"# Mine", "data/train.parquet": b"PAR1"})
+    status, printed = grokbench("export", "--to", "hub", "--repo", REPO)
+    assert (status, "owner/board isn't a board, and a push would remove its files" in printed) == (2, True)
     assert hub.datasets[REPO].find("main") is tip
 
 

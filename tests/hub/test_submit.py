@@ -11,7 +11,7 @@ import pytest
 
 from grokbench.board.entries.checks import check_entry
 from tests.hub.conftest import Command
-from tests.support.entries import change_runs, good_runs
+from tests.support.entries import change_runs, good_runs, write_good_entry
 from tests.support.hub_server import Dataset, HubServer
 from tests.support.records import write_records
 
@@ -60,7 +60,7 @@ def test_from_submit_to_a_checked_entry(
     login(TOKEN)
     status, printed = submit()
     assert status == 0, printed
-    assert printed.endswith(f"pull request 1 is opened: {hub.endpoint}/datasets/{REPO}/discussions/1\n")
+    assert printed.endswith(f"a pull request is opened: {hub.endpoint}/datasets/{REPO}/discussions/1\n")
     assert [(each["title"], each["author"]) for each in board.pulls] == [("Entry: mine (Mine)", "ada")]
     head = board.find("refs/pr/1")
     assert head is not None
@@ -198,6 +198,74 @@ def test_a_base_that_moved_on(submit: Command, grokbench: Command, board: Datase
     assert status == 0, printed
 
 
+def test_a_base_that_changed_the_same_entry(
+    submit: Command, grokbench: Command, board: Dataset, login: Callable[[str], None]
+) -> None:
+    """A merge would mix the files of two entries, which nobody has checked."""
+    login(TOKEN)
+    assert submit()[0] == 0
+    board.change({"entries/mine/tuning.jsonl": b""})
+    status, printed = pull(grokbench)
+    assert (status, "the main branch of owner/board has changed 'mine' since" in printed) == (2, True), printed
+
+
+def test_a_merge_with_forged_dates(submit: Command, grokbench: Command, board: Dataset, login: Callable[[str], None]) -> None:
+    """Its history names an old commit first, so that what it reverts would look untouched. The main branch's order counts."""
+    old = board.find("main")
+    assert old is not None
+    board.change({"entries/other/entry.toml": b"", "README.md": b"newer"})
+    login(TOKEN)
+    assert submit()[0] == 0
+    head = board.find("refs/pr/1")
+    assert head is not None
+    mine = {path: data for path, data in head.files.items() if path.startswith("entries/mine/")}
+    merge = board.add("refs/pr/1", {**old.files, **mine}, parent=old.oid)
+    merge.also.append(board.refs["main"])
+    status, printed = pull(grokbench)
+    assert (status, "touches 'README.md' too" in printed) == (2, True), printed
+
+
+def test_an_entry_of_this_checkout_is_replaced_too(
+    submit: Command, grokbench: Command, board: Dataset, login: Callable[[str], None], leaderboard: Path
+) -> None:
+    """One that was merged in git alone."""
+    login(TOKEN)
+    assert submit(authors=["E. Vil"])[0] == 0
+    shutil.rmtree(leaderboard / "entries" / "mine")
+    write_good_entry(leaderboard / "entries" / "mine", good_runs(luck=3))
+    status, printed = pull(grokbench)
+    assert (status, "who aren" in printed) == (1, True), printed
+
+
+def test_a_check_that_broke_off_is_repeated(
+    submit: Command, grokbench: Command, board: Dataset, hub: HubServer, login: Callable[[str], None], tmp_path: Path
+) -> None:
+    """Files are taken last, and the same files are there already the second time. Others are never overwritten."""
+    login(TOKEN)
+    assert submit()[0] == 0
+    hub.fail(r"GET /datasets/owner/board/resolve/.*/runs\.jsonl", 0, times=1)
+    taken = ("--take", str(tmp_path / "taken"))
+    status, printed = pull(grokbench, *taken)
+    assert (status, "the connection to the Hub failed" in printed) == (2, True), printed
+    assert not (tmp_path / "taken").exists()
+    assert pull(grokbench, *taken)[0] == 0
+    assert pull(grokbench, *taken)[0] == 0
+    (tmp_path / "taken" / "mine" / "entry.toml").write_text("edited")
+    status, printed = pull(grokbench, *taken)
+    assert (status, "is there already, with other contents" in printed) == (2, True), printed
+
+
+def test_a_file_that_is_longer_than_the_hub_says(
+    submit: Command, grokbench: Command, board: Dataset, hub: HubServer, login: Callable[[str], None]
+) -> None:
+    """Reading stops at the limit."""
+    login(TOKEN)
+    assert submit()[0] == 0
+    hub.fail(r"GET /datasets/owner/board/resolve/.*/entry\.toml", 200, body="x" * 20_000)
+    status, printed = pull(grokbench)
+    assert (status, "entry.toml has more than 16,384 bytes" in printed) == (2, True), printed
+
+
 def test_a_pull_request_without_an_entry(grokbench: Command, board: Dataset) -> None:
     """There is nothing to check, and no login is needed."""
     tip = board.find("main")
@@ -301,7 +369,7 @@ def test_a_pull_request_that_is_missing(grokbench: Command, board: Dataset) -> N
     status, printed = pull(grokbench, number=5)
     assert status == 2
     assert "owner/board doesn't have this on the Hub" in printed
-    assert "nothing is written: check the number of the pull request" in printed
+    assert "nothing is written: check --repo, and the number of the pull request" in printed
 
 
 def test_offline_is_respected(

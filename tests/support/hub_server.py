@@ -22,13 +22,14 @@ DATE = "2026-01-01T00:00:00.000Z"
 
 @dataclass
 class Commit:
-    """A commit with all its files."""
+    """A commit with all its files. `also` has the further parents of a merge, which its history names last."""
 
     oid: str
     parent: str | None
     files: Files
     title: str = ""
     description: str = ""
+    also: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -271,9 +272,13 @@ class _Handler(BaseHTTPRequestHandler):
     def commits(self, name: str, revision: str) -> None:
         if found := self._found(name, revision):
             dataset, commit = found
-            history: list[Commit] = [commit]
-            while history[-1].parent is not None:
-                history.append(dataset.commits[history[-1].parent])
+            history: list[Commit] = []
+            waiting = [commit.oid]
+            while waiting:
+                each = dataset.commits[waiting.pop(0)]
+                if each not in history:
+                    history.append(each)
+                waiting = [*([each.parent] if each.parent else []), *waiting, *each.also]
             shown = ({"id": c.oid, "title": c.title, "message": c.description, "date": DATE, "authors": []} for c in history)
             self._json(list(shown))
 

@@ -63,7 +63,7 @@ def change_of(base: str, head: str, *, repository: Path) -> Change:
         EntryError: a commit isn't there, or the two have none in common.
     """
     paths = changed_paths(base, head, repository=repository)
-    return Change(paths, ENTRIES, GitCommit(base, repository), GitCommit(head, repository))
+    return Change(paths, ENTRIES, (GitCommit(base, repository),), GitCommit(head, repository))
 
 
 def changed_paths(base: str, head: str, *, repository: Path) -> list[str]:

@@ -135,7 +135,7 @@ def _check_pushed(pushed: str, target: Target, entry_folder: Path, branch: str, 
     foreign = [path for path in changed_paths(target.tip, pushed, repository=repository) if not _is_of(path, name)]
     if foreign:
         raise EntryError(f"the branch {branch} on origin brings {foreign[0]!a} too: {remedy}")
-    there, here = replaced_entry(name, GitCommit(pushed, repository)), check_entry(entry_folder)
+    there, here = replaced_entry(name, [GitCommit(pushed, repository)]), check_entry(entry_folder)
     if there and there.entry and here.entry and not author_names(there.entry.form) <= author_names(here.entry.form):
         raise EntryError(f"the branch {branch} on origin has the entry of {', '.join(there.entry.form.authors)}: {remedy}")
 

@@ -4,6 +4,7 @@ A `Change` is all that is asked of the place where the pull request was opened: 
 (`grokbench.hub.pulls`).
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,13 +57,13 @@ class Change:
     Attributes:
         paths: the paths that a merge would change, sorted.
         entries: the folder of the entries in these paths.
-        base: the state that the pull request goes to.
+        bases: the states that it goes to: an entry that one of them has is replaced.
         head: the state that it brings.
     """
 
     paths: Sequence[str]
     entries: str
-    base: Commit
+    bases: Sequence[Commit]
     head: Commit
 
 
@@ -83,20 +84,33 @@ def check_change(change: Change, *, leaderboard: Path, take: Path | None = None)
         take: write the entry's files into a folder below this one and leave them there.
 
     Raises:
-        EntryError: the pull request touches an entry and something else, or brings files that no entry has.
+        EntryError: the pull request touches an entry and something else, or brings files that no entry has. Nothing is taken.
     """
     name = entry_of(change)
     if name is None:
         return None
     with TemporaryDirectory() as scratch:
-        folder = take_entry(name, change.head, into=take or Path(scratch))
+        folder = take_entry(name, change.head, into=Path(scratch))
         checked = check_entry(folder, known_entries=entry_names(leaderboard / "entries"))
-    others = tuple(other for other in check_entries(leaderboard=leaderboard) if other.name != name)
-    checked = with_copies(checked, others)
-    replaced = replaced_entry(name, change.base)
-    if replaced is not None:
-        checked = replace(checked, findings=(_replacement(checked, replaced), *checked.findings))
+        others = tuple(other for other in check_entries(leaderboard=leaderboard) if other.name != name)
+        checked = with_copies(checked, others)
+        replaced = replaced_entry(name, change.bases)
+        if replaced is not None:
+            checked = replace(checked, findings=(_replacement(checked, replaced), *checked.findings))
+        if take is not None:
+            _copy_entry(folder, take / name)
     return PullRequest(checked, others)
+
+
+def _copy_entry(folder: Path, to: Path) -> None:
+    """Copy an entry to a new folder. One that has the same files already is as good."""
+    if to.exists():
+        if {path.name: path.read_bytes() for path in to.iterdir()} != {
+            path.name: path.read_bytes() for path in folder.iterdir()
+        }:
+            raise EntryError(f"{to} is there already, with other contents: remove it, and run the same command again")
+        return
+    shutil.copytree(folder, to)
 
 
 def entry_of(change: Change) -> str | None:
@@ -139,9 +153,10 @@ def take_entry(name: str, commit: Commit, *, into: Path) -> Path:
     return folder
 
 
-def replaced_entry(name: str, base: Commit) -> Checked | None:
-    """The entry of this name that the base has; None: it is a new one."""
-    if not base.blobs(name):
+def replaced_entry(name: str, bases: Sequence[Commit]) -> Checked | None:
+    """The entry of this name that the first of the bases has; None: it is a new one."""
+    base = next((base for base in bases if base.blobs(name)), None)
+    if base is None:
         return None
     with TemporaryDirectory() as scratch:
         return check_entry(take_entry(name, base, into=Path(scratch)))

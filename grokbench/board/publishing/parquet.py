@@ -162,7 +162,7 @@ def schema() -> str:
 
 
 def write_data(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
-    """Write the files that are missing, damaged, or whose rows differ from those of the entries. Returns those.
+    """Write the files that are missing, damaged, or whose rows differ from those of the entries. Returns those. Strays go.
 
     The comparison is by rows because the bytes depend on the writer's version.
 
@@ -177,6 +177,8 @@ def write_data(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
             path.parent.mkdir(exist_ok=True)
             _write(wanted, CONFIGURATIONS[name].columns, path)
             written.append(path)
+    for stray in _strays(leaderboard):
+        stray.unlink()
     return written
 
 
@@ -185,9 +187,13 @@ def stale_data(checked: Sequence[Checked], leaderboard: Path) -> list[Path]:
 
     Without the extra `hub` a file is looked at no further than whether it begins and ends as it should.
     """
-    known = files(leaderboard)
-    stale = [path for name, path in known.items() if not _is_current(checked, name, path)]
-    return stale + sorted(path for path in (leaderboard / DATA).glob("*") if path not in known.values())
+    stale = [path for name, path in files(leaderboard).items() if not _is_current(checked, name, path)]
+    return stale + _strays(leaderboard)
+
+
+def _strays(leaderboard: Path) -> list[Path]:
+    """What lies among the files and is none of them."""
+    return sorted(set((leaderboard / DATA).glob("*")) - set(files(leaderboard).values()))
 
 
 def read_rows(path: Path) -> list[Row]:
