@@ -47,10 +47,10 @@ def mirror_share(task: str, *, seed: int, salt: str) -> float:
     return float(train.T[held_out].mean()) if (answers == answers.T).all() else 0.0
 
 
-def held_out_when_memorized(run: RunResult) -> float:
-    """Held-out accuracy at the exam at which the run had memorized; 1 if it never did."""
+def held_out_when_memorized(run: RunResult) -> float | None:
+    """Held-out accuracy at the exam at which the run had memorized; None if it never did."""
     found = run.exams.loc[run.exams["step"] == run.steps_to_memorize, "held_out_accuracy"]
-    return float(found.iloc[0]) if len(found) else 1.0
+    return float(found.iloc[0]) if len(found) else None
 
 
 def admission_row(runs: Sequence[RunResult]) -> list[str]:
@@ -62,7 +62,8 @@ def admission_row(runs: Sequence[RunResult]) -> list[str]:
     middle = median_time(times)
     memorized = median(run.steps_to_memorize or record.budget for run in runs)
     delay = middle / memorized if middle else 0.0
-    early = median(held_out_when_memorized(run) for run in runs)
+    accuracies = [held_out_when_memorized(run) for run in runs]
+    early = median(1.0 if accuracy is None else accuracy for accuracy in accuracies)
     mirror = median(mirror_share(record.task, seed=run.record.seed, salt=run.record.salt) for run in runs)
     broken = {
         "T": middle is None or not EARLIEST <= middle <= LATEST,

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from grokbench.results.frames import RunResult, load_runs
 from grokbench.tasks import parse_id
+from tools.admission import held_out_when_memorized
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "map"
 PANELS = {
@@ -30,19 +31,17 @@ def run_row(run: RunResult) -> dict[str, object]:
     """What the map needs of a run. Held-out accuracy is that of the exam at which it had memorized."""
     record, exams = run.record, run.exams
     optimizer = record.agent.hyperparameters["optimizer"]
-    memorized = run.steps_to_memorize
-    at_memorized = exams.loc[exams["step"] == memorized, "held_out_accuracy"]
     return {
         "task": record.task,
         "lr": optimizer["lr"],
         "weight_decay": optimizer["weight_decay"],
         "seed": record.seed,
         "budget": record.budget,
-        "steps_to_memorize": memorized,
+        "steps_to_memorize": run.steps_to_memorize,
         "steps_to_generalize": run.steps_to_generalize,
         "first_crossing": record.outcome.first_crossing,
         "passing_share": record.outcome.passing_share,
-        "held_out_when_memorized": float(at_memorized.iloc[0]) if len(at_memorized) else None,
+        "held_out_when_memorized": held_out_when_memorized(run),
         "best_held_out": float(exams["held_out_accuracy"].max()),
     }
 

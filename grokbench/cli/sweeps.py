@@ -140,8 +140,8 @@ def tune(
 ) -> int:
     """Tune a recipe as every method on the leaderboard is tuned. The same command goes on where it was stopped.
 
-    It tries the recipe's own setting and 40 others on salted instances of the suite tuning, and runs the best four again: 212
-    runs, which take 30 to 70 minutes on two cores for a transformer. It writes the chosen recipe, tuned.toml.
+    It tries the recipe's own setting and 40 others on salted instances of the suite tuning. The best four run again. These 212
+    runs take 30 to 70 minutes on two cores for a transformer. It writes the chosen recipe, tuned.toml.
 
     Example: grokbench tune lion.toml --out tuning/lion
 

@@ -3,7 +3,6 @@
 The folder is a leaderboard itself: `grokbench check --leaderboard FOLDER` finds whether it is whole.
 """
 
-import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.parquet import DATA
-from grokbench.board.publishing.publish import TABLES, Published, publish
+from grokbench.board.publishing.publish import TABLES, Published, publish_checked
 from grokbench.errors import EntryError
-from grokbench.hub.client import Repository
+from grokbench.hub.client import Repository, has_contents
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
@@ -53,15 +52,17 @@ def export_board(folder: Path, *, leaderboard: Path = LEADERBOARD) -> Published:
             (folder / VERDICTS).mkdir(exist_ok=True)
             shutil.copy(verdicts, folder / VERDICTS)
     refused = [each.name for each in checked if each.refused]
+    exported = check_entries(leaderboard=folder)
     # An entry that reproduces a refused one is refused without it, and so on.
-    while more := [each.name for each in check_entries(leaderboard=folder) if each.refused]:
+    while more := [each.name for each in exported if each.refused]:
         for name in more:
             shutil.rmtree(folder / ENTRIES / name)
             (folder / VERDICTS / f"{name}.json").unlink(missing_ok=True)
         refused += more
+        exported = check_entries(leaderboard=folder)
     text = (leaderboard / README).read_text(encoding="utf-8")
     (folder / README).write_text(OUTER_LINK.sub(r"\1", text), encoding="utf-8", newline="\n")
-    return Published(tuple(refused), publish(folder).parquet)
+    return Published(tuple(refused), publish_checked(exported, folder).parquet)
 
 
 def _check_place(folder: Path, leaderboard: Path) -> None:
@@ -116,7 +117,7 @@ def _check_nothing_is_lost(
     for path, file in there.items():
         kept = path.split("/")[0] in (ENTRIES, VERDICTS)
         is_new = path not in pushed or pushed[path].blob_id != file.blob_id
-        if kept and is_new and not (path in here and _is_same(file, here[path].read_bytes())):
+        if kept and is_new and not (path in here and has_contents(file, here[path].read_bytes())):
             lost.add(path.split("/")[1].removesuffix(".json"))
     if lost:
         raise EntryError(
@@ -124,10 +125,3 @@ def _check_nothing_is_lost(
             f"{', '.join(map(ascii, sorted(lost)[:3]))}. Nothing was pushed: bring them here first, or mend what `grokbench "
             f"check` refuses"
         )
-
-
-def _is_same(file: "RepoFile", content: bytes) -> bool:
-    """Whether a file on the Hub has these contents, by its hash."""
-    if file.lfs is not None:
-        return file.lfs.sha256 == hashlib.sha256(content).hexdigest()
-    return file.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

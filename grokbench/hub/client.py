@@ -3,6 +3,7 @@
 The client finds the login by itself (`hf auth login`, or HF_TOKEN). No token is read here, and none reaches a message.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -174,6 +175,13 @@ class Repository:
         except Exception as error:
             problem, remedy = _told(error, self.name)
             raise HubError(f"{problem}; {self.kept}: {remedy}") from None
+
+
+def has_contents(file: "RepoFile", content: bytes) -> bool:
+    """Whether a file on the Hub has these contents, by its hash: nothing is downloaded."""
+    if file.lfs is not None:
+        return file.lfs.sha256 == hashlib.sha256(content).hexdigest()
+    return file.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _told(error: BaseException, name: str) -> tuple[str, str]:

@@ -4,14 +4,12 @@ from pathlib import Path
 
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.files import FILE_LIMITS
-from grokbench.board.entries.form import author_names
-from grokbench.board.entries.pulls import replaced_entry
+from grokbench.board.entries.proposal import BODY
+from grokbench.board.entries.pulls import keeps_authors, replaced_entry
 from grokbench.errors import EntryError
 from grokbench.hub.board import ENTRIES
-from grokbench.hub.client import MAIN, Repository
+from grokbench.hub.client import MAIN, Repository, has_contents
 from grokbench.hub.pulls import HubCommit
-
-PACKED = "Packed with `grokbench submit`."
 
 
 def open_hub_pull_request(entry_folder: Path, title: str, repository: Repository) -> str:
@@ -28,7 +26,7 @@ def open_hub_pull_request(entry_folder: Path, title: str, repository: Repository
     """
     name, user = entry_folder.name, repository.user()
     base = HubCommit(repository.commits()[0].hash, repository)
-    description = " ".join([PACKED, *_replacement(entry_folder, base)])
+    description = " ".join([BODY, *_replacement(entry_folder, base)])
     if _holds(base, entry_folder):
         raise EntryError(f"{repository.name} has this entry already: there is nothing to bring")
     start = f"Entry: {name} "
@@ -59,19 +57,18 @@ def _replacement(entry_folder: Path, base: HubCommit) -> list[str]:
     Raises:
         EntryError: it would replace an entry of other authors.
     """
-    there, here = replaced_entry(entry_folder.name, [base]), check_entry(entry_folder).entry
-    if there is None or there.entry is None or here is None:
+    there = replaced_entry(entry_folder.name, [base])
+    if there is None or there.entry is None:
         return []
     authors = ", ".join(there.entry.form.authors)
-    if not author_names(there.entry.form) <= author_names(here.form):
-        raise EntryError(f"{base.repository.name} has an entry {here.name!r} of {authors}: choose another --name")
+    if not keeps_authors(there.entry, check_entry(entry_folder).entry):
+        raise EntryError(f"{base.repository.name} has an entry {entry_folder.name!r} of {authors}: choose another --name")
     return [f"It replaces the entry of {authors}."]
 
 
 def _holds(commit: HubCommit, entry_folder: Path) -> bool:
     """Whether the commit has exactly these files."""
-    here = {file: (entry_folder / file).read_bytes() for file in FILE_LIMITS if (entry_folder / file).exists()}
-    sizes = {blob.file: blob.size for blob in commit.blobs(entry_folder.name)}
-    if sizes != {file: len(content) for file, content in here.items()}:
-        return False
-    return all(commit.read(entry_folder.name, blob) == here[blob.file] for blob in commit.blobs(entry_folder.name))
+    prefix = f"{ENTRIES}/{entry_folder.name}/"
+    here = {f"{prefix}{file}": entry_folder / file for file in FILE_LIMITS if (entry_folder / file).exists()}
+    there = {path: file for path, file in commit.files.items() if path.startswith(prefix)}
+    return here.keys() == there.keys() and all(has_contents(there[path], here[path].read_bytes()) for path in here)

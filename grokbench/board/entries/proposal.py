@@ -13,10 +13,9 @@ from tempfile import TemporaryDirectory
 
 from grokbench.board.entries.checks import check_entry
 from grokbench.board.entries.files import FILE_LIMITS
-from grokbench.board.entries.form import author_names
 from grokbench.board.entries.git import git
 from grokbench.board.entries.git_pulls import ENTRIES, GitCommit, changed_paths
-from grokbench.board.entries.pulls import Blob, replaced_entry
+from grokbench.board.entries.pulls import Blob, keeps_authors, replaced_entry
 from grokbench.errors import EntryError
 
 BODY = "Packed with `grokbench submit`."
@@ -135,8 +134,8 @@ def _check_pushed(pushed: str, target: Target, entry_folder: Path, branch: str, 
     foreign = [path for path in changed_paths(target.tip, pushed, repository=repository) if not _is_of(path, name)]
     if foreign:
         raise EntryError(f"the branch {branch} on origin brings {foreign[0]!a} too: {remedy}")
-    there, here = replaced_entry(name, [GitCommit(pushed, repository)]), check_entry(entry_folder)
-    if there and there.entry and here.entry and not author_names(there.entry.form) <= author_names(here.entry.form):
+    there = replaced_entry(name, [GitCommit(pushed, repository)])
+    if there and there.entry and not keeps_authors(there.entry, check_entry(entry_folder).entry):
         raise EntryError(f"the branch {branch} on origin has the entry of {', '.join(there.entry.form.authors)}: {remedy}")
 
 

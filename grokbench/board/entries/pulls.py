@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from grokbench.board.entries.checks import Checked, check_entries, check_entry, entry_names, with_copies
+from grokbench.board.entries.entry import Entry
 from grokbench.board.entries.files import FILE_LIMITS, FORM
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.form import NAME_RULE, author_names, is_entry_name
@@ -104,13 +105,12 @@ def check_change(change: Change, *, leaderboard: Path, take: Path | None = None)
 
 def _copy_entry(folder: Path, to: Path) -> None:
     """Copy an entry to a new folder. One that has the same files already is as good."""
-    if to.exists():
-        if {path.name: path.read_bytes() for path in to.iterdir()} != {
-            path.name: path.read_bytes() for path in folder.iterdir()
-        }:
-            raise EntryError(f"{to} is there already, with other contents: remove it, and run the same command again")
+    if not to.exists():
+        shutil.copytree(folder, to)
         return
-    shutil.copytree(folder, to)
+    new, old = ({path.name: path.read_bytes() for path in each.iterdir()} for each in (folder, to))
+    if new != old:
+        raise EntryError(f"{to} is there already, with other contents: remove it, and run the same command again")
 
 
 def entry_of(change: Change) -> str | None:
@@ -162,6 +162,11 @@ def replaced_entry(name: str, bases: Sequence[Commit]) -> Checked | None:
         return check_entry(take_entry(name, base, into=Path(scratch)))
 
 
+def keeps_authors(old: Entry, new: Entry | None) -> bool:
+    """Whether the authors of an entry are among those of the one that replaces it. What can't be read is refused elsewhere."""
+    return new is None or author_names(old.form) <= author_names(new.form)
+
+
 def _too_much(paths: Sequence[str]) -> str:
     listed = ", ".join(ascii(path) for path in sorted(paths)[:MOST_PATHS])
     return (
@@ -183,6 +188,6 @@ def _replacement(new: Checked, old: Checked) -> Finding:
     if old.entry is None:
         return Finding(FORM, "", "replaces an entry that can't be read", "let a maintainer decide")
     replaced = f"replaces the entry of {', '.join(old.entry.form.authors)}"
-    if new.entry is None or author_names(old.entry.form) <= author_names(new.entry.form):
+    if keeps_authors(old.entry, new.entry):
         return Finding(FORM, "", replaced, "a maintainer asks them before the merge", refused=False)
     return Finding(FORM, "", f"{replaced}, who aren't all its authors", "choose another name, or let a maintainer decide")

@@ -40,7 +40,11 @@ def publish(leaderboard: Path = LEADERBOARD) -> Published:
         EntryError: there is no leaderboard in this folder.
         MarkdownError: its README has no section for the tables, or none for the columns of the data.
     """
-    checked = check_entries(leaderboard=leaderboard)
+    return publish_checked(check_entries(leaderboard=leaderboard), leaderboard)
+
+
+def publish_checked(checked: Sequence[Checked], leaderboard: Path) -> Published:
+    """The same, of entries that have been checked."""
     write_board(checked, leaderboard)
     installed = parquet.installed()
     if installed:
