@@ -20,6 +20,7 @@ from grokbench.board.verification.description import Description
 from grokbench.board.verification.environment import MEMORY_VARIABLE
 from grokbench.board.verification.wire import receive, send
 from grokbench.runs.cores import THREAD_VARIABLES, computing_threads
+from grokbench.runs.surroundings import known_surroundings
 from grokbench.runs.surroundings import seed_generators
 
 MODULE = "grokbench.board.verification.serve"
@@ -90,7 +91,8 @@ def main() -> None:
     source, target = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    with computing_threads(int(os.environ.get(THREAD_VARIABLES[0], "1"))):  # as in the process that writes the records
+    threads = int(os.environ.get(THREAD_VARIABLES[0], "1"))
+    with computing_threads(threads), known_surroundings():  # as in the process that writes the records
         serve(source, target)
 
 

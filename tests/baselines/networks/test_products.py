@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -18,6 +17,12 @@ PLAIN: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
 }
 OPERANDS = {product: 3, product_then_relu: 3}
 LARGE, WIDE_AND_SHORT, TALL, SMALL = (130, 96, 50), (40, 120, 90), (700, 64, 33), (3, 4, 5)
+
+
+@pytest.fixture(autouse=True)
+def _by_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large products are oneDNN's on every processor."""
+    monkeypatch.setattr(products, "_only_onednn_uses_avx512", torch.backends.mkldnn.is_available)
 
 
 def operands(members: int, sizes: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -79,8 +84,8 @@ def test_a_sliced_weight_is_copied() -> None:
     assert all(products.dense(matrix) is matrix for matrix in (whole, whole.mT, whole[:64], whole[:64].mT))
 
 
-def test_without_avx512(monkeypatch: Any) -> None:
-    """Without AVX-512 torch multiplies."""
-    monkeypatch.setattr(products, "_has_avx512", lambda: False)
+def test_where_onednn_has_no_advantage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without AVX-512, or on Intel's processors, torch multiplies."""
+    monkeypatch.setattr(products, "_only_onednn_uses_avx512", lambda: False)
     x, weight, bias, _ = operands(2, LARGE)
     assert torch.equal(product(x, weight, bias), torch.baddbmm(bias.unsqueeze(1), x, weight))
