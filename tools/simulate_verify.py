@@ -1,22 +1,14 @@
 """How often `grokbench verify` contradicts honest claims, and how often it finds claims that are too fast.
 
-`python -m tools.simulate_verify` writes the tables in docs/statistics.md. With a folder of runs it first pins their times in
-simulate_verify.json: pools that honest runs are drawn from, one for each agent. Make them with
-
-    grokbench run --suite mini --agents mlp transformer transformer2 --seeds 0-24 --salt pool --out FOLDER
-
-A simulation draws ten claimed runs of every task and new runs, round by round, with replacement. A claim is too fast if its
-times are divided by a speedup. Synthetic times are log-normal, and a share of them is censored at the budget.
+`python -m tools.simulate_verify` writes the tables in docs/statistics.md. A simulation draws ten claimed runs of every task and
+new runs, round by round, with replacement. A claim is too fast if its times are divided by a speedup. Synthetic times are
+log-normal, and a share of them is censored at the budget. The others are those of the leaderboard's entries.
 """
 
-import json
-import sys
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +16,12 @@ from tabulate import tabulate
 
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results.markdown import write_section
-from grokbench.results.scoring import restricted_time
 from grokbench.results.sequential import ALLOWED_SPEEDUP, CONFIRMED_BELOW, LOOKS, MOST_ROUNDS, contradicted_below
 from grokbench.results.statistics import slower_p_values, wilson_interval
-from grokbench.runs.records import RunRecord
-from grokbench.runs.store import find_records
+from tools.pools import Times, entry_pools
 
-FOLDER = Path(__file__).parent
-PAGE = FOLDER.parent / "docs" / "statistics.md"
+PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
 SECTION = "false-alarms"
-PINNED = FOLDER / "simulate_verify.json"
 
 SIMULATIONS = 2_000
 TOGETHER = 250  # simulations whose permutations fit into memory
@@ -50,7 +38,7 @@ HEADERS = (
     f"found if all {MOST_ROUNDS} rounds were run",
 )
 
-PoolTimes = NDArray[np.float64]  # (simulations, runs), or a pool's (runs,)
+ManyTimes = NDArray[np.float64]  # (simulations, runs)
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class Decisions:
     rounds: NDArray[np.int64]
 
 
-def decisions(claimed: Sequence[PoolTimes], new: Sequence[PoolTimes], *, may_confirm: bool = True) -> Decisions:
+def decisions(claimed: Sequence[ManyTimes], new: Sequence[ManyTimes], *, may_confirm: bool = True) -> Decisions:
     """The sequential test on many simulations at once: task by task the claimed times and all rounds of new ones."""
     count = len(claimed[0])
     contradicted, rounds = np.zeros(count, bool), np.full(count, MOST_ROUNDS)
@@ -85,7 +73,7 @@ def decisions(claimed: Sequence[PoolTimes], new: Sequence[PoolTimes], *, may_con
     return Decisions(contradicted, rounds)
 
 
-def simulate(pool: Sequence[PoolTimes], speedup: float, *, may_confirm: bool = True) -> Decisions:
+def simulate(pool: Sequence[Times], speedup: float, *, may_confirm: bool = True) -> Decisions:
     """Simulations with claims that are `speedup` times too fast, on a pool of times (runs,) for every task."""
     rng = np.random.default_rng(0)
     parts = []
@@ -96,7 +84,7 @@ def simulate(pool: Sequence[PoolTimes], speedup: float, *, may_confirm: bool = T
     return Decisions(np.concatenate([p.contradicted for p in parts]), np.concatenate([p.rounds for p in parts]))
 
 
-def row(name: str, pool: Sequence[PoolTimes]) -> list[str]:
+def row(name: str, pool: Sequence[Times]) -> list[str]:
     """The rates of contradicted claims, the honest ones with a Wilson interval, and the mean numbers of rounds."""
     results = {speedup: simulate(pool, speedup) for speedup in SPEEDUPS}
     honest, allowed = results[1.0], results[ALLOWED_SPEEDUP]
@@ -112,7 +100,7 @@ def row(name: str, pool: Sequence[PoolTimes]) -> list[str]:
     ]
 
 
-def synthetic_pool(spread: float, censored: float) -> list[PoolTimes]:
+def synthetic_pool(spread: float, censored: float) -> list[Times]:
     """Many log-normal times of every task, of which a share is censored at the budget."""
     rng = np.random.default_rng(1)
     pools = []
@@ -128,38 +116,17 @@ def table(rows: Iterable[list[str]]) -> str:
     return tabulate(rows, HEADERS, tablefmt="github", disable_numparse=True)
 
 
-def pools_of(records: Sequence[RunRecord]) -> dict[str, dict[str, list[int]]]:
-    """min(T, budget) of every complete salted run: agent → task → times."""
-    pools: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for run in records:
-        task = run.parsed_task()
-        if run.salt and run.incomplete is None and not task.control:
-            pools[run.agent.name][task.id].append(restricted_time(run.outcome.steps_to_generalize, task.budget))
-    return {agent: dict(times) for agent, times in sorted(pools.items())}
-
-
-def text(pools: Mapping[str, Mapping[str, Sequence[int]]]) -> str:
-    """The tables of the page: synthetic runs, and the pinned pools if there are any."""
+def main() -> None:
+    """Simulate, write the tables into the page and print them."""
     synthetic = [
         row(f"log-normal, standard deviation of log T {spread:g}, {censored:.0%} censored", synthetic_pool(spread, censored))
         for spread, censored in SYNTHETIC
     ]
-    real = [
-        row(f"{agent} ({len(tasks)} tasks)", [np.array(t, float) for t in tasks.values()]) for agent, tasks in pools.items()
-    ]
-    return "\n\n".join([table(synthetic), *([table(real)] if real else [])])
-
-
-def main(folders: Sequence[str]) -> None:
-    """Pin the pools of a folder if it is named, simulate, write the tables into the page and print them."""
-    if folders:
-        records, _ = find_records([Path(folder) for folder in folders])
-        PINNED.write_text(json.dumps(pools_of(records), indent=1) + "\n", encoding="utf-8")
-    pools: dict[str, Any] = json.loads(PINNED.read_text(encoding="utf-8")) if PINNED.exists() else {}
-    tables = text(pools)
+    real = [row(f"`{entry}` ({len(pool)} tasks)", pool) for entry, pool in entry_pools().items()]
+    tables = "\n\n".join(table(rows) for rows in (synthetic, real) if rows)
     write_section(PAGE, SECTION, tables)
     print(tables)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -100,8 +100,8 @@ def _apply(settings: dict[str, _Setting], values: dict[str, Any]) -> None:
 def _subnormal_numbers() -> str:
     """Whether this thread computes with subnormal numbers, or takes them for zero.
 
-    Weight decay makes weights that no question needs ever smaller. An instruction on a subnormal number, below 1e-38 in float32,
-    can take a hundred times as long. A quadratic MLP then slows down by a factor of twenty.
+    Weight decay makes weights that no question needs ever smaller. With subnormal numbers, which are below 1e-38 in float32, an
+    instruction can take a hundred times as long. They slowed down a quadratic MLP by a factor of twenty.
     """
     import torch
 

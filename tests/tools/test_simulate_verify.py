@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from grokbench.results.sequential import MOST_ROUNDS, Decision, last_look
-from tests.support.entries import good_runs
 from tools import simulate_verify
-from tools.simulate_verify import HEADERS, decisions, pools_of, row, synthetic_pool
+from tools.simulate_verify import HEADERS, decisions, row, synthetic_pool
 
 
 def test_certain_cases_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,12 +32,3 @@ def test_a_share_of_synthetic_times_is_censored() -> None:
     (times, *_) = synthetic_pool(0.3, 0.2)
     assert (times == simulate_verify.SYNTHETIC_BUDGET).mean() == pytest.approx(0.2, abs=0.01)
     assert np.log(times[times < simulate_verify.SYNTHETIC_BUDGET]).std() == pytest.approx(0.3, abs=0.01)
-
-
-def test_pools_are_salted_runs_on_scored_tasks() -> None:
-    """By agent and task."""
-    salted = [run.model_copy(update={"salt": "pool"}) for run in good_runs()]
-    pools = pools_of([*salted, *good_runs(luck=1)])
-    assert {agent: {task: len(times) for task, times in tasks.items()} for agent, tasks in pools.items()} == {
-        "transformer": {"sub_mod37-0.6-v1": 10, "add_mod47-0.35-v1": 10, "div_mod43-0.55-v1": 10}
-    }

@@ -20,8 +20,7 @@ from grokbench.board.verification.description import Description
 from grokbench.board.verification.environment import MEMORY_VARIABLE
 from grokbench.board.verification.wire import receive, send
 from grokbench.runs.cores import THREAD_VARIABLES, computing_threads
-from grokbench.runs.surroundings import known_surroundings
-from grokbench.runs.surroundings import seed_generators
+from grokbench.runs.surroundings import known_surroundings, seed_generators
 
 MODULE = "grokbench.board.verification.serve"
 PR_SET_PDEATHSIG = 1  # of prctl(2)
