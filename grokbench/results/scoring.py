@@ -71,11 +71,6 @@ class Reference:
     tasks: Mapping[str, StepsBySeed]
     tuning_spread: float = 0.0
 
-    @property
-    def is_tuned(self) -> bool:
-        """Whether the reference was tuned by the rules."""
-        return self.tuning_spread > 0
-
     def rmst(self, task: Task, seeds: Sequence[int]) -> float:
         """The reference's restricted mean on `seeds`.
 

@@ -56,7 +56,7 @@ class Entry:
     tuning: PackedTuning | None = None
 
     @property
-    def architecture(self) -> str:
+    def network(self) -> str:
         """The baseline whose network the entry trains, or "own"."""
         target = self.recipe.target
         return target.rpartition(":")[2] if is_baseline(target) else "own"

@@ -64,7 +64,7 @@ def _results(standing: Standing, all_standings: Sequence[Standing]) -> str:
         "delay (median of T over steps to memorize)": "" if standing.delay is None else f"{standing.delay:.1f}",
         "final effective rank": standing.final_rank_text,
         "holds its level by": hold(standing.entry),
-        "architecture": standing.entry.architecture,
+        "network": standing.entry.network,
         "parameters": standing.parameters_text,
         "settings tried": _settings_tried(form),
         "trust": trust(standing, all_standings),
@@ -94,7 +94,7 @@ def sooner(standing: Standing, all_standings: Sequence[Standing]) -> str:
     p = p_values[standing.entry.name]
     answer = ("yes" if standing.score > 1 else "slower") if p < statistics.SIGNIFICANCE else "not shown"
     depends = ", depends on the task" if standing.depends_on_the_task else ""
-    return f"{answer}{depends} (p = {p:.2g}, Holm-corrected over the {len(tested)} rows of the table)"
+    return f"{answer}{depends} (p = {p:.2g}, Holm-corrected over the {len(tested)} rows of the suite)"
 
 
 def _settings_tried(form: Form) -> str:

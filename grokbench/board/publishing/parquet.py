@@ -14,12 +14,12 @@ from tabulate import tabulate
 from grokbench.board.entries.checks import Checked
 from grokbench.board.entries.entry import Entry
 from grokbench.board.publishing.standings import Standing, standings
-from grokbench.board.publishing.tables import in_order
+from grokbench.board.publishing.tables import grouped, in_order
 from grokbench.board.publishing.trust import trust
 from grokbench.errors import HUB_EXTRA, MissingExtraError
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.records import ExamRecord, RunRecord
-from grokbench.tasks import Task, list_suites
+from grokbench.tasks import Task
 
 DATA = "data"  # the folder of the files
 MAGIC = b"PAR1"  # the first and the last bytes of a Parquet file
@@ -74,7 +74,8 @@ EXAM_COLUMNS = {
 }
 TABLE_COLUMNS = {
     "suite": Column(TEXT, "the suite of the table"),
-    "rank": Column(TEXT, "the shared rank, or why there is none"),
+    "network": Column(TEXT, "the baseline whose network the entry trains, or own"),
+    "rank": Column(TEXT, "the shared rank within suite and network, or why there is none"),
     "entry": Column(TEXT, "the entry's name"),
     "title": Column(TEXT, "the entry's title"),
     "division": Column(TEXT, "closed or open"),
@@ -104,8 +105,7 @@ def _exam_rows(checked: Sequence[Checked]) -> list[Row]:
 def _table_rows(checked: Sequence[Checked]) -> list[Row]:
     """One row for every row of the README's tables, in their order."""
     all_standings = standings(checked)
-    tables = [[row for row in all_standings if row.entry.form.suite == suite.name] for suite in list_suites()]
-    return [_table_row(row, mark, all_standings) for table in tables for row, mark in in_order(table)]
+    return [_table_row(row, mark, all_standings) for rows in grouped(all_standings).values() for row, mark in in_order(rows)]
 
 
 class Configuration(NamedTuple):
@@ -288,6 +288,7 @@ def _table_row(row: Standing, mark: str, all_standings: Sequence[Standing]) -> R
     low, high = (None, None) if row.is_reference else row.interval
     values = {
         "suite": row.entry.form.suite,
+        "network": row.entry.network,
         "rank": mark,
         "entry": row.entry.name,
         "title": row.entry.form.title,

@@ -7,14 +7,14 @@ from tabulate import tabulate
 
 from grokbench.board.publishing.standings import UNSOLVED, Standing
 from grokbench.board.publishing.trust import TRUST_LEGEND, trust
-from grokbench.results import scoring, statistics
+from grokbench.results import statistics
 from grokbench.results.markdown import inert
 from grokbench.tasks import list_suites
 
 LINE_LENGTH = 120  # of the legend
 BOARD_COLUMNS = {
     "rank": (
-        "Methods that were tuned by the rules, on a baseline's network, are ranked from the best score down. A row shares the "
+        "Methods that were tuned by the rules are ranked within their network, from the best score down. A row shares the "
         "rank above unless it is significantly slower than the first row of that rank (paired exchange test over tasks and "
         f"seeds, {statistics.SIGNIFICANCE:.0%}). *{UNSOLVED}*: fewer than half of the runs generalize. *as published*: a "
         "setting that its authors chose, without a rank. *open*: anything that keeps to the protocol, without a rank."
@@ -32,21 +32,40 @@ BOARD_COLUMNS = {
     "delay": "The median of steps-to-generalize over steps-to-memorize, over the runs that have both.",
     "trust": "How the numbers were confirmed. The levels are listed below.",
 }
-PROVISIONAL = "The reference is provisional: AdamW at learning rate 1e-2 and weight decay 1, not yet tuned by the rules."
-TUNED = "The reference is AdamW on the one-layer transformer, tuned by the same rules as every ranked row."
+ABOUT = (
+    "The reference of all scores is AdamW on the one-layer transformer, tuned by the same rules as every ranked row. Ranks "
+    "compare methods on the same network, because the network matters more than the method."
+)
+NETWORKS = {
+    "transformer": "One-layer transformer",
+    "decoder": "Two-layer transformer",
+    "mlp": "MLP",
+    "deep_mlp": "Deep MLP",
+    "own": "Networks of the entries' own",
+}  # a baseline's network → its heading, in the order of the tables
 
 
 def board(all_standings: Sequence[Standing]) -> str:
-    """A table for every suite that has entries, and their legend, as Markdown."""
-    parts = []
-    for suite in list_suites():
-        rows = [standing for standing in all_standings if standing.entry.form.suite == suite.name]
-        if rows:
-            parts += [f"## `{suite.name}`", table(rows, all_standings)]
-    if not parts:
+    """A table for every suite and network that has entries, and their legend, as Markdown."""
+    groups = grouped(all_standings)
+    if not groups:
         return "There are no accepted entries yet."
-    about = TUNED if scoring.reference().is_tuned else PROVISIONAL
-    return "\n\n".join([fill(about, LINE_LENGTH), *parts, *legend()])
+    parts, headed = [], ""
+    for (suite, network), rows in groups.items():
+        parts += [f"## `{suite}`"] if suite != headed else []
+        parts += [f"### {NETWORKS[network]}", table(rows, all_standings)]
+        headed = suite
+    return "\n\n".join([fill(ABOUT, LINE_LENGTH), *parts, *legend()])
+
+
+def grouped(all_standings: Sequence[Standing]) -> dict[tuple[str, str], list[Standing]]:
+    """(suite, network) → its standings, in the order of the tables. Groups without a standing are left out."""
+    groups: dict[tuple[str, str], list[Standing]] = {
+        (suite.name, network): [] for suite in list_suites() for network in NETWORKS
+    }
+    for standing in all_standings:
+        groups[standing.entry.form.suite, standing.entry.network].append(standing)
+    return {key: rows for key, rows in groups.items() if rows}
 
 
 def table(rows: Sequence[Standing], all_standings: Sequence[Standing]) -> str:

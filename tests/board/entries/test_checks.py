@@ -27,7 +27,7 @@ def test_a_good_entry_has_no_findings(entry: Path) -> None:
     assert checked.findings == ()
     assert len(checked.sound_runs) == 32
     assert checked.entry is not None
-    assert checked.entry.architecture == "transformer"
+    assert checked.entry.network == "transformer"
 
 
 @pytest.mark.parametrize(("original", "accepted"), [("first", True), ("frist", False), ("again", False)])

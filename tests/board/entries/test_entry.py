@@ -83,7 +83,7 @@ def test_an_agent_without_hyperparameters_needs_its_code(entry: Path) -> None:
     (entry / "agent.py").write_bytes(b"\xff raise SystemExit")
     read, _ = read_entry(entry)
     assert read is not None
-    assert (read.recipe.target, read.recipe.plain_hyperparameters, read.architecture) == ("agent:Mine", {}, "own")
+    assert (read.recipe.target, read.recipe.plain_hyperparameters, read.network) == ("agent:Mine", {}, "own")
 
 
 @pytest.mark.parametrize("name", ["../up", "a", "", "A1", "-a", "a_b", "a" * 42, "ab\n", "ä1"])

@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from grokbench.agents.recipes import find_recipe
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.standings import standings
 from grokbench.board.publishing.tables import BOARD_COLUMNS, board
-from grokbench.results import scoring
-from grokbench.results.scoring import Reference
 from grokbench.sweeps.space import Space
 from tests.support.entries import good_runs, make_tuning, write_good_entry
 from tests.support.tables import table_rows
@@ -60,13 +56,13 @@ def test_the_spread_of_tuning_widens_the_interval(leaderboard: Path) -> None:
     assert tuned.interval[0] < fast.interval[0] < fast.score < fast.interval[1] < tuned.interval[1]
 
 
-def test_the_reference_is_called_provisional_until_it_is_tuned(
-    leaderboard: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pinned file says whether it was."""
-    assert "The reference is provisional" in board_of(leaderboard)
-    monkeypatch.setattr(scoring, "reference", lambda: replace(reference, tuning_spread=0.2))
-    assert "tuned by the same rules as every ranked row" in board_of(leaderboard)
+def test_ranks_compare_methods_on_the_same_network(leaderboard: Path) -> None:
+    """The slowest of all is first on its own network. A table stands under the name of its network."""
+    write_good_entry(leaderboard / "entries" / "deep", good_runs("transformer2", around=2_000))
+    text = board_of(leaderboard, tuned=("slow", "same", "fast", "deep"))
+    assert ranks(text) == {"fast": "1", "same": "2", "slow": "2", "deep": "1"}
+    headings = [line for line in text.splitlines() if line.startswith("##")]
+    assert headings[:3] == ["## `mini`", "### One-layer transformer", "### Two-layer transformer"]
 
 
 def test_an_unsolved_entry_has_no_rank(leaderboard: Path) -> None:
