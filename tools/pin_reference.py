@@ -2,7 +2,7 @@
 
 TUNING is the folder of the reference's tuning, made by `grokbench tune transformer --out TUNING`. A dash in its place pins a
 reference that isn't tuned. The folders hold the reference's runs on whole suites with all official seeds.
-`grokbench run --suite core --agents TUNING/tuned.toml --out FOLDER` makes those of `core`.
+`grokbench run --suite core --agents TUNING/transformer-tuned.toml --out FOLDER` makes those of `core`.
 """
 
 import json

@@ -141,7 +141,7 @@ def tune(
     """Tune a recipe as every method on the leaderboard is tuned. The same command goes on where it was stopped.
 
     It tries the recipe's own setting and 40 others on salted instances of the suite tuning. The best four run again. These 212
-    runs take 30 to 70 minutes on two cores for a transformer. It writes the chosen recipe, tuned.toml.
+    runs take 30 to 70 minutes on two cores for a transformer. It writes the chosen recipe, NAME-tuned.toml.
 
     Example: grokbench tune lion.toml --out tuning/lion
 
@@ -156,7 +156,7 @@ def tune(
     from grokbench.runs.progress import SweepProgress
     from grokbench.sweeps.space import Space
     from grokbench.sweeps.tuning import run_tuning
-    from grokbench.sweeps.tuning_folder import FIGURE, TUNED, open_folder, recipe_text
+    from grokbench.sweeps.tuning_folder import FIGURE, open_folder, recipe_text, tuned_file
     from grokbench.sweeps.tuning_plots import tuning_figure
 
     published = find_recipe(recipe)
@@ -165,10 +165,11 @@ def tune(
     store = open_folder(folder, space)
     with SweepProgress() as progress:
         tuning = run_tuning(space, store, callbacks=[progress], **computing.options)
-    (folder / TUNED).write_bytes(recipe_text(tuning.recipe(published.name)))
+    tuned = tuned_file(folder, published.name)
+    tuned.write_bytes(recipe_text(tuning.recipe(published.name)))
     tuning_figure(tuning).savefig(folder / FIGURE, dpi=150)
     print(tuning)
-    print(f"{folder / TUNED}\n{folder / FIGURE}")
+    print(f"{tuned}\n{folder / FIGURE}")
     return 0
 
 

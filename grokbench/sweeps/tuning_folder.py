@@ -5,7 +5,7 @@
 | `published.toml` | the published recipe |
 | `space.toml` | its name, the family of its optimizer, and the method's own ranges |
 | `runs` | the records of all runs |
-| `tuned.toml`, `tuning.png` | the chosen recipe and the figure, once it is finished |
+| `<name>-tuned.toml`, `tuning.png` | the chosen recipe and the figure, once it is finished |
 """
 
 import tomllib
@@ -20,7 +20,7 @@ from grokbench.errors import TuningError
 from grokbench.runs.store import Store
 from grokbench.sweeps.space import Space
 
-PUBLISHED, SPACE, RUNS, TUNED, FIGURE = "published.toml", "space.toml", "runs", "tuned.toml", "tuning.png"
+PUBLISHED, SPACE, RUNS, FIGURE = "published.toml", "space.toml", "runs", "tuning.png"
 
 
 def open_folder(folder: Path, space: Space) -> Store:
@@ -38,6 +38,11 @@ def open_folder(folder: Path, space: Space) -> Store:
     for name, content in files.items():
         Store(folder).write(folder / name, content)
     return Store(folder / RUNS)
+
+
+def tuned_file(folder: Path, name: str) -> Path:
+    """Where the chosen recipe goes. Agents are called by their files, so the tuned methods of a table are told apart."""
+    return folder / f"{name}-tuned.toml"
 
 
 def read_folder(folder: Path) -> tuple[Space, Store]:

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from grokbench.agents.recipes import find_recipe, recipe
+from grokbench.cli.sweeps import tune
 from grokbench.errors import TuningError
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Run
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import find_records
+from grokbench.sweeps import tuning
 from grokbench.sweeps.space import Space
 from grokbench.sweeps.tuning import (
     RULES,
@@ -37,6 +39,7 @@ from grokbench.sweeps.tuning import (
 from grokbench.sweeps.tuning_folder import open_folder, read_folder, recipe_text
 from grokbench.sweeps.tuning_plots import tuning_figure
 from grokbench.tasks import get_suite
+from tests.support.entries import make_tuning
 
 TASKS = ("a", "b")
 SMALL = Rules(tasks=("add_mod5-0.5", "mul_mod5-0.5"), points=4, zoomed=2, finalists=2, search_budget=10, final_budget=20)
@@ -185,6 +188,16 @@ def test_a_tuning_runs_and_goes_on(tmp_path: Path) -> None:
     assert (told.started, told.ended) == ([(26, 10), (26, 14), (26, 26)], 0)
     (tmp_path / "tuned.toml").write_bytes(recipe_text(first.recipe("mine")))
     assert find_recipe(str(tmp_path / "tuned.toml")).hash == first.recipe("mine").hash
+
+
+def test_the_command_names_the_chosen_recipe_after_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents are called by their files, so two tuned methods in a table are told apart."""
+    made, _ = make_tuning(Space.of(find_recipe("transformer")))
+    monkeypatch.setattr(tuning, "run_tuning", lambda *_, **__: made)
+    assert tune("transformer", out=tmp_path) == 0
+    chosen_recipe = find_recipe(str(tmp_path / "transformer-tuned.toml"))
+    assert (chosen_recipe.name, chosen_recipe.hash) == ("transformer-tuned", made.recipe("any").hash)
+    assert (tmp_path / "tuning.png").stat().st_size > 0
 
 
 def test_a_folder_has_one_tuning(tmp_path: Path) -> None:
