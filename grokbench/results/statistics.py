@@ -79,19 +79,27 @@ def _log_ratio_of_means(times: NDArray[np.float64]) -> tuple[NDArray[np.float64]
     return np.log(means[1, ..., 0] / means[0, ..., 0]), variance
 
 
-def paired_p(first: Samples, second: Samples, *, exchanges: int = EXCHANGES) -> float:
+def paired_p(first: Samples, second: Samples, *, tuning_spread: float = 0.0, exchanges: int = EXCHANGES) -> float:
     """Two-sided p-value of the paired exchange test between two methods on the same seeds.
 
     Under the null hypothesis, the two runs of any (task, seed) can change places. The statistic is the mean over tasks of
     log(RMST of the second / RMST of the first). Number i of a task belongs to the same seed in both. The test enumerates all
-    2^pairs exchanges where these are at most `exchanges`, and draws that many otherwise.
+    2^pairs exchanges where these are at most `exchanges`, and draws that many otherwise. The luck of tuning, which seeds don't
+    show, is added to every exchange as a normal number.
+
+    Args:
+        first: min(T, budget) of one method, task by task and seed by seed.
+        second: the same of the other method.
+        tuning_spread: the standard deviation of the log ratio that comes from tuning both methods.
+        exchanges: the most exchanges.
     """
     first_times, second_times = np.asarray(first, dtype=float), np.asarray(second, dtype=float)  # (tasks, seeds)
     exchanged = _exchanges(first_times.shape, exchanges)  # (exchanges, tasks, seeds)
     first_means = np.where(exchanged, first_times, second_times).mean(axis=-1)  # (exchanges, tasks)
     second_means = np.where(exchanged, second_times, first_times).mean(axis=-1)
-    log_ratios = np.abs(np.log(first_means / second_means).mean(axis=-1))
-    return float((log_ratios >= log_ratios[0] - TIE_MARGIN).mean())
+    log_ratios = np.log(first_means / second_means).mean(axis=-1)
+    luck = tuning_spread * np.random.Generator(np.random.Philox(2)).standard_normal(len(log_ratios))
+    return float((np.abs(log_ratios + luck) >= abs(log_ratios[0]) - TIE_MARGIN).mean())
 
 
 def _exchanges(shape: tuple[int, ...], exchanges: int) -> NDArray[np.bool_]:
@@ -125,16 +133,25 @@ def improvement_probability(samples: Samples, references: Samples) -> float:
     return float((sooner + ties / 2).mean())
 
 
-def shared_places(methods: Sequence[Samples], *, significance: float = SIGNIFICANCE) -> list[int]:
+def shared_places(
+    methods: Sequence[Samples], tuning_spreads: Sequence[float] | None = None, *, significance: float = SIGNIFICANCE
+) -> list[int]:
     """The place of every method in a table, from the best score down.
 
     A method shares the place above unless it is significantly slower than the first method of that place. So a table of m rows
-    needs m − 1 tests, not one for each pair. `methods[m][task][seed]` is min(T, budget).
+    needs m − 1 tests, not one for each pair.
+
+    Args:
+        methods: min(T, budget) of every method, task by task and seed by seed.
+        tuning_spreads: the standard deviation of the log of every method's times that comes from tuning; 0 by default.
+        significance: the p-value below which two methods differ.
     """
+    spreads = tuning_spreads or [0.0] * len(methods)
     places: list[int] = []
     first = 0
     for number, method in enumerate(methods):
-        if number and paired_p(methods[first], method) < significance:
+        spread = hypot(spreads[first], spreads[number])
+        if number and paired_p(methods[first], method, tuning_spread=spread) < significance:
             first = number
         places.append(first + 1)
     return places

@@ -188,6 +188,19 @@ def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
     assert statistics.shared_places([]) == []
 
 
+def test_the_luck_of_tuning_counts_against_a_difference() -> None:
+    """A method that is a third slower on every seed is behind, unless tuning alone moves both by as much."""
+    rng = np.random.default_rng(0)
+    base = rng.lognormal(6, 0.1, (3, 10))
+    fast, slow = base.tolist(), (base * 1.33).tolist()
+    assert statistics.shared_places([fast, slow]) == [1, 2]
+    assert statistics.shared_places([fast, slow], [0.05, 0.05]) == [1, 2]
+    assert statistics.shared_places([fast, slow], [0.2, 0.2]) == [1, 1]
+    spread = 0.3
+    luck_alone = 2 * stats.norm.sf(np.log(1.33) / spread)
+    assert statistics.paired_p(fast, slow, tuning_spread=spread) == pytest.approx(luck_alone, abs=0.03)
+
+
 def test_a_rank_is_shared_with_its_first_method_alone() -> None:
     """In a row of methods that are each a little slower, a new rank begins where the distance from the first is shown."""
     rng = np.random.default_rng(1)

@@ -1,6 +1,7 @@
 """The comment on a pull request: the findings about its entry, or its score and how it compares with the others."""
 
 from collections.abc import Sequence
+from math import hypot
 
 from grokbench.board.entries.checks import Checked
 from grokbench.board.entries.findings import Finding
@@ -71,7 +72,7 @@ def _comparison(standing: Standing, rivals: Sequence[Standing]) -> list[str]:
     """Sentences on the best rival, and on the rivals that are slower, faster, or the same."""
     if not rivals:
         return ["It is the first entry of its suite and division."]
-    p_values = statistics.holm([statistics.paired_p(standing.samples, rival.samples) for rival in rivals])
+    p_values = statistics.holm([_p(standing, rival) for rival in rivals])
     names: dict[str, list[str]] = {FASTER: [], SLOWER: [], SAME: []}
     for rival, p in zip(rivals, p_values, strict=True):
         names[_relation(standing, rival, p)].append(f"`{rival.entry.name}` (×{rival.score:.2f}, p = {p:.3g})")
@@ -80,6 +81,11 @@ def _comparison(standing: Standing, rivals: Sequence[Standing]) -> list[str]:
         *(f"It is {relation} {', '.join(listed)}." for relation, listed in names.items() if listed),
         f"(paired exchange test, Holm-corrected, {statistics.SIGNIFICANCE:.0%})",
     ]
+
+
+def _p(standing: Standing, rival: Standing) -> float:
+    spread = hypot(standing.tuning_spread, rival.tuning_spread)
+    return statistics.paired_p(standing.samples, rival.samples, tuning_spread=spread)
 
 
 def _relation(standing: Standing, rival: Standing, p: float) -> str:

@@ -84,15 +84,21 @@ class Standing:
         return self.samples == self.references
 
     @cached_property
+    def tuning_spread(self) -> float:
+        """The standard deviation of the log of the times that comes from tuning; 0 for a setting as published."""
+        return self.tuning.spread if self.tuning else 0.0
+
+    @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the score."""
-        spread = hypot(self.tuning.spread if self.tuning else 0.0, scoring.reference().tuning_spread)
+        spread = hypot(self.tuning_spread, scoring.reference().tuning_spread)
         return statistics.score_interval(self.samples, self.references, tuning_spread=spread)
 
     @cached_property
     def p(self) -> float:
         """The p-value of the hypothesis that entry and reference are equally soon, uncorrected."""
-        return statistics.paired_p(self.samples, self.references)
+        spread = hypot(self.tuning_spread, scoring.reference().tuning_spread)
+        return statistics.paired_p(self.samples, self.references, tuning_spread=spread)
 
     @property
     def solved(self) -> list[RunRecord]:

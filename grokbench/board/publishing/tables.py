@@ -16,8 +16,9 @@ BOARD_COLUMNS = {
     "rank": (
         "Methods that were tuned by the rules are ranked within their network, from the best score down. A row shares the "
         "rank above unless it is significantly slower than the first row of that rank (paired exchange test over tasks and "
-        f"seeds, {statistics.SIGNIFICANCE:.0%}). *{UNSOLVED}*: fewer than half of the runs generalize. *as published*: a "
-        "setting that its authors chose, without a rank. *open*: anything that keeps to the protocol, without a rank."
+        f"seeds, with the spread of both tunings, {statistics.SIGNIFICANCE:.0%}). *{UNSOLVED}*: fewer than half of the runs "
+        "generalize. *as published*: a setting that its authors chose, without a rank. *open*: anything that keeps to the "
+        "protocol, without a rank."
     ),
     "entry": "Its page has its tuning, cost, curves, the ratio on every task, its verdicts, and the commands that repeat it.",
     "score (95 % interval)": (
@@ -78,7 +79,7 @@ def in_order(rows: Sequence[Standing]) -> list[tuple[Standing, str]]:
     """The rows of one table with their marks: the ranked ones, then the others, each with the best score first."""
     ordered = sorted(rows, key=lambda row: (not row.is_ranked, -row.score, row.entry.name))
     ranked = [row for row in ordered if row.is_ranked]
-    places = statistics.shared_places([row.samples for row in ranked])
+    places = statistics.shared_places([row.samples for row in ranked], [row.tuning_spread for row in ranked])
     ranks = [UNSOLVED if row.unsolved else str(place) for row, place in zip(ranked, places, strict=True)]
     marks = [*ranks, *(_mark(row) for row in ordered[len(ranked) :])]
     return list(zip(ordered, marks, strict=True))

@@ -9,6 +9,7 @@ from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.standings import standings
 from grokbench.board.publishing.tables import BOARD_COLUMNS, board
 from grokbench.sweeps.space import Space
+from grokbench.sweeps.tuning import Tuning
 from tests.support.entries import good_runs, make_tuning, write_good_entry
 from tests.support.tables import table_rows
 
@@ -16,10 +17,21 @@ SPACE = Space.of(find_recipe("transformer"))
 TUNING, _ = make_tuning(SPACE)
 
 
-def board_of(leaderboard: Path, *, tuned: Sequence[str] = ("slow", "same", "fast", "never", "open")) -> str:
+class Steady(Tuning):
+    """A tuning without luck."""
+
+    spread = 0.0
+
+
+STEADY = Steady(**vars(TUNING))
+
+
+def board_of(
+    leaderboard: Path, *, tuned: Sequence[str] = ("slow", "same", "fast", "never", "open"), tuning: Tuning = STEADY
+) -> str:
     """The tables of a leaderboard, on which these entries were tuned."""
     rows = standings(check_entries(leaderboard=leaderboard))
-    return board([replace(row, tuning=TUNING) if row.entry.name in tuned else row for row in rows])
+    return board([replace(row, tuning=tuning) if row.entry.name in tuned else row for row in rows])
 
 
 def ranks(text: str) -> dict[str, str]:
@@ -30,6 +42,12 @@ def ranks(text: str) -> dict[str, str]:
 def test_the_fastest_is_first_and_equals_share_a_rank(leaderboard: Path) -> None:
     """Two entries that can't be told apart are both second."""
     assert ranks(board_of(leaderboard)) == {"fast": "1", "same": "2", "slow": "2"}
+
+
+def test_what_the_luck_of_tuning_explains_shares_a_rank(leaderboard: Path) -> None:
+    """Twice as fast isn't enough where tuning alone moves times by a quarter on both sides."""
+    assert TUNING.spread > 0.2
+    assert ranks(board_of(leaderboard, tuning=TUNING)) == {"fast": "1", "same": "1", "slow": "1"}
 
 
 def test_only_tuned_methods_in_the_closed_division_have_a_rank(leaderboard: Path) -> None:
