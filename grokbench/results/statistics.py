@@ -85,7 +85,7 @@ def paired_p(first: Samples, second: Samples, *, tuning_spread: float = 0.0, exc
     Under the null hypothesis, the two runs of any (task, seed) can change places. The statistic is the mean over tasks of
     log(RMST of the second / RMST of the first). Number i of a task belongs to the same seed in both. The test enumerates all
     2^pairs exchanges where these are at most `exchanges`, and draws that many otherwise. The luck of tuning, which seeds don't
-    show, is added to every exchange as a normal number.
+    show, is added to every other exchange as a normal number.
 
     Args:
         first: min(T, budget) of one method, task by task and seed by seed.
@@ -99,6 +99,7 @@ def paired_p(first: Samples, second: Samples, *, tuning_spread: float = 0.0, exc
     second_means = np.where(exchanged, second_times, first_times).mean(axis=-1)
     log_ratios = np.log(first_means / second_means).mean(axis=-1)
     luck = tuning_spread * np.random.Generator(np.random.Philox(2)).standard_normal(len(log_ratios))
+    luck[0] = 0.0  # what was observed counts, so p is never 0
     return float((np.abs(log_ratios + luck) >= abs(log_ratios[0]) - TIE_MARGIN).mean())
 
 

@@ -1,7 +1,7 @@
 """Packing the tuning of an entry, and checking it: space, points, every stage and the choice are recomputed."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from grokbench.agents.recipes import Recipe
@@ -10,12 +10,13 @@ from grokbench.board.entries.files import FORM, RECIPE, TUNING
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.tuning_lines import PACK_TUNING_AGAIN, WITHOUT_RANKS, PackedTuning, RunLine, SpaceLine
 from grokbench.errors import AgentError, ProtocolError, SweepError, TuningError
+from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store
 from grokbench.sweeps.space import Space
 from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningKey, TuningRun, finished_tuning, follow
-from grokbench.tasks import make_instance, parse_id
+from grokbench.tasks import Task, make_instance, parse_id
 
 
 def pack_tuning(space: Space, store: Store, rules: Rules = RULES) -> PackedTuning:
@@ -89,7 +90,7 @@ def _trial(run: TuningRun, by_key: dict[TuningKey, RunLine], packed: PackedTunin
     if line is None:
         raise TuningError(f"{shown} is missing")
     try:
-        outcome = WITHOUT_RANKS.outcome(line.exams(run.task), run.task)
+        outcome = _outcome(tuple(line.exams(run.task)), run.task)
     except ProtocolError as error:
         raise TuningError(f"{shown}: its exams don't follow the protocol ({error})") from None
     problems = {
@@ -101,6 +102,11 @@ def _trial(run: TuningRun, by_key: dict[TuningKey, RunLine], packed: PackedTunin
     if found := [problem for problem, there in problems.items() if there]:
         raise TuningError(f"{shown} {found[0]}")
     return Trial.of(run.task, run.seed, outcome)
+
+
+@lru_cache(maxsize=1 << 12)  # an export, and more so the tests, check the same entries several times
+def _outcome(exams: tuple[Exam, ...], task: Task) -> Outcome:
+    return WITHOUT_RANKS.outcome(exams, task)
 
 
 def _repeated_findings(packed: PackedTuning) -> Iterator[Finding]:
