@@ -142,7 +142,7 @@ def verify(
 ) -> int:
     """Repeat some runs of an entry, and run fresh instances until the evidence decides, with its agent in a sandbox.
 
-    Example: grokbench verify my-method --salt "$(date)"
+    Example: grokbench verify my-method --salt "$(openssl rand -hex 16)"
 
     Args:
         entry: name or folder.

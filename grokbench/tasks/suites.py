@@ -70,7 +70,7 @@ SUITES: dict[str, Suite] = {
     for suite in (
         Suite("mini", "minutes on two CPU cores", MINI, 5_000, "random_mod23-0.5", control_budget=500),
         Suite("core", "the leaderboard", CORE, 5_000, "random_mod23-0.5", control_budget=500),
-        Suite("hard", "what tuned AdamW fails", HARD, 20_000, "random_mod23-0.5", control_budget=500),
+        Suite("hard", "where AdamW failed within 2,000 steps", HARD, 20_000, "random_mod23-0.5", control_budget=500),
         Suite("full", "Power et al.'s twelve operations and mul, at 97", FULL, 100_000, "random_mod97-0.5"),
         Suite("deep", "deep networks on handwritten digits", DEEP, 20_000, "random_mnist5k-n1000"),
         Suite("tuning", "where methods are tuned, on salted instances", TUNING, 5_000, "random_mod23-0.5", control_budget=500),

@@ -122,7 +122,7 @@ def _commands(standing: Standing) -> list[str]:
     form, name = standing.entry.form, standing.entry.name
     recipe = f"leaderboard/entries/{name}/recipe.toml"
     runs = [f"grokbench run --suite {form.suite} --agents {recipe} --out runs"] if form.agent == RECIPE else []
-    return ["The same again:", "\n".join(["```", *runs, f'grokbench verify {name} --salt "$(date)"', "```"])]
+    return ["The same again:", "\n".join(["```", *runs, f'grokbench verify {name} --salt "$(openssl rand -hex 16)"', "```"])]
 
 
 def _verdicts(standing: Standing) -> list[str]:

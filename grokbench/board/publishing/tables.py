@@ -17,8 +17,8 @@ BOARD_COLUMNS = {
         "Methods that were tuned by the rules are ranked within their network, from the best score down. A row shares the "
         "rank above unless it is significantly slower than the first row of that rank (paired exchange test over tasks and "
         f"seeds, with the spread of both tunings, {statistics.SIGNIFICANCE:.0%}). *{UNSOLVED}*: fewer than half of the runs "
-        "generalize. *as published*: a setting that its authors chose, without a rank. *open*: anything that keeps to the "
-        "protocol, without a rank."
+        "generalize. *as published*: not tuned by the rules, without a rank; its page says on which tables the setting was "
+        "chosen. *open*: anything that keeps to the protocol, without a rank."
     ),
     "entry": "Its page has its tuning, cost, curves, the ratio on every task, its verdicts, and the commands that repeat it.",
     "score (95 % interval)": (
@@ -29,8 +29,11 @@ BOARD_COLUMNS = {
         "The runs that generalize, out of all scored runs. *lost*: the runs that reached the threshold without generalizing. "
         "They unlearned the task, or passed too few exams."
     ),
-    "final effective rank": "The median at the end of the runs that generalize, and the number of these runs.",
-    "delay": "The median of steps-to-generalize over steps-to-memorize, over the runs that have both.",
+    "final effective rank": (
+        "The median over the runs that generalize, at the later of 3·T and T + 1,000, and the number of these runs. It depends "
+        "on the network, and on when it is measured."
+    ),
+    "delay": "The median of steps-to-generalize over steps-to-memorize, over the runs that generalize. Failures don't count.",
     "trust": "How the numbers were confirmed. The levels are listed below.",
 }
 ABOUT = (

@@ -74,7 +74,7 @@ def test_the_page_has_the_commands_that_repeat_it(first: Path) -> None:
     """An agent of the entry's own has no recipe file to run."""
     text = page_of(first, "first")
     assert "grokbench run --suite mini --agents leaderboard/entries/first/recipe.toml --out runs\n" in text
-    assert 'grokbench verify first --salt "$(date)"' in text
+    assert 'grokbench verify first --salt "$(openssl rand -hex 16)"' in text
 
 
 def test_every_task_has_a_row(first: Path) -> None:
