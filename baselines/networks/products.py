@@ -8,13 +8,12 @@ Shapes: S members, n rows, k and m columns.
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-
-from grokbench.runs.provenance import processor_is_intels
 
 SMALL = 1 << 18  # multiply-adds; a smaller product doesn't win back the ten microseconds that a call of oneDNN takes longer
 
@@ -114,4 +113,12 @@ def _faster_by_onednn(x: Tensor, weight: Tensor) -> bool:
 def _only_onednn_uses_avx512() -> bool:
     """Whether the processor has AVX-512 and isn't Intel's, and torch has oneDNN."""
     has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return has_avx512 and not processor_is_intels() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_avx512 and not _is_intels() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def _is_intels() -> bool:
+    """Whether Intel made the processor, as far as Linux says."""
+    try:
+        return b"GenuineIntel" in Path("/proc/cpuinfo").read_bytes()
+    except OSError:
+        return False

@@ -110,12 +110,6 @@ def processor() -> str:
     return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
-@cache
-def processor_is_intels() -> bool:
-    """Whether Intel made this CPU. Intel's MKL, which multiplies torch's matrices, uses all that such a CPU can do."""
-    return _cpuinfo().get("vendor_id") == "GenuineIntel"
-
-
 def _cpuinfo() -> dict[str, str]:
     """The first CPU's entries in /proc/cpuinfo; empty on other systems than Linux."""
     try:
