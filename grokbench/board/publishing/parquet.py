@@ -105,7 +105,8 @@ def _exam_rows(checked: Sequence[Checked]) -> list[Row]:
 def _table_rows(checked: Sequence[Checked]) -> list[Row]:
     """One row for every row of the README's tables, in their order."""
     all_standings = standings(checked)
-    return [_table_row(row, mark, all_standings) for rows in grouped(all_standings).values() for row, mark in in_order(rows)]
+    tables = [rows for networks in grouped(all_standings).values() for rows in networks.values()]
+    return [_table_row(row, mark, all_standings) for rows in tables for row, mark in in_order(rows)]
 
 
 class Configuration(NamedTuple):

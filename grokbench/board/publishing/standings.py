@@ -88,17 +88,20 @@ class Standing:
         """The standard deviation of the log of the times that comes from tuning; 0 for a setting as published."""
         return self.tuning.spread if self.tuning else 0.0
 
+    @property
+    def _spread_of_both(self) -> float:
+        """The same of the ratio to the reference's times."""
+        return hypot(self.tuning_spread, scoring.reference().tuning_spread)
+
     @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the score."""
-        spread = hypot(self.tuning_spread, scoring.reference().tuning_spread)
-        return statistics.score_interval(self.samples, self.references, tuning_spread=spread)
+        return statistics.score_interval(self.samples, self.references, tuning_spread=self._spread_of_both)
 
     @cached_property
     def p(self) -> float:
         """The p-value of the hypothesis that entry and reference are equally soon, uncorrected."""
-        spread = hypot(self.tuning_spread, scoring.reference().tuning_spread)
-        return statistics.paired_p(self.samples, self.references, tuning_spread=spread)
+        return statistics.paired_p(self.samples, self.references, tuning_spread=self._spread_of_both)
 
     @property
     def solved(self) -> list[RunRecord]:

@@ -38,7 +38,7 @@ BOARD_COLUMNS = {
 }
 ABOUT = (
     "The reference of all scores is AdamW on the one-layer transformer, tuned by the same rules as every ranked row. Ranks "
-    "compare methods on the same network, because the network matters more than the method."
+    "compare methods on the same network, because scores mix network and method."
 )
 NETWORKS = {
     "transformer": "One-layer transformer",
@@ -54,22 +54,23 @@ def board(all_standings: Sequence[Standing]) -> str:
     groups = grouped(all_standings)
     if not groups:
         return "There are no accepted entries yet."
-    parts, headed = [], ""
-    for (suite, network), rows in groups.items():
-        parts += [f"## `{suite}`"] if suite != headed else []
-        parts += [f"### {NETWORKS[network]}", table(rows, all_standings)]
-        headed = suite
+    parts = []
+    for suite, networks in groups.items():
+        parts.append(f"## `{suite}`")
+        for network, rows in networks.items():
+            parts += [f"### {NETWORKS[network]}", table(rows, all_standings)]
     return "\n\n".join([fill(ABOUT, LINE_LENGTH), *parts, *legend()])
 
 
-def grouped(all_standings: Sequence[Standing]) -> dict[tuple[str, str], list[Standing]]:
-    """(suite, network) → its standings, in the order of the tables. Groups without a standing are left out."""
-    groups: dict[tuple[str, str], list[Standing]] = {
-        (suite.name, network): [] for suite in list_suites() for network in NETWORKS
+def grouped(all_standings: Sequence[Standing]) -> dict[str, dict[str, list[Standing]]]:
+    """Suite → network → its standings, in the order of the tables. What has no standing is left out."""
+    groups: dict[str, dict[str, list[Standing]]] = {
+        suite.name: {network: [] for network in NETWORKS} for suite in list_suites()
     }
     for standing in all_standings:
-        groups[standing.entry.form.suite, standing.entry.network].append(standing)
-    return {key: rows for key, rows in groups.items() if rows}
+        groups[standing.entry.form.suite][standing.entry.network].append(standing)
+    kept = {suite: {network: rows for network, rows in networks.items() if rows} for suite, networks in groups.items()}
+    return {suite: networks for suite, networks in kept.items() if networks}
 
 
 def table(rows: Sequence[Standing], all_standings: Sequence[Standing]) -> str:
