@@ -107,7 +107,8 @@ class DeepMLP(Network[Images]):
             into[f"weight{layer}"].copy_(weight_gradient(gradient, inputs[layer]))  # (S, width, fan-in)
             torch.sum(gradient, -2, out=into[f"bias{layer}"])  # (S, width)
             if layer:
-                gradient = relu_gradient(multiply(gradient, parameters[f"weight{layer}"]), inputs[layer])  # (S, n, w)
+                gradient = multiply(gradient, parameters[f"weight{layer}"])  # (S, n, w)
+                gradient = relu_gradient(gradient, inputs[layer], into=gradient)  # (S, n, w)
         return loss  # (S,)
 
     @override

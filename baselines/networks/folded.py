@@ -48,10 +48,12 @@ class FoldedPass:
     def backward(self, dlogits: Tensor, into: Parameters) -> None:
         """Write the gradient of every parameter to `into`, from that of the logits (S, n, q)."""
         p, q, attention = self.parameters, self.questions.num_symbols, self.attention
-        dhidden = relu_gradient(multiply(dlogits, self.out_unembed[..., :q].mT), self.hidden)  # (S, n, m)
-        dy = dlogits.new_zeros(*dlogits.shape[:2], self.folded.shape[-1])  # (S, n, f)
-        dy[..., self.hidden_columns] = dhidden
+        dy = dlogits.new_empty(*dlogits.shape[:2], self.folded.shape[-1])  # (S, n, f)
+        dhidden = multiply(dlogits, self.out_unembed[..., :q].mT)  # (S, n, m)
+        dhidden = relu_gradient(dhidden, self.hidden, into=dy[..., self.hidden_columns])  # (S, n, m)
+        dy[..., self.hidden_columns.stop : self.logit_columns.start].zero_()
         dy[..., self.logit_columns] = dlogits
+        dy[..., self.logit_columns.stop :].zero_()
         dbias_in, dbias_unembed = dhidden.sum(1, keepdim=True), dlogits.sum(1, keepdim=True)  # (S, 1, m), (S, 1, q)
         dout_unembed = weight_gradient(self.hidden, dlogits)  # (S, m, q)
         dconstant_out = dbias_unembed @ p["unembed"].mT  # (S, 1, d)

@@ -96,7 +96,8 @@ class MLP(TableNetwork):
         for layer in reversed(range(len(weights))):
             into[f"layer{layer + 1}"].copy_(weight_gradient(features[layer], gradient))
             if self.activation == "relu":
-                gradient = relu_gradient(multiply(gradient, weights[layer].mT), features[layer])  # (S, n, w)
+                gradient = multiply(gradient, weights[layer].mT)  # (S, n, w)
+                gradient = relu_gradient(gradient, features[layer], into=gradient)  # (S, n, w)
             else:
                 gradient = multiply(gradient, (2 * weights[layer]).mT).mul_(inputs[layer])  # (S, n, w)
         to_first = questions.to_table(gradient)[:, 0]  # (S, 2q, w)

@@ -55,10 +55,10 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     return multiply(x.mT, gradient)
 
 
-def relu_gradient(gradient: Tensor, hidden: Tensor) -> Tensor:
-    """The gradient of x from that of hidden = relu(x), written into the memory of `gradient`."""
-    torch.ops.aten.threshold_backward.grad_input(gradient, hidden, 0, grad_input=gradient)
-    return gradient
+def relu_gradient(gradient: Tensor, hidden: Tensor, into: Tensor) -> Tensor:
+    """The gradient of x from that of hidden = relu(x), written to `into`, which may be `gradient` itself."""
+    torch.ops.aten.threshold_backward.grad_input(gradient, hidden, 0, grad_input=into)
+    return into
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:

@@ -82,7 +82,7 @@ class Questions:
 class _Sums:
     """Sums of K table rows each, N of them, and the transpose for the gradient. The table has R rows."""
 
-    rows: Tensor  # (N, K), the table rows that each sum takes
+    rows: Tensor  # (N·K,), the table rows that each sum takes, sum after sum
     order: Tensor  # (N·K,), the entries of `rows` sorted by table row
     takers: Tensor  # (N·K,), the sum to which each sorted entry belongs
     starts: Tensor  # (R,), where the entries of each table row start
@@ -95,17 +95,16 @@ class _Sums:
         seeds, _, count = operands.shape
         every_row = torch.arange(seeds * heads * count * num_symbols, device=operands.device)  # (R,)
         first_row = every_row[::num_symbols].view(seeds, 1, heads, count).mT  # (S, 1, k, H)
-        rows = (first_row + operands.unsqueeze(-1)).reshape(-1, count * heads)  # (N, K)
-        sorted_rows, order = rows.flatten().sort(stable=True)  # (N·K,) each
+        rows = (first_row + operands.unsqueeze(-1)).flatten()  # (N·K,)
+        sorted_rows, order = rows.sort(stable=True)  # (N·K,) each
         starts = torch.searchsorted(sorted_rows, every_row)  # (R,)
-        entries = torch.arange(rows.numel(), device=operands.device)  # (N·K,)
-        width = rows.shape[1]
+        entries, width = torch.arange(len(rows), device=operands.device), count * heads  # (N·K,), K
         return _Sums(rows, order, order // width, starts, entries[::width], entries // width)
 
     def __call__(self, table: Tensor, weights: Tensor | None) -> Tensor:
-        """A table (R, f) and weights (N, K) → (N, f)."""
+        """A table (R, f) and weights (N·K,) → (N, f)."""
         # embedding_bag differentiates the weights. Its gradient of the table is several times slower than `_TableGradient`.
-        sums = embedding_bag(self.rows, table.detach(), mode="sum", per_sample_weights=weights)  # (N, f)
+        sums = embedding_bag(self.rows, table.detach(), self.first, mode="sum", per_sample_weights=weights)  # (N, f)
         if not table.requires_grad:
             return sums
         linked: Tensor = _TableGradient.apply(sums, table, self, weights)  # type: ignore[no-untyped-call]
@@ -113,13 +112,13 @@ class _Sums:
 
     def to_table(self, gradient: Tensor, weights: Tensor | None) -> Tensor:
         """The gradient of the table from that of the sums (N, f): the transposed sum, (R, f)."""
-        sorted_weights = None if weights is None else weights.flatten()[self.order]  # (N·K,)
+        sorted_weights = None if weights is None else weights[self.order]  # (N·K,)
         return embedding_bag(self.takers, gradient.contiguous(), self.starts, mode="sum", per_sample_weights=sorted_weights)
 
     def to_weights(self, gradient: Tensor, table: Tensor) -> Tensor:
         """The gradient of the weights from that of the sums (N, f) and the table (R, f): (N·K,)."""
         of_embedding_bag = torch.ops.aten._embedding_bag_per_sample_weights_backward
-        to_weights: Tensor = of_embedding_bag(gradient, table, self.rows.flatten(), self.first, self.sums, 0)  # 0 is "sum"
+        to_weights: Tensor = of_embedding_bag(gradient, table, self.rows, self.first, self.sums, 0)  # 0 is "sum"
         return to_weights
 
 
@@ -139,8 +138,8 @@ class _TableGradient(torch.autograd.Function):
 
 
 def _flat(weights: Tensor | None) -> Tensor | None:
-    """Weights (S, n, k, H) of all sums, (N, K)."""
-    return None if weights is None else weights.flatten(0, 1).flatten(1)
+    """Weights (S, n, k, H) of all sums, (N·K,)."""
+    return None if weights is None else weights.flatten()
 
 
 @dataclass(frozen=True)

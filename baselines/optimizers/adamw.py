@@ -14,7 +14,6 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.optim.adamw import adamw
 from typing_extensions import override
 
 from baselines.fields import Fraction, NonNegative, Positive, hyperparameters
@@ -78,23 +77,23 @@ class AdamW(CohortOptimizer):
 
     @override
     def step(self, gradients: Tensor) -> None:
-        factor = self.factor(self.updates[0] + 1)  # ()
+        factor = self.factor(self.updates.add_(1)[0])  # ()
         for (rate, decay), members in self._groups.items():
             rows = partial(_rows, members=members)
-            adamw(
+            # What `torch.optim.AdamW(fused=True)` calls, after a check of its lists that takes as long as a small update.
+            torch._fused_adamw_(
                 rows(self.values),
                 rows(gradients),
                 rows(self.mean),
                 rows(self.square),
                 [],  # the largest squares, which only AMSGrad has
                 rows(self.updates),
-                fused=True,
-                amsgrad=False,
+                lr=rate * factor,
                 beta1=self.settings.betas[0],
                 beta2=self.settings.betas[1],
-                lr=rate * factor,
                 weight_decay=decay,
                 eps=self.settings.eps,
+                amsgrad=False,
                 maximize=False,
             )
 

@@ -243,7 +243,10 @@ def check_logits(answers: Any, logits: Any) -> None:
 def _finite_members(features: AnyArray) -> NDArray[np.bool_]:
     """(S,) whether the features (S, N, Σd) are finite."""
     xp = array_api.array_namespace(features)
-    finite: NDArray[np.bool_] = to_numpy(xp.all(xp.isfinite(features), axis=(-2, -1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite: NDArray[np.bool_] = np.isfinite(to_numpy(xp.sum(features, axis=(-2, -1))))
+    if not finite.all():  # a sum of finite numbers may overflow, so look at every one
+        finite = to_numpy(xp.all(xp.isfinite(features), axis=(-2, -1)))
     return finite
 
 
