@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Generator, Tensor
 
+from baselines.devices import to_device
 from baselines.fields import NonNegative, hyperparameters, one_of
 
 
@@ -27,4 +28,4 @@ class Noise:
     def draw(self, like: Tensor, generators: Sequence[Generator]) -> Tensor:
         """Noise of the shape of `like` (S, P), a generator for each member."""
         rows = [torch.randn(like.shape[1], generator=generator, dtype=like.dtype) for generator in generators]  # (P,) each
-        return torch.stack(rows).mul_(self.scale).to(like.device)
+        return to_device(torch.stack(rows).mul_(self.scale), like.device)

@@ -1,15 +1,17 @@
 """The baselines' agent. It trains a cohort of S members; each member learns what it would learn alone, up to rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate, pairwise
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from baselines.devices import members_that_fit
 from baselines.training.data import Data
 from baselines.training.hyperparameters import DTYPES, PER_MEMBER
 from baselines.training.method import Method
@@ -20,6 +22,8 @@ from grokbench.errors import AgentError
 
 QUESTIONS_PER_SHARD = 1_024  # on CPU; about as many questions at once keep the processor busy and fit its cache
 INTERRUPTIBLE = 50  # steps after which threads return, so that Ctrl-C is handled
+
+T = TypeVar("T")
 
 
 class NetworkAgent(Agent):
@@ -68,7 +72,8 @@ class NetworkAgent(Agent):
         self.inputs = inputs if spec.batched else inputs.unsqueeze(0)  # (S, N, L)
         self.targets = targets if spec.batched else targets.unsqueeze(0)  # (S, N)
         num_train = int((self.targets[0] != spec.num_symbols).sum())
-        self._start_shards(_even_sizes(len(spec.seeds), self._shard_count(num_train)))
+        sizes = _even_sizes(len(spec.seeds), self._shard_count(num_train))
+        self._within_memory(partial(self._start_shards, sizes))
         self.captured = None if on_cpu else all(shard.optimizer.capturable for shard in self.shards)
 
     def _shard_count(self, num_train: int) -> int:
@@ -97,19 +102,42 @@ class NetworkAgent(Agent):
 
     @override
     def learn(self, steps: int) -> dict[str, Any]:
-        for start in range(0, steps, INTERRUPTIBLE):
-            losses = side_by_side(partial(Shard.learn, steps=min(INTERRUPTIBLE, steps - start)), self.shards)
+        losses = self._within_memory(partial(self._learn, steps))
         metrics = [shard.network.metrics(shard.parameters) for shard in self.shards]
         report = {name: torch.cat([values[name].detach() for values in metrics]) for name in metrics[0]}  # (S, layers) each
         if all(shard.updates for shard in self.shards):
             report["loss"] = torch.cat(losses)  # (S,)
         return {name: self._unbatched(values.cpu().numpy()) for name, values in report.items()}
 
+    def _learn(self, steps: int) -> list[Tensor]:
+        """Every shard's losses (S,) at the last of so many steps."""
+        losses: list[Tensor] = []
+        for start in range(0, steps, INTERRUPTIBLE):
+            losses = side_by_side(partial(Shard.learn, steps=min(INTERRUPTIBLE, steps - start)), self.shards)
+        return losses
+
     @override
     def act(self) -> dict[str, Tensor]:
-        logits, features = map(torch.cat, zip(*side_by_side(Shard.show, self.shards), strict=True))
+        shown_by_shard = self._within_memory(lambda: side_by_side(Shard.show, self.shards))
+        logits, features = map(torch.cat, zip(*shown_by_shard, strict=True))
         shown = {"answers": logits.argmax(-1), "features": features} | ({"logits": logits} if self.spec.logits else {})
         return {name: self._unbatched(values) for name, values in shown.items()}
+
+    def _within_memory(self, compute: Callable[[], T]) -> T:
+        """What `compute` returns. Raises AgentError with the members that fit if the memory of the GPU is too small."""
+        with suppress(torch.OutOfMemoryError):
+            return compute()
+        # The error is gone, and with it the tensors in its traceback.
+        members, self.shards = len(self.spec.seeds), []
+        fit = members_that_fit(self._take_one_member_through)
+        advice = f"About {fit} fit: set seeds_together = {fit} in [training]" if fit else "Not even one seed fits"
+        raise AgentError(f"{members} seeds together need more memory than the GPU has left. {advice}")
+
+    def _take_one_member_through(self) -> None:
+        """A step and an exam of the first member alone."""
+        shard = self._shard(slice(0, 1))
+        shard.learn(self.method.training.passes_per_step)
+        shard.show()
 
     def _unbatched(self, values: Any) -> Any:
         """`values` (S, …), without the leading axis S if the spec isn't batched."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from baselines.devices import to_device
 from baselines.optimizers.layout import Layout
 from baselines.optimizers.optimizer import CohortOptimizer
 from baselines.optimizers.per_member import PerMember
@@ -174,7 +175,7 @@ class Shard:
         """The next m of the shuffled training questions, (S, m). A remainder below m is dropped."""
         if self.order.shape[1] < self.minibatch_size:
             orders = [torch.randperm(self.data.num_train, generator=generator) for generator in self.generators]
-            self.order = torch.stack(orders).to(self.device)  # (S, n)
+            self.order = to_device(torch.stack(orders), self.device)  # (S, n)
         index, self.order = self.order[:, : self.minibatch_size], self.order[:, self.minibatch_size :]
         return index
 

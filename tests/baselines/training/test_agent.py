@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from baselines.training.shards import Shard
 from grokbench.agents import trees
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
-from grokbench.errors import RecipeError
+from grokbench.errors import AgentError, RecipeError
 from grokbench.runs.store import read_checkpoint
 from grokbench.tasks import parse_id
 from tests.support.baselines import MUON, TASK_ID, started
@@ -126,3 +128,29 @@ def test_a_wrong_value_is_named_with_the_expected_values(table: str, change: dic
     changes: dict[str, Any] = {table: change}
     with pytest.raises(RecipeError, match=message):
         recipe("mlp", **changes).make()
+
+
+@pytest.mark.parametrize(
+    ("needed", "advice"), [(1_000, "About 80 fit: set seeds_together = 80"), (None, "Not even one seed fits")]
+)
+def test_too_many_seeds_for_the_gpu_are_told_how_many_fit(
+    monkeypatch: pytest.MonkeyPatch, needed: int | None, advice: str
+) -> None:
+    """From the memory of one member, once that of all others is given back."""
+    agent = started("mlp", [0, 1, 2])
+    allocated = [50]
+
+    def too_much(shard: Shard, steps: int) -> Tensor:
+        if needed is None or shard.size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        assert not agent.shards
+        allocated[0] += needed
+        return shard.loss
+
+    monkeypatch.setattr(Shard, "learn", too_much)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (100_000, 200_000))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 50)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: allocated[0])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    with pytest.raises(AgentError, match=f"3 seeds together need more memory than the GPU has left. {advice}"):
+        agent.learn(1)
