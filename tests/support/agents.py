@@ -10,14 +10,16 @@ from grokbench.agents import Agent, Spec
 from grokbench.tasks import Instance
 
 
-def spec_of(instances: Sequence[Instance], feature_dims: tuple[int, ...] = (128,), *, batched: bool = True) -> Spec:
+def spec_of(
+    instances: Sequence[Instance], feature_dims: tuple[int, ...] = (128,), *, batched: bool = True, device: str = "cpu"
+) -> Spec:
     """The spec of a cohort on these instances of one task."""
     task = instances[0].task
     return Spec(
         num_symbols=task.num_symbols,
         num_questions=task.num_questions,
         feature_dims=feature_dims,
-        device="cpu",
+        device=device,
         seeds=tuple(instance.agent_seed for instance in instances),
         batched=batched,
     )

@@ -22,18 +22,24 @@ MUON: dict[str, Any] = {
 }
 
 
-def started_agent(agent: Agent, seeds: Sequence[int], *, task: str = TASK_ID) -> NetworkAgent:
+def started_agent(agent: Agent, seeds: Sequence[int], *, task: str = TASK_ID, device: str = "cpu") -> NetworkAgent:
     """The agent, reset on the task's instances of these seeds."""
     assert isinstance(agent, NetworkAgent)
     instances = [make_instance(parse_id(task), seed) for seed in seeds]
     observation = Examiner(instances, agent.feature_dims).observations(range(len(seeds)))
-    agent.reset(observation, spec_of(instances, agent.feature_dims))
+    agent.reset(observation, spec_of(instances, agent.feature_dims, device=device))
     return agent
 
 
 def started(
-    name: str, seeds: Sequence[int], *, task: str = TASK_ID, tables: dict[str, Any] | None = None, **training: Any
+    name: str,
+    seeds: Sequence[int],
+    *,
+    task: str = TASK_ID,
+    tables: dict[str, Any] | None = None,
+    device: str = "cpu",
+    **training: Any,
 ) -> NetworkAgent:
     """An agent of the recipe in float64, with these changes of [training] and these other tables, reset on these seeds."""
     changed = recipe(name, training={"dtype": "float64", **training}, **(tables or {}))
-    return started_agent(changed.make(), seeds, task=task)
+    return started_agent(changed.make(), seeds, task=task, device=device)
