@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # Values of variables reach a command through the environment, where no shell reads them and none is an option.
-.PHONY: run test bench board check pull verify lint format clean
+.PHONY: run test bench gpu board check pull verify lint format clean
 
 run: $(VENV)/.ready
 	$(BIN)/grokbench run --tasks div_mod47-0.6 random_mod23-0.5 --agents mlp transformer --seeds 0-2 --out runs
@@ -16,6 +16,10 @@ test: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.speed
+
+# Everything on a machine with CUDA and its own torch: make gpu [LIMIT=seconds] [OUT=folder] [WHEELS=folder]. Sets up no environment.
+gpu:
+	$(PYTHON) -m tools.gpu $(if $(LIMIT),--limit="$$LIMIT") $(if $(OUT),--out="$$OUT") $(if $(WHEELS),--wheels="$$WHEELS")
 
 board: $(VENV)/.ready
 	$(BIN)/grokbench board

@@ -45,7 +45,7 @@ from grokbench.tasks import parse_id
 
 FOLDER = Path(__file__).parent
 RECIPES = ("mlp", "transformer", "transformer2")
-SEEDS = (1, 4, 16, 64) if CUDA else (1, 4, 16)
+SEEDS = (1, 4, 16, 64, 256, 1_024) if CUDA else (1, 4, 16)
 MEMBERS = (1, 6, 12)  # deep MLPs that train together
 MODULI = (31, 47, 67, 97, 113)
 RUN_STEPS = 10_000  # a whole run of the reference takes about as many
