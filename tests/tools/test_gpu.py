@@ -1,4 +1,4 @@
-"""Stages for a CUDA machine: none that ended well is repeated, time ends the rest, and results are packed without checkpoints."""
+"""Stages for a CUDA machine: none that ended well is repeated, time ends the rest, and no checkpoint is packed."""
 
 import json
 import sys
