@@ -54,4 +54,4 @@ def test_a_sweep_is_counted(tmp_path: Path) -> None:
         *others, last = printed.getvalue().splitlines()
         assert last.startswith(expected)
         assert re.search(r"[\d,]+ a minute, 0:00 left$", last)
-    assert others == ["add_mod5-0.5-v1 RaisingAgent seed 0: failed: RuntimeError: it broke (agents.py, line 76)"]
+    assert others == ["add_mod5-0.5-v1 RaisingAgent seed 0: failed: RuntimeError: it broke (agents.py, line 78)"]
