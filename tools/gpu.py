@@ -68,11 +68,16 @@ def main() -> None:
         if ends.get(name) == "ended well":
             continue
         began = time.monotonic()
-        commands = STAGES[name].replace("OUT", str(out)).replace("DEVICE", options.device).strip().splitlines()
+        commands = [_filled(line, out, options.device) for line in STAGES[name].strip().splitlines()]
         ends[name] = _end_of(commands, out / f"{name}.txt", environment, deadline)
         print(f"{name}: {ends[name]}, {time.monotonic() - began:.0f} s", flush=True)
         (out / "ends.json").write_text(json.dumps(ends, indent=1) + "\n", encoding="utf-8")
     _pack(out)
+
+
+def _filled(line: str, out: Path, device: str) -> list[str]:
+    """The words of a stage's line."""
+    return [word.replace("OUT", str(out)).replace("DEVICE", device) for word in line.split()]
 
 
 def _pack(out: Path) -> None:
@@ -107,14 +112,14 @@ def _environment(out: Path, wheels: Path | None) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
 
 
-def _end_of(commands: list[str], log: Path, environment: dict[str, str], deadline: float) -> str:
+def _end_of(commands: list[list[str]], log: Path, environment: dict[str, str], deadline: float) -> str:
     """How a stage ended, whose output goes to `log`."""
     with log.open("a", encoding="utf-8") as output:
         for command in commands:
             left = deadline - time.monotonic()
             if left <= 0:
                 return "not begun in time"
-            arguments = [sys.executable, "-m", *command.split()]
+            arguments = [sys.executable, "-m", *command]
             process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
             try:
                 status = process.wait(left)

@@ -59,7 +59,7 @@ def _times(records: Iterable[RunRecord]) -> dict[tuple[str, int], int]:
     return {
         (record.task, record.seed): restricted_time(record.outcome.steps_to_generalize, record.budget)
         for record in records
-        if record.incomplete is None and not record.task.startswith("random")
+        if record.incomplete is None and not record.parsed_task().control
     }
 
 

@@ -9,20 +9,12 @@ import torch
 from torch import Tensor
 
 from baselines.training.shards import Shard
-from grokbench.agents import trees
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
 from grokbench.errors import AgentError, RecipeError
-from grokbench.runs.store import read_checkpoint
 from grokbench.tasks import parse_id
-from tests.support.baselines import MUON, TASK_ID, started
+from tests.support.baselines import MUON, TABLES, TASK_ID, started, through_a_file
 
 RECIPES = ("mlp", "transformer", "transformer2")
-
-TABLES: dict[str, Any] = {
-    "grokfast": {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}},
-    "orthogonal": {"gradient": {"filter": "orthogonal"}},
-    "muon": {"optimizer": MUON},
-}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -45,10 +37,10 @@ def test_state_restores_bit_for_bit(recipe: str, tmp_path: Path) -> None:
     """A restored agent continues exactly like the original, in the middle of a pass over the questions."""
     agent = started(recipe, [0, 3], batch_size=16)
     agent.learn(5)
-    (tmp_path / "checkpoint").write_bytes(trees.pack(agent.state_dict()))
+    saved = through_a_file(agent, tmp_path)
     agent.learn(9)
     restored = started(recipe, [0, 3], batch_size=16)
-    restored.load_state_dict(read_checkpoint(tmp_path / "checkpoint"))
+    restored.load_state_dict(saved)
     restored.learn(9)
     assert torch.equal(agent.act()["features"], restored.act()["features"])
 
@@ -69,9 +61,9 @@ def test_shards_fit_a_cpu_cache(tmp_path: Path) -> None:
     agent.learn(3)
     agent.keep([1, 4])
     assert [shard.size for shard in agent.shards] == [1, 1]
-    (tmp_path / "checkpoint").write_bytes(trees.pack(agent.state_dict()))
+    saved = through_a_file(agent, tmp_path)
     restored = started("mlp", [1, 4], task="add_mod23-0.9")
-    restored.load_state_dict(read_checkpoint(tmp_path / "checkpoint"))
+    restored.load_state_dict(saved)
     assert [shard.size for shard in restored.shards] == [1, 1]
     np.testing.assert_array_equal(agent.learn(4)["loss"], restored.learn(4)["loss"])
 
@@ -93,9 +85,9 @@ def test_members_are_independent_and_state_restores(change: str, tmp_path: Path)
     alone = started("transformer", [2], tables=tables)
     together.learn(6)
     together.keep([0, 2])
-    (tmp_path / "checkpoint").write_bytes(trees.pack(together.state_dict()))
+    saved = through_a_file(together, tmp_path)
     restored = started("transformer", [0, 2], tables=tables)
-    restored.load_state_dict(read_checkpoint(tmp_path / "checkpoint"))
+    restored.load_state_dict(saved)
     losses = together.learn(6)["loss"]
     np.testing.assert_array_equal(losses, restored.learn(6)["loss"])
     assert losses[1] == pytest.approx(alone.learn(12)["loss"][0], rel=1e-9)

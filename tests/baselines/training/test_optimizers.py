@@ -13,11 +13,9 @@ from typing_extensions import override
 
 from baselines.networks.questions import Images
 from baselines.training.agent import NetworkAgent
-from grokbench.agents import trees
 from grokbench.agents.recipes import recipe
 from grokbench.errors import AgentError, RecipeError
-from grokbench.runs.store import read_checkpoint
-from tests.support.baselines import MUON, started, started_agent
+from tests.support.baselines import MUON, started, started_agent, through_a_file
 
 DIGITS = "mnist5k-n60"
 
@@ -77,9 +75,9 @@ def test_members_learn_as_alone_and_resume_to_the_bit(change: str, tmp_path: Pat
     together.learn(7)
     together.act()
     together.keep([0, 2])
-    (tmp_path / "checkpoint").write_bytes(trees.pack(together.state_dict()))
+    saved = through_a_file(together, tmp_path)
     restored = begun([0, 2], tables, name, batch_size=16)
-    restored.load_state_dict(read_checkpoint(tmp_path / "checkpoint"))
+    restored.load_state_dict(saved)
     losses = together.learn(8)["loss"]
     np.testing.assert_array_equal(losses, restored.learn(8)["loss"])
     shown, shown_again = together.act()["features"], restored.act()["features"]

@@ -14,15 +14,9 @@ from baselines.optimizers.layout import Layout
 from baselines.training.capture import captured, rehearse
 from baselines.training.data import Data
 from baselines.training.shards import Shard
-from tests.support.baselines import MUON, TASK_ID, started
+from tests.support.baselines import MUON, TABLES, TASK_ID, started
 
 RECIPES = ("mlp", "transformer", "transformer2")
-
-TABLES: dict[str, Any] = {
-    "grokfast": {"gradient": {"filter": "grokfast_ema", "decay": 0.98, "amplification": 2.0}},
-    "orthogonal": {"gradient": {"filter": "orthogonal"}},
-    "muon": {"optimizer": MUON},
-}
 
 EVERYTHING: dict[str, Any] = {
     "schedule": {"name": "cosine", "warmup": 3, "steps": 9},

@@ -125,7 +125,7 @@ def test_the_committed_files_hold_the_entries() -> None:
     checked = check_entries(leaderboard=LEADERBOARD)
     for name, path in parquet.files(LEADERBOARD).items():
         assert parquet.read_rows(path) == parquet.rows(checked, name), "run `make board`"
-        assert path.stat().st_size < len(checked) * (1 << 18)
+        assert path.stat().st_size < len(checked) * (160 << 10)
 
 
 @pytest.mark.parametrize("name", parquet.CONFIGURATIONS)
