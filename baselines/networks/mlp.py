@@ -56,16 +56,16 @@ class MLP(TableNetwork):
     @override
     def init_params(self, num_symbols: int, generator: Generator) -> Parameters:
         widths = [*self.hidden, num_symbols]
-        parameters = {}
-        for name in ("first", "second"):  # fan-in 2, since two of the 2q one-hot inputs are on
-            parameters[name] = normal(generator, num_symbols, widths[0], scale=self.init_scale / sqrt(2))
+        # The fan-in of the first layer is 2, since two of the 2q one-hot inputs are on.
+        operands = [normal(generator, num_symbols, widths[0], scale=self.init_scale / sqrt(2)) for _ in range(2)]  # (q, w)
+        parameters = {"layer0": torch.cat(operands)}  # (2q, w)
         for layer, (fan_in, width) in enumerate(pairwise(widths), start=1):
             parameters[f"layer{layer}"] = normal(generator, fan_in, width, scale=self.init_scale / sqrt(fan_in))
         return parameters
 
     @override
     def reference_forward(self, parameters: Parameters, inputs: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
-        weights = torch.cat([parameters["first"], parameters["second"]])  # (2q, w)
+        weights = parameters["layer0"]  # (2q, w)
         one_hot = torch.nn.functional.one_hot(inputs, len(weights) // 2).flatten(1)  # (n, 2q)
         features, x = [], one_hot.to(weights.dtype) @ weights  # (n, w)
         for layer in range(1, len(self.hidden) + 1):
@@ -100,15 +100,12 @@ class MLP(TableNetwork):
                 gradient = relu_gradient(gradient, features[layer], into=gradient)  # (S, n, w)
             else:
                 gradient = multiply(gradient, (2 * weights[layer]).mT).mul_(inputs[layer])  # (S, n, w)
-        to_first = questions.to_table(gradient)[:, 0]  # (S, 2q, w)
-        for name, to_operand in zip(("first", "second"), to_first.chunk(2, dim=1), strict=True):
-            into[name].copy_(to_operand)
+        into["layer0"].copy_(questions.to_table(gradient).squeeze(1))  # (S, 2q, w)
         return loss
 
     def _first(self, parameters: Parameters, questions: Questions) -> Tensor:
         """The first layer before its activation, (S, n, w)."""
-        weights = torch.cat([parameters["first"], parameters["second"]], dim=1)  # (S, 2q, w)
-        return questions.sum(weights.unsqueeze(1))  # (S, n, w)
+        return questions.sum(parameters["layer0"].unsqueeze(1))  # (S, n, w)
 
     @override
     def flops(self, num_symbols: int, questions: int) -> int:

@@ -7,8 +7,7 @@ Shapes: S members, P numbers in a member's row.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 import torch
@@ -53,6 +52,19 @@ class AdamWSettings(Settings):
         return AdamW(values, members, schedule)
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Members with the same learning rate and weight decay, which one call updates. Their rows are views."""
+
+    lr: float
+    weight_decay: float
+    members: list[int]
+    values: list[Tensor]  # (P,) each
+    mean: list[Tensor]  # (P,) each
+    square: list[Tensor]  # (P,) each
+    updates: list[Tensor]  # () each
+
+
 class AdamW(CohortOptimizer):
     """AdamW with decoupled weight decay on every parameter. Members may differ in learning rate and weight decay.
 
@@ -67,40 +79,46 @@ class AdamW(CohortOptimizer):
         self.rates_and_decays = torch.tensor([rates, decays], dtype=torch.float64, device=values.device).T  # (S, 2)
         self.mean, self.square = torch.zeros_like(values), torch.zeros_like(values)  # (S, P)
         self.updates = torch.zeros(len(values), device=values.device)  # (S,)
-        self._group()
+        self._one = torch.ones((), device=values.device)  # (); adding the number 1 takes longer
+        self.update_rows_of(values)
 
-    def _group(self) -> None:
-        """Collect members with the same learning rate and weight decay, which are updated by one call."""
-        self._groups: dict[tuple[float, float], list[int]] = {}
+    def update_rows_of(self, values: Tensor) -> None:
+        """Update the parameters `values` (S, P) from now on."""
+        self.values = values
+        by_rate_and_decay: dict[tuple[float, float], list[int]] = {}
         for member, (rate, decay) in enumerate(self.rates_and_decays.tolist()):
-            self._groups.setdefault((rate, decay), []).append(member)
+            by_rate_and_decay.setdefault((rate, decay), []).append(member)
+        state = (self.values, self.mean, self.square, self.updates)
+        self._groups = [
+            _Group(rate, decay, members, *(_rows(tensor, members) for tensor in state))
+            for (rate, decay), members in by_rate_and_decay.items()
+        ]
 
     @override
     def step(self, gradients: Tensor) -> None:
-        factor = self.factor(self.updates.add_(1)[0])  # ()
-        for (rate, decay), members in self._groups.items():
-            rows = partial(_rows, members=members)
+        updates = self.updates.add_(self._one)[0]  # ()
+        factor = self._factor(updates)  # () or a number
+        for group in self._groups:
             # What `torch.optim.AdamW(fused=True)` calls, after a check of its lists that takes as long as a small update.
             torch._fused_adamw_(
-                rows(self.values),
-                rows(gradients),
-                rows(self.mean),
-                rows(self.square),
+                group.values,
+                _rows(gradients, group.members),
+                group.mean,
+                group.square,
                 [],  # the largest squares, which only AMSGrad has
-                rows(self.updates),
-                lr=rate * factor,
+                group.updates,
+                lr=group.lr * factor,
                 beta1=self.settings.betas[0],
                 beta2=self.settings.betas[1],
-                weight_decay=decay,
+                weight_decay=group.weight_decay,
                 eps=self.settings.eps,
                 amsgrad=False,
                 maximize=False,
             )
 
-    def factor(self, updates: Tensor) -> Tensor:
-        """The schedule's factor on the learning rate at step number `updates` (), ()."""
-        # The fused update reads the learning rate as float32 on CUDA, and as float64 on CPU.
-        return self.schedule.factor(updates if updates.is_cuda else updates.double())
+    def _factor(self, updates: Tensor) -> Tensor | float:
+        """The schedule's factor at step number `updates` (). On CUDA a tensor, because a graph repeats the same calls."""
+        return self.schedule.factor(updates) if updates.is_cuda else self.schedule.at(int(updates))
 
     @override
     def state(self) -> dict[str, Tensor]:
@@ -108,9 +126,9 @@ class AdamW(CohortOptimizer):
 
     @override
     def take_members(self, indices: Tensor) -> None:
-        for name in ("values", "mean", "square", "updates", "rates_and_decays"):
+        for name in ("mean", "square", "updates", "rates_and_decays"):
             setattr(self, name, getattr(self, name).index_select(0, indices))
-        self._group()
+        self.update_rows_of(self.values.index_select(0, indices))
 
 
 def _rows(tensor: Tensor, members: Sequence[int]) -> list[Tensor]:

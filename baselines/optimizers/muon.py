@@ -84,7 +84,7 @@ class Muon(CohortOptimizer):
     def step(self, gradients: Tensor) -> None:
         hidden, settings = self.momentum.shape[1], self.settings
         self.adamw.step(gradients[:, hidden:])
-        rate = settings.lr * self.adamw.factor(self.adamw.updates[0]).to(self.values.dtype)  # ()
+        rate = settings.lr * self.adamw.schedule.factor(self.adamw.updates[0]).to(self.values.dtype)  # ()
         values = self.values[:, :hidden]  # (S, M)
         self.momentum.lerp_(gradients[:, :hidden], 1 - settings.momentum)  # (S, M)
         update = torch.lerp(gradients[:, :hidden], self.momentum, settings.momentum)  # (S, M)
@@ -101,7 +101,7 @@ class Muon(CohortOptimizer):
     def take_members(self, indices: Tensor) -> None:
         self.values, self.momentum = self.values.index_select(0, indices), self.momentum.index_select(0, indices)
         self.adamw.take_members(indices)
-        self.adamw.values = self.values[:, self.momentum.shape[1] :]  # a view again, (S, P − M)
+        self.adamw.update_rows_of(self.values[:, self.momentum.shape[1] :])  # a view again, (S, P − M)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Every schedule rises linearly from 0 to the peak over the first `warmup` steps.
 """
 
 import math
+from functools import lru_cache
 from typing import Annotated, Protocol
 
 import torch
@@ -14,6 +15,8 @@ from typing_extensions import override
 from baselines.fields import Count, PositiveCount, check, hyperparameters
 
 Steps = Annotated[Count, Field(description="a whole number of steps from 0 up")]
+BLOCK = 1_000  # steps whose factors are computed together
+
 FinalShare = Annotated[float, Field(ge=0, le=1, description="a number in [0, 1]")]
 
 
@@ -23,7 +26,7 @@ class Schedule(Protocol):
     warmup: int
 
     def factor(self, steps: Tensor) -> Tensor:
-        """The factor () at step number `steps` (), counted from 1. It asks the host for nothing."""
+        """The factor at each of these `steps`, counted from 1, in any shape. It asks the host for nothing."""
 
     @property
     def changes(self) -> bool:
@@ -32,11 +35,19 @@ class Schedule(Protocol):
 
     def at(self, step: int) -> float:
         """The factor at a step, counted from 1."""
-        return float(self.factor(torch.tensor(step, dtype=torch.float64)))
+        return _factors(self, step // BLOCK)[step % BLOCK]  # type: ignore[arg-type]  # every schedule is frozen
+
+
+@lru_cache(maxsize=8)
+def _factors(schedule: Schedule, block: int) -> list[float]:
+    """The factors of so many steps at once. One after another, they took as long as a small network's update."""
+    first = block * BLOCK
+    factors: list[float] = schedule.factor(torch.arange(first, first + BLOCK, dtype=torch.float64)).tolist()
+    return factors
 
 
 def warm(steps: Tensor, warmup: int) -> Tensor:
-    """The part of the learning rate that step number `steps` () has during warm-up: rises to 1, ()."""
+    """The part of the learning rate that `steps` have during warm-up: rises to 1."""
     return (steps / max(warmup, 1)).clamp(max=1.0)
 
 
@@ -79,11 +90,11 @@ class Linear(Schedule):
 
     @override
     def factor(self, steps: Tensor) -> Tensor:
-        progress = ((steps - self.warmup) / (self.steps - self.warmup)).clamp(0.0, 1.0)  # ()
+        progress = ((steps - self.warmup) / (self.steps - self.warmup)).clamp(0.0, 1.0)
         return warm(steps, self.warmup) * (1 - (1 - self.final) * self.fallen(progress))
 
     def fallen(self, progress: Tensor) -> Tensor:
-        """The share of the fall that lies behind at `progress` () in [0, 1]."""
+        """The share of the fall that lies behind at `progress` in [0, 1]."""
         return progress
 
 

@@ -69,7 +69,7 @@ def test_mlp_weights_have_the_variance_of_one_over_fan_in() -> None:
     """Two of the 2q one-hot inputs are on, so the fan-in of the first layer is 2."""
     parameters = drawn(WIDE_MLP)
     scales = {name: gaussian(name, parameters) for name in parameters}
-    expected = {"first": 2, "second": 2, "layer1": 300, "layer2": 200}
+    expected = {"layer0": 2, "layer1": 300, "layer2": 200}
     assert scales == pytest.approx({name: 3 / fan_in**0.5 for name, fan_in in expected.items()}, rel=0.03)
 
 

@@ -22,8 +22,7 @@ def test_gromovs_weights_add_exactly() -> None:
     rng = np.random.default_rng(0)
     frequencies, (first, second) = rng.integers(1, P, WIDTH), rng.uniform(-np.pi, np.pi, (2, WIDTH))
     parameters = {
-        "first": waves(frequencies, first),
-        "second": waves(frequencies, second),
+        "layer0": torch.cat([waves(frequencies, first), waves(frequencies, second)]),
         "layer1": waves(frequencies, first + second).mT,
     }
     questions = torch.cartesian_prod(torch.arange(P), torch.arange(P))
@@ -37,7 +36,7 @@ def test_gromovs_weights_add_exactly() -> None:
 def test_features_are_taken_after_the_activation(activation: str, expected: list[float]) -> None:
     """A hidden unit's sum of rows is −2 for the first question and 3 for the second."""
     network = MLP(hidden=(1,), activation=activation, init_scale=1.0)
-    parameters = {"first": [[-5.0], [0.0]], "second": [[1.0], [3.0]], "layer1": [[1.0, 2.0]]}
+    parameters = {"layer0": [[-5.0], [0.0], [1.0], [3.0]], "layer1": [[1.0, 2.0]]}
     p = {name: torch.tensor(values) for name, values in parameters.items()}
     questions = torch.tensor([[0, 1], [1, 1]])
     for logits, features in (

@@ -209,7 +209,7 @@ def test_the_optimizer_sees_matrices_as_torch_has_them() -> None:
             super().__init__(params, lr)
 
     begun([0], {"network": {"hidden": [6]}, "optimizer": {"target": Looking, "lr": 1e-3}})
-    assert shapes[-1] == [(11, 6), (11, 6), (11, 6)]
+    assert shapes[-1] == [(22, 6), (11, 6)]
     assert started("transformer", [0]).method.network.fan_in_first[-2:] == ("mlp_out", "unembed")
 
 
@@ -275,7 +275,7 @@ def test_mistakes_are_named_before_anything_runs(tables: dict[str, Any], message
 
 def test_names_of_parameters_are_checked() -> None:
     """A projection of a parameter that the network doesn't have is refused at the start."""
-    with pytest.raises(RecipeError, match=r"names nothing: the parameters are layer1, first, second|names nothing: the param"):
+    with pytest.raises(RecipeError, match=r"names nothing: the parameters are layer1, layer0|names nothing: the param"):
         started("mlp", [0], tables={"projection": {"norm": "rows", "names": ["nothing"]}})
 
 
