@@ -25,7 +25,10 @@
   x RemoteError         the process of an entry's agent failed, took too long or sent nonsense (a RuntimeError)
 """
 
-HUB_EXTRA = "pip install 'grokbench[hub]'"  # what a message tells who lacks datasets or pyarrow
+
+def install(extra: str) -> str:
+    """How to add an optional dependency, for messages. From the checkout, because grokbench isn't on PyPI."""
+    return f"pip install -e '.[{extra}]' in the checkout of grokbench"
 
 
 class GrokbenchError(Exception):

@@ -265,7 +265,7 @@ def test_phase_without_pyarrow_leaves_out_the_parquet_file(
     monkeypatch.setattr(sweeps, "find_spec", lambda name: None)
     assert sweeps.phase((tmp_path,), x="weight_decay") == 0
     printed = capsys.readouterr()
-    assert "pip install 'grokbench[hub]'" in printed.err
+    assert "pip install -e '.[hub]'" in printed.err
     assert [Path(line).suffix for line in printed.out.splitlines()] == [".png", ".svg", ".csv", ".html"]
     assert all(Path(line).stat().st_size for line in printed.out.splitlines())
 

@@ -11,10 +11,9 @@ import torch
 
 from baselines.fields import check
 from grokbench.agents.targets import normalized
-from grokbench.errors import RecipeError
+from grokbench.errors import RecipeError, install
 
 BASE_OPTIMIZER = "base_optimizer"  # the argument of SAM and its kin that is itself a class
-EXTRA = "pip install 'grokbench[optimizers]'"
 
 
 def find_class(name: str, *, others: Iterable[str] = ()) -> type[Any]:
@@ -39,7 +38,7 @@ def find_class(name: str, *, others: Iterable[str] = ()) -> type[Any]:
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     if has_extra:
         raise RecipeError(f"neither torch.optim nor pytorch-optimizer has an optimizer {name!r}{hint}")
-    raise RecipeError(f"torch.optim has no optimizer {name!r}{hint}: `{EXTRA}` adds those of pytorch-optimizer")
+    raise RecipeError(f"torch.optim has no optimizer {name!r}{hint}: {install('optimizers')} adds those of pytorch-optimizer")
 
 
 def _classes(module: ModuleType) -> dict[str, type[Any]]:

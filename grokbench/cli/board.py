@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from grokbench.board import LEADERBOARD
 from grokbench.cli.runs import Names, read_runs
-from grokbench.errors import HUB_EXTRA, EntryError, MissingExtraError
+from grokbench.errors import EntryError, MissingExtraError, install
 
 if TYPE_CHECKING:
     from grokbench.board.entries.checks import Checked
@@ -263,7 +263,7 @@ def board(*, leaderboard: Path = LEADERBOARD) -> int:
     for name in published.refused:
         print(f"left out: {name}, which `grokbench check {name}` refuses", file=sys.stderr)
     if not published.parquet:
-        print(f"the Parquet files are unchanged: {HUB_EXTRA} to have them written too")
+        print(f"the Parquet files are unchanged: {install('hub')} to have them written too")
     return 1 if published.refused else 0
 
 
@@ -294,7 +294,7 @@ def export(
     if not (folder or repository):
         raise EntryError("say where the board goes: a folder, or --to hub with --repo")
     if not parquet.installed():
-        raise MissingExtraError(f"the board's Parquet files need the extra `hub`: {HUB_EXTRA}")
+        raise MissingExtraError(f"the board's Parquet files need the extra `hub`: {install('hub')}")
     with TemporaryDirectory() as scratch:
         place = folder or Path(scratch) / "board"
         published = export_board(place, leaderboard=leaderboard)

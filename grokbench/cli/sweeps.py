@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from grokbench.cli.runs import DEFAULT_COMPUTING, Computing, Names, read_runs
-from grokbench.errors import HUB_EXTRA, ResultError, SweepError
+from grokbench.errors import ResultError, SweepError, install
 from grokbench.tasks import ExamGrid
 
 
@@ -120,7 +120,7 @@ def phase(
     }
     if find_spec("pyarrow") is None:
         del write["parquet"]
-        print(f"no Parquet file: {HUB_EXTRA} adds what writes it", file=sys.stderr)
+        print(f"no Parquet file: {install('hub')} adds what writes it", file=sys.stderr)
     for ending, write_file in write.items():
         path = base.with_name(f"{base.name}.{ending}")
         write_file(path)

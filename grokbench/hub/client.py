@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from grokbench.errors import HUB_EXTRA, EntryError, GrokbenchError, HubError, MissingExtraError
+from grokbench.errors import EntryError, GrokbenchError, HubError, MissingExtraError, install
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
@@ -58,7 +58,7 @@ class Repository:
         try:
             from huggingface_hub import HfApi
         except ModuleNotFoundError:
-            raise MissingExtraError(f"the Hugging Face Hub needs the package huggingface_hub: {HUB_EXTRA}") from None
+            raise MissingExtraError(f"the Hugging Face Hub needs the package huggingface_hub: {install('hub')}") from None
         if not NAME.fullmatch(name):
             raise HubError(f"--repo takes OWNER/NAME, the name of a dataset on the Hub, got {name[:100]!a}")
         self.name, self.kept = name, kept

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokbench.errors import HUB_EXTRA, MissingExtraError, TaskError
+from grokbench.errors import MissingExtraError, TaskError, install
 from grokbench.hub.cards import CITATION, HOMEPAGE, LICENSE, about, card
 from grokbench.tasks import Instance, make_instance, parse_id
 from grokbench.tasks.images import ImageInstance
@@ -61,7 +61,7 @@ def _splits(instance: Instance) -> "DatasetDict":
     try:
         import datasets
     except ModuleNotFoundError:
-        raise MissingExtraError(f"tasks as datasets need the package datasets: {HUB_EXTRA}") from None
+        raise MissingExtraError(f"tasks as datasets need the package datasets: {install('hub')}") from None
     columns, features = _columns(instance)
     texts = {"description": about(instance), "citation": CITATION, "homepage": HOMEPAGE, "license": LICENSE}
     return datasets.DatasetDict(

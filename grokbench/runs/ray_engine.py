@@ -23,7 +23,7 @@ from typing import Any
 import cloudpickle
 from typing_extensions import override
 
-from grokbench.errors import AgentError, MissingExtraError, WorkerError
+from grokbench.errors import AgentError, MissingExtraError, WorkerError, install
 from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.cores import available_cores, computing_threads
@@ -122,7 +122,7 @@ def import_ray() -> Any:
         MissingExtraError: it isn't installed.
     """
     if find_spec("ray") is None:
-        raise MissingExtraError("--engine ray needs Ray: pip install 'grokbench[ray]'")
+        raise MissingExtraError(f"--engine ray needs Ray: {install('ray')}")
     import ray
 
     return ray

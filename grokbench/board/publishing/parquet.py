@@ -16,7 +16,7 @@ from grokbench.board.entries.entry import Entry
 from grokbench.board.publishing.standings import Standing, standings
 from grokbench.board.publishing.tables import grouped, in_order
 from grokbench.board.publishing.trust import trust
-from grokbench.errors import HUB_EXTRA, MissingExtraError
+from grokbench.errors import MissingExtraError, install
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.tasks import Task
@@ -248,7 +248,7 @@ def _write(wanted: list[Row], columns: Mapping[str, Column], path: Path) -> None
 
 def _require_extra() -> None:
     if not installed():
-        raise MissingExtraError(f"Parquet needs the extra `hub`: {HUB_EXTRA}")
+        raise MissingExtraError(f"Parquet needs the extra `hub`: {install('hub')}")
 
 
 def _accepted_runs(checked: Sequence[Checked]) -> Iterable[tuple[Entry, RunRecord]]:
