@@ -36,7 +36,7 @@ from grokbench.board.verification.remote import RemoteRecipe
 from grokbench.board.verification.tuning_runs import TuningRuns
 from grokbench.errors import EntryError, VerificationError
 from grokbench.results.scoring import restricted_time
-from grokbench.results.sequential import MOST_ROUNDS, Decision
+from grokbench.results.sequential import LOOKS, Decision
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Plan, plan
@@ -69,7 +69,7 @@ def verify_entry(
         runs: how many official runs are repeated, and how many runs of its tuning.
         sandboxed: whether to keep the agent from network and secrets. False is for code that you trust.
         image: a container image to run the agent in, instead of a sandbox of this machine.
-        seconds: the wall-clock time for all of it. No round begins that might end later, but a first round always runs.
+        seconds: the wall-clock time for all of it. No rounds begin that might end later, but a first one always runs.
         threads: the threads that a run computes on. Runs repeat to the bit on as many as the entry's own.
         processes: the most worker processes, see `engine.run`. Each has its own process for the agent.
         callbacks: called with the number of runs, exams, ends and messages.
@@ -209,16 +209,20 @@ def compared_times(entry: Entry, records: Sequence[RunRecord]) -> dict[str, Comp
     return compared
 
 
-def _fresh_rounds(entry: Entry, recipe: RemoteRecipe, execute: Execute, *, salt: str, deadline: float) -> list[RunRecord]:
-    """All records after rounds of fresh instances, until the evidence decides, a run fails, or time runs out."""
+def _fresh_rounds(entry: Entry, recipe: Recipe, execute: Execute, *, salt: str, deadline: float) -> list[RunRecord]:
+    """All records after rounds of fresh instances, until the evidence decides, a run fails, or time runs out.
+
+    The rounds up to the next look are run together, so that no process waits for the last run of a round.
+    """
     records: list[RunRecord] = []
-    longest = 0.0
-    for number in range(MOST_ROUNDS):
-        started = time.monotonic()
-        if number and started + 2 * longest > deadline:
+    done, longest = 0, 0.0  # rounds, and seconds of a round
+    for rounds in (1, *LOOKS):  # the first round by itself, to learn how long it takes
+        started, together = time.monotonic(), range(done, rounds)
+        if done and started + (len(together) + 1) * longest > deadline:
             break
-        records = execute(round_plans(list_tasks(entry.form.suite), recipe, salt=salt, number=number))
-        longest = max(longest, time.monotonic() - started)
+        tasks = list_tasks(entry.form.suite)
+        records = execute([each for number in together for each in round_plans(tasks, recipe, salt=salt, number=number)])
+        done, longest = rounds, max(longest, (time.monotonic() - started) / len(together))
         decision = last_look(compared_times(entry, records)).decision
         if decision != Decision.UNDECIDED or any(run.incomplete for run in records):
             break

@@ -1,5 +1,7 @@
 """Re-execution: which runs a salt chooses, what is refused before anything runs, and the verdict."""
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,10 @@ from typing_extensions import override
 
 from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.board.entries.entry import Entry
+from grokbench.board.entries.verdicts import ComparedTimes
 from grokbench.board.verification.rerun import (
     _agent_folder,
+    _fresh_rounds,
     chosen_runs,
     judge,
     mixed_salt,
@@ -17,10 +21,10 @@ from grokbench.board.verification.rerun import (
     verify_entry,
 )
 from grokbench.errors import EntryError, VerificationError
-from grokbench.results.sequential import Decision, last_look
+from grokbench.results.sequential import Decision, Look, last_look
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback
-from grokbench.runs.plan import plan
+from grokbench.runs.plan import Plan, plan
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.runs.store import Store, find_records
 from grokbench.tasks import list_tasks, parse_id
@@ -141,6 +145,42 @@ def fresh_runs(rounds: int, *, around: float) -> list[RunRecord]:
         for number in range(rounds)
     ]
     return [run.model_copy(update={"salt": "s"}) for run in runs]
+
+
+class Rounds:
+    """Stands for the engine: runs are done at once. `together` has the rounds of every call."""
+
+    def __init__(self) -> None:
+        self.together: list[list[int]] = []
+
+    def execute(self, plans: Sequence[Plan]) -> list[RunRecord]:
+        """Records of these rounds and of those before."""
+        self.together.append(sorted({seed for each in plans for seed in each.seeds}))
+        assert len(plans) == 3 * len(self.together[-1])
+        return fresh_runs(self.together[-1][-1] + 1, around=900)
+
+
+@pytest.mark.parametrize("last", [2, 12])
+def test_rounds_up_to_a_look_run_together(good: Entry, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a look decides."""
+
+    def decided_by_the_last(fresh: Mapping[str, ComparedTimes]) -> Look:
+        rounds = {len(times.new) for times in fresh.values()}.pop()
+        return Look(rounds, slower=1.0, too_fast=0.0 if rounds == last else 1.0)
+
+    monkeypatch.setattr("grokbench.board.verification.rerun.last_look", decided_by_the_last)
+    engine = Rounds()
+    records = _fresh_rounds(good, find_recipe("transformer"), engine.execute, salt="s", deadline=math.inf)
+    expected = [[0], [1], [2], [3], [4, 5], [6, 7], [8, 9, 10, 11]]
+    assert engine.together == [rounds for rounds in expected if rounds[-1] < last]
+    assert len(records) == 3 * last
+
+
+def test_only_the_first_round_runs_without_time(good: Entry) -> None:
+    """It always does, so that every verdict has some new runs."""
+    engine = Rounds()
+    _fresh_rounds(good, find_recipe("transformer"), engine.execute, salt="s", deadline=0.0)
+    assert engine.together == [[0]]
 
 
 def test_only_fresh_runs_are_evidence(good: Entry, claimed: RunRecord) -> None:
