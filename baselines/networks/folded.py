@@ -34,13 +34,14 @@ class FoldedPass:
         self.hidden_columns, self.logit_columns = slice(0, m), slice(before_logits, before_logits + q)
         self.attention = Attention.of(parameters, questions, num_heads)
         c = self.attention.constant  # (S, 1, d)
-        self.folded = torch.cat([aligned(p["mlp_in"]), aligned(p["unembed"])], dim=2)  # (S, d, f): F
+        unembed = aligned(p["unembed"])  # (S, d, q padded)
+        self.folded = torch.cat([aligned(p["mlp_in"]), unembed], dim=2)  # (S, d, f): F
         self.output_folded = product(p["output"], self.folded)  # (S, d, f): W_O·F
         self.table = self.attention.table(self.output_folded)  # (S, H, 2q, f)
         y = questions.sum(self.table, weights=self.attention.weights)  # (S, n, f)
         bias_in = c @ p["mlp_in"] + p["mlp_in_bias"].unsqueeze(1)  # (S, 1, m)
         self.hidden = (y[..., self.hidden_columns] + bias_in).relu_()  # (S, n, m)
-        self.out_unembed = product(p["mlp_out"], aligned(p["unembed"]))  # (S, m, q padded): W_out·W_U
+        self.out_unembed = product(p["mlp_out"], unembed)  # (S, m, q padded): W_out·W_U
         self.constant_out = c + p["mlp_out_bias"].unsqueeze(1)  # (S, 1, d)
         bias_unembed = self.constant_out @ p["unembed"]  # (S, 1, q)
         self.logits = product(self.hidden, self.out_unembed)[..., :q] + y[..., self.logit_columns] + bias_unembed  # (S, n, q)

@@ -75,7 +75,8 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool =
 
 def aligned(matrix: Tensor) -> Tensor:
     """`matrix` (…, f) padded with zero columns to a multiple of `COLUMN_ALIGNMENT`."""
-    return pad(matrix, (0, -matrix.shape[-1] % COLUMN_ALIGNMENT))
+    missing = -matrix.shape[-1] % COLUMN_ALIGNMENT
+    return pad(matrix, (0, missing)) if missing else matrix  # `pad` copies a matrix that lacks nothing, too
 
 
 def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
