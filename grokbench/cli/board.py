@@ -137,6 +137,7 @@ def verify(
     seconds: float = 14_400,
     threads: int = 1,
     processes: int | None = None,
+    out: Path = Path("runs-verify"),
     save: bool = False,
     leaderboard: Path = LEADERBOARD,
 ) -> int:
@@ -153,6 +154,7 @@ def verify(
         seconds: the longest that all of it may take.
         threads: the threads that a run computes on. Runs repeat to the bit on as many as the entry's own.
         processes: the most worker processes. By default as many as the cores that this command may use, divided by threads.
+        out: the folder of the new runs, where the same command goes on after it was stopped.
         save: keep the verdict, good or bad, in the leaderboard's verdicts.
         leaderboard: the checkout's leaderboard folder.
     """
@@ -172,6 +174,7 @@ def verify(
             seconds=seconds,
             threads=threads,
             processes=processes,
+            out=out,
             callbacks=[progress],
         )
     print(verdict)

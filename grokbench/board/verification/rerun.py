@@ -59,6 +59,7 @@ def verify_entry(
     seconds: float = 14_400.0,
     threads: int = 1,
     processes: int | None = None,
+    out: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Verdict:
     """Run some official runs of an entry again, and fresh instances of its suite's tasks until the evidence decides.
@@ -72,6 +73,7 @@ def verify_entry(
         seconds: the wall-clock time for all of it. No rounds begin that might end later, but a first one always runs.
         threads: the threads that a run computes on. Runs repeat to the bit on as many as the entry's own.
         processes: the most worker processes, see `engine.run`. Each has its own process for the agent.
+        out: keep the runs in a folder of their own in this one, where the same call goes on after it was stopped.
         callbacks: called with the number of runs, exams, ends and messages.
 
     Raises:
@@ -93,7 +95,7 @@ def verify_entry(
         isolation.try_baseline(home)
         isolation.try_imports(_libraries_of(home), home)
         recipe = _remote_recipe(entry, isolation, home, Limits(seconds=seconds, threads=threads))
-        store = Store(Path(scratch) / "runs")
+        store = Store((out or Path(scratch)) / f"{entry.name}-{mixed[:8]}")
         of_tuning = TuningRuns.choose(entry, tuning, recipe, runs, salt=mixed)
 
         def execute(plans: Sequence[Plan]) -> list[RunRecord]:

@@ -255,15 +255,20 @@ def test_a_salt_chooses_among_the_seeds_of_each_task_anew(good: Entry) -> None:
     assert len({frozenset(runs) for runs in chosen}) == 20
 
 
-def test_a_made_up_entry_is_found_from_end_to_end(tmp_path: Path) -> None:
-    """Its agent guesses. Two rounds contradict its times, and it is at chance on the task of another family."""
+@pytest.fixture
+def made_up(tmp_path: Path) -> Path:
+    """An open entry whose agent guesses, with runs that generalize."""
     own = find_recipe("tests.support.agents:AddingAgent")
     stated = {"name": own.name, "target": own.target, "hyperparameters": {}, "source": own.source, "hash": own.hash}
     agent = good_runs()[0].agent.model_copy(update=stated | {"feature_dims": [4]})
     runs = [run.model_copy(update={"agent": agent, "exams": within_rank_4(run)}) for run in good_runs()]
     outcomes = [run.model_copy(update={"outcome": run.recomputed()}) for run in runs]
-    entry = write_good_entry(tmp_path / "made-up", outcomes, division="open")
-    verdict = verify_entry(entry, salt="s", runs=1, sandboxed=False)
+    return write_good_entry(tmp_path / "made-up", outcomes, division="open")
+
+
+def test_a_made_up_entry_is_found_from_end_to_end(made_up: Path) -> None:
+    """Two rounds contradict its times, and it is at chance on the task of another family."""
+    verdict = verify_entry(made_up, salt="s", runs=1, sandboxed=False)
     assert (verdict.decision, verdict.rounds) == (Decision.CONTRADICTED, 2)
     assert verdict.recomputed() == verdict.decision
     assert verdict.other_family is not None
@@ -271,6 +276,32 @@ def test_a_made_up_entry_is_found_from_end_to_end(tmp_path: Path) -> None:
     assert verdict.pace is None
     assert verdict.failed == []
     assert not verdict.passed
+
+
+class StopAtCall(Callback):
+    """Stops when the engine is called for the nth time. `calls` has the planned runs of every call, and those finished."""
+
+    def __init__(self, last: int) -> None:
+        self.last, self.calls = last, list[tuple[int, int]]()
+
+    @override
+    def on_start(self, planned: int, finished: int) -> None:
+        self.calls.append((planned, finished))
+        if len(self.calls) == self.last:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_verification_goes_on(made_up: Path, tmp_path: Path) -> None:
+    """The same salt finds its runs again; another salt has others."""
+    first, second, other = StopAtCall(3), StopAtCall(99), StopAtCall(1)
+    for callback, salt in ((first, "s"), (other, "another")):
+        with pytest.raises(KeyboardInterrupt):
+            verify_entry(made_up, salt=salt, runs=1, sandboxed=False, out=tmp_path / "out", callbacks=[callback])
+    verdict = verify_entry(made_up, salt="s", runs=1, sandboxed=False, out=tmp_path / "out", callbacks=[second])
+    assert (verdict.decision, verdict.rounds) == (Decision.CONTRADICTED, 2)
+    assert first.calls == [(2, 0), (3, 0), (3, 0)]
+    assert second.calls == [(2, 2), (3, 3), (3, 0)]
+    assert other.calls == [(2, 0)]
 
 
 def within_rank_4(run: RunRecord) -> list[ExamRecord]:
