@@ -195,7 +195,7 @@ def test_what_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path
         Cluster().device("cuda")
     assert (Cluster(gpus_per_cohort=0.5).device("auto"), Cluster().device("auto")) == ("cuda", "cpu")
     monkeypatch.setattr(ray_engine, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'grokbench\[ray\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[ray\]'"):
         run(tmp_path, [recipe(AddingAgent)])
 
 
