@@ -106,10 +106,10 @@ def plain_forward(
     """The logits of some of the questions `inputs` (n, 2). An MLP multiplies one-hot rows with weights."""
     if not isinstance(network, MLP):
         return lambda index: network.reference_forward(parameters, inputs[index], last_only)[0]
-    one_hot = F.one_hot(inputs, len(parameters["first"])).float().flatten(1)  # (n, 2q)
+    one_hot = F.one_hot(inputs, len(parameters["layer0"]) // 2).float().flatten(1)  # (n, 2q)
 
     def forward(index: slice | Tensor) -> Tensor:
-        hidden = one_hot[index] @ torch.cat([parameters["first"], parameters["second"]])
+        hidden = one_hot[index] @ parameters["layer0"]
         return ACTIVATIONS[network.activation](hidden) @ parameters["layer1"]
 
     return forward
