@@ -28,7 +28,7 @@
 
 def install(extra: str) -> str:
     """How to add an optional dependency, for messages. From the checkout, because grokbench isn't on PyPI."""
-    return f"pip install -e '.[{extra}]' in the checkout of grokbench"
+    return f"`pip install -e '.[{extra}]'` in the checkout of grokbench"
 
 
 class GrokbenchError(Exception):

@@ -40,7 +40,7 @@ class Schedule(Protocol):
 
 @lru_cache(maxsize=8)
 def _factors(schedule: Schedule, block: int) -> list[float]:
-    """The factors of so many steps at once. One after another, they took as long as a small network's update."""
+    """The factors of so many steps at once. One at a time costs four small calls of torch in every step."""
     first = block * BLOCK
     factors: list[float] = schedule.factor(torch.arange(first, first + BLOCK, dtype=torch.float64)).tolist()
     return factors

@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from grokbench.agents.recipes import Recipe
@@ -217,14 +218,14 @@ def _fresh_rounds(entry: Entry, recipe: Recipe, execute: Execute, *, salt: str, 
     The rounds up to the next look are run together, so that no process waits for the last run of a round.
     """
     records: list[RunRecord] = []
-    done, longest = 0, 0.0  # rounds, and seconds of a round
-    for rounds in (1, *LOOKS):  # the first round by itself, to learn how long it takes
+    tasks, longest = list_tasks(entry.form.suite), 0.0  # seconds of a round
+    for done, rounds in pairwise((0, 1, *LOOKS)):  # the first round by itself, to learn how long it takes
         started, together = time.monotonic(), range(done, rounds)
         if done and started + (len(together) + 1) * longest > deadline:
             break
-        tasks = list_tasks(entry.form.suite)
         records = execute([each for number in together for each in round_plans(tasks, recipe, salt=salt, number=number)])
-        done, longest = rounds, max(longest, (time.monotonic() - started) / len(together))
+        took = (time.monotonic() - started) / len(together)
+        longest = max(longest, took, *(run.cost.seconds for run in records if run.salt))  # kept runs take no time again
         decision = last_look(compared_times(entry, records)).decision
         if decision != Decision.UNDECIDED or any(run.incomplete for run in records):
             break

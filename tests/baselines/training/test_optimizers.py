@@ -303,6 +303,6 @@ def test_an_update_with_too_many_passes_ends_the_run() -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pytorch-optimizer the message says how to install it."""
     monkeypatch.setattr("baselines.optimizers.by_name.find_spec", lambda name: None)
-    with pytest.raises(RecipeError, match=r"torch.optim has no optimizer 'lion': pip install -e '\.\[optimizers\]'"):
+    with pytest.raises(RecipeError, match=r"torch.optim has no optimizer 'lion': `pip install -e '\.\[optimizers\]'`"):
         recipe("mlp", optimizer={"name": "lion"}).make()
     recipe("mlp", optimizer={"name": "NAdam"}).make()

@@ -1,6 +1,7 @@
 """Re-execution: which runs a salt chooses, what is refused before anything runs, and the verdict."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,14 @@ def test_only_the_first_round_runs_without_time(good: Entry) -> None:
     engine = Rounds()
     _fresh_rounds(good, find_recipe("transformer"), engine.execute, salt="s", deadline=0.0)
     assert engine.together == [[0]]
+
+
+def test_kept_rounds_tell_how_long_a_round_takes(good: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are there at once, and each of their runs took a second. Two more rounds might take three seconds."""
+    monkeypatch.setattr("grokbench.board.verification.rerun.last_look", lambda fresh: Look(1, 1.0, 1.0))
+    engine = Rounds()
+    _fresh_rounds(good, find_recipe("transformer"), engine.execute, salt="s", deadline=time.monotonic() + 2.9)
+    assert engine.together == [[0], [1], [2], [3]]
 
 
 def test_only_fresh_runs_are_evidence(good: Entry, claimed: RunRecord) -> None:
