@@ -17,7 +17,7 @@ LOOKS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # the rounds after which the eviden
 MOST_ROUNDS = LOOKS[-1]
 ALLOWED_SPEEDUP = 1.5  # claims that are so many times too fast should be found
 CONFIRMED_BELOW = 0.005  # level of every look at which claims that are 1.5 times too fast are excluded
-CONTRADICTED_PER_ROUND = 0.00015  # level of a look for each of its rounds; all looks together spend less than 1 %
+CONTRADICTED_PER_ROUND = 0.00012  # level of a look for each of its rounds; all looks together spend less than 1 %
 MOST_COUNTED = 24  # rounds that raise the level
 
 TimesByTask = Mapping[str, Sequence[float]]  # task → min(T, budget) of its runs

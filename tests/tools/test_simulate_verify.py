@@ -5,7 +5,7 @@ import pytest
 
 from grokbench.results.sequential import MOST_ROUNDS, Decision, last_look
 from tools import simulate_verify
-from tools.simulate_verify import HEADERS, decisions, row, synthetic_pool
+from tools.simulate_verify import HEADERS, decisions, row, simulate, synthetic_pool
 
 
 def test_certain_cases_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +25,15 @@ def test_simulations_decide_as_re_execution_does() -> None:
         looked = last_look({"a": claimed[0, i], "b": claimed[1, i]}, {"a": new[0, i], "b": new[1, i]})
         assert together.contradicted[i] == (looked.decision == Decision.CONTRADICTED)
         assert together.rounds[i] == looked.rounds
+
+
+def test_claims_are_tested_though_a_fifth_of_the_runs_never_generalizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least 95 of 100 claims that are 1.5 times too fast are found, and at most one honest claim is contradicted."""
+    monkeypatch.setattr(simulate_verify, "SIMULATIONS", 100)
+    monkeypatch.setattr(simulate_verify, "TOGETHER", 100)
+    pool = synthetic_pool(0.3, 0.2)
+    assert simulate(pool, 1.5).contradicted.sum() >= 95
+    assert simulate(pool, 1.0).contradicted.sum() <= 1
 
 
 def test_a_share_of_synthetic_times_is_censored() -> None:
