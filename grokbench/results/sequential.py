@@ -1,8 +1,8 @@
 """A sequential test of claimed times: new runs are made round by round until they confirm the claims or contradict them.
 
-A round is one new run of every task. After some of the rounds two permutation tests look at all rounds so far. Are the new runs
-slower than the claimed runs? Then the claims are contradicted. Are they faster than `ALLOWED_SPEEDUP` times the claimed times?
-Then a claim that is so much too fast is excluded, and the claims are confirmed.
+A round is one new run of every task. After some of the rounds, tests look at all rounds so far. Are the new runs slower than
+the claimed runs, or more of them unsolved? Then the claims are contradicted. Are they faster than `ALLOWED_SPEEDUP` times the
+claimed times, and too few unsolved for claims that leave out a share `HIDDEN` of unsolved runs? Then the claims are confirmed.
 
 `python -m tools.simulate_verify` measures how often honest claims are contradicted, and how often claims that are too fast are.
 """
@@ -10,17 +10,23 @@ Then a claim that is so much too fast is excluded, and the claims are confirmed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from grokbench.results.statistics import slower_p
+import numpy as np
+from numpy.typing import NDArray
+
+from grokbench.results.statistics import hidden_p_values, less_often_p_values, slower_p_values
 
 LOOKS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # the rounds after which the evidence is looked at
 MOST_ROUNDS = LOOKS[-1]
 ALLOWED_SPEEDUP = 1.5  # claims that are so many times too fast should be found
-CONFIRMED_BELOW = 0.005  # level of every look at which claims that are 1.5 times too fast are excluded
-CONTRADICTED_PER_ROUND = 0.00012  # level of a look for each of its rounds; all looks together spend less than 1 %
+HIDDEN = 0.3  # the share of unsolved runs that claims must not leave out
+CONFIRMED_BELOW = 0.005  # level of every look at which claims that are 1.5 times too fast, or hide runs, are excluded
+CONTRADICTED_PER_ROUND = 0.00015  # level of a look for each of its rounds; all looks together spend less than 1 %
 MOST_COUNTED = 24  # rounds that raise the level
 
 TimesByTask = Mapping[str, Sequence[float]]  # task → min(T, budget) of its runs
+ManyTimes = Sequence[NDArray[Any]]  # task by task min(T, budget), (comparisons, runs)
 
 
 class Decision(StrEnum):
@@ -37,8 +43,8 @@ class Look:
 
     Attributes:
         rounds: the number of rounds so far.
-        slower: the probability that honest runs are so much slower than the claimed runs by chance.
-        too_fast: the probability that the new runs are so fast by chance if the claims are 1.5 times too fast.
+        slower: the probability that honest runs are by chance so much slower than the claimed runs, or more often unsolved.
+        too_fast: the probability that the new runs do so well by chance if the claims are 1.5 times too fast, or hide runs.
     """
 
     rounds: int
@@ -58,14 +64,35 @@ def contradicted_below(rounds: int) -> float:
     return CONTRADICTED_PER_ROUND * min(rounds, MOST_COUNTED)
 
 
-def look(claimed: TimesByTask, new: TimesByTask, *, rounds: int) -> Look:
+def slower(claimed: ManyTimes, new: ManyTimes, budgets: Sequence[float]) -> NDArray[np.float64]:
+    """`Look.slower` of many comparisons: the smaller p-value of the two tests, times their number."""
+    unsolved = less_often_p_values(_unsolved(claimed, budgets), _unsolved(new, budgets))
+    p_values: NDArray[np.float64] = np.minimum(1.0, 2 * np.minimum(slower_p_values(claimed, new), unsolved))
+    return p_values
+
+
+def too_fast(claimed: ManyTimes, new: ManyTimes, budgets: Sequence[float]) -> NDArray[np.float64]:
+    """`Look.too_fast` of many comparisons: the larger p-value of the two tests, because both must exclude."""
+    hidden = hidden_p_values(_unsolved(claimed, budgets), _unsolved(new, budgets), hidden=HIDDEN)
+    p_values: NDArray[np.float64] = np.maximum(slower_p_values(new, [ALLOWED_SPEEDUP * times for times in claimed]), hidden)
+    return p_values
+
+
+def _unsolved(times: ManyTimes, budgets: Sequence[float]) -> list[NDArray[np.bool_]]:
+    return [its >= budget for its, budget in zip(times, budgets, strict=True)]
+
+
+def look(claimed: TimesByTask, new: TimesByTask, budgets: Mapping[str, float], *, rounds: int) -> Look:
     """The tests on the first rounds of the new runs, which are compared task by task."""
-    claimed_times, new_times = [claimed[task] for task in new], [times[:rounds] for times in new.values()]
-    allowed = [[ALLOWED_SPEEDUP * time for time in times] for times in claimed_times]
-    return Look(rounds, slower=slower_p(claimed_times, new_times), too_fast=slower_p(new_times, allowed))
+    compared = (
+        [np.array([claimed[task]], dtype=float) for task in new],
+        [np.array([times[:rounds]], dtype=float) for times in new.values()],
+        [budgets[task] for task in new],
+    )
+    return Look(rounds, slower=float(slower(*compared)[0]), too_fast=float(too_fast(*compared)[0]))
 
 
-def last_look(claimed: TimesByTask, new: TimesByTask) -> Look:
+def last_look(claimed: TimesByTask, new: TimesByTask, budgets: Mapping[str, float]) -> Look:
     """The first look that decides, or the last look if none does. `new[task][round]` is the run of a round.
 
     Only whole rounds count. Without a look nothing is known: both p-values are 1.
@@ -73,7 +100,7 @@ def last_look(claimed: TimesByTask, new: TimesByTask) -> Look:
     rounds = min(map(len, new.values()), default=0)
     last = Look(0, 1.0, 1.0)
     for number in (number for number in LOOKS if number <= rounds):
-        last = look(claimed, new, rounds=number)
+        last = look(claimed, new, budgets, rounds=number)
         if last.decision != Decision.UNDECIDED:
             break
     return last

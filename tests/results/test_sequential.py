@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from grokbench.results.sequential import LOOKS, Decision, contradicted_below, last_look, look
-from grokbench.results.statistics import slower_p, slower_p_values
+from grokbench.results.statistics import slower_p_values
+
+BUDGETS = {f"task {i}": 5_000 for i in range(3)}
 
 
 def times(rng: np.random.Generator, runs: int, spread: float = 0.2) -> dict[str, list[float]]:
@@ -19,17 +21,44 @@ def test_clear_evidence_decides_early(speedup: float, decision: Decision) -> Non
     """With a standard deviation of .2, a few rounds are enough."""
     rng = np.random.default_rng(0)
     claimed = {task: [t / speedup for t in its] for task, its in times(rng, 10).items()}
-    last = last_look(claimed, times(rng, 48))
+    last = last_look(claimed, times(rng, 48), BUDGETS)
     assert last.decision == decision
     assert last.rounds <= 6
+
+
+def with_unsolved(rng: np.random.Generator, times: dict[str, list[float]], share: float) -> dict[str, list[float]]:
+    """The times, with each set to the budget with this probability."""
+    return {task: [BUDGETS[task] if rng.random() < share else t for t in its] for task, its in times.items()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_claims_that_leave_out_unsolved_runs_are_contradicted(seed: int) -> None:
+    """The times of the other runs are honest."""
+    rng = np.random.default_rng(seed)
+    claimed, new = times(rng, 10), with_unsolved(rng, times(rng, 48), 0.4)
+    assert last_look(claimed, new, BUDGETS).decision == Decision.CONTRADICTED
+
+
+def test_a_few_rounds_confirm_no_claim_that_all_runs_are_solved() -> None:
+    """With three tasks it takes 15 solved runs to exclude that three in ten are unsolved; honest claims pass then."""
+    rng = np.random.default_rng(0)
+    last = last_look(times(rng, 10), times(rng, 48), BUDGETS)
+    assert (last.decision, last.rounds) == (Decision.CONFIRMED, 6)
+
+
+def test_claims_that_no_run_is_solved_hide_nothing() -> None:
+    """Two rounds confirm them."""
+    unsolved = {task: [float(budget)] * 10 for task, budget in BUDGETS.items()}
+    last = last_look(unsolved, {task: its[:2] for task, its in unsolved.items()}, BUDGETS)
+    assert (last.decision, last.rounds) == (Decision.CONFIRMED, 2)
 
 
 def test_spread_runs_take_more_rounds() -> None:
     """With a standard deviation of .6, two rounds don't tell an honest claim from one 1.5 times too fast."""
     rng = np.random.default_rng(3)
     claimed, new = times(rng, 10, 0.6), times(rng, 48, 0.6)
-    assert look(claimed, new, rounds=2).decision == Decision.UNDECIDED
-    assert last_look(claimed, new).rounds > 2
+    assert look(claimed, new, BUDGETS, rounds=2).decision == Decision.UNDECIDED
+    assert last_look(claimed, new, BUDGETS).rounds > 2
 
 
 def test_only_whole_rounds_count() -> None:
@@ -37,10 +66,10 @@ def test_only_whole_rounds_count() -> None:
     rng = np.random.default_rng(0)
     claimed, new = times(rng, 10, 0.9), times(rng, 4, 0.9)
     new["task 1"].pop()
-    assert last_look(claimed, new).rounds == 3
+    assert last_look(claimed, new, BUDGETS).rounds == 3
     first = {task: its[:1] for task, its in new.items()}
-    assert last_look(claimed, first).decision == Decision.UNDECIDED
-    assert last_look(claimed, {}).rounds == 0
+    assert last_look(claimed, first, BUDGETS).decision == Decision.UNDECIDED
+    assert last_look(claimed, {}, BUDGETS).rounds == 0
 
 
 def test_later_looks_spend_more() -> None:
@@ -55,5 +84,5 @@ def test_many_comparisons_are_those_of_each() -> None:
     rng = np.random.default_rng(1)
     claimed = [rng.lognormal(6, 0.3, (5, 10)) for _ in range(2)]
     new = [rng.lognormal(6.2, 0.3, (5, 4)) for _ in range(2)]
-    singly = [slower_p([c[i] for c in claimed], [n[i] for n in new]) for i in range(5)]
+    singly = [slower_p_values([c[[i]] for c in claimed], [n[[i]] for n in new])[0] for i in range(5)]
     assert slower_p_values(claimed, new).tolist() == singly

@@ -148,6 +148,12 @@ def test_the_spread_of_tuning_is_added_in_quadrature() -> None:
     assert margins[1] ** 2 == pytest.approx(margins[0] ** 2 + (1.96 * 0.2) ** 2, rel=1e-3)
 
 
+def slower_p(claimed: list[list[int]], new: list[list[int]]) -> float:
+    """The p-value of a single comparison, task by task."""
+    (p,) = statistics.slower_p_values([np.array([its]) for its in claimed], [np.array([its]) for its in new])
+    return float(p)
+
+
 @given(claimed=TIMES_OF_A_TASK, new=TIMES_OF_A_TASK)
 def test_slower_p_is_that_of_scipy(claimed: list[int], new: list[int]) -> None:
     """On a single task, scipy's permutation test of the log ranks of independent samples, over all 20 splits."""
@@ -159,14 +165,48 @@ def test_slower_p_is_that_of_scipy(claimed: list[int], new: list[int]) -> None:
     oracle = stats.permutation_test(  # type: ignore[call-overload]
         [log_ranks[: len(new)], log_ranks[len(new) :]], statistic, alternative="greater", n_resamples=np.inf, vectorized=True
     )
-    assert statistics.slower_p([claimed], [new]) == pytest.approx(oracle.pvalue, abs=0.02)
+    assert slower_p([claimed], [new]) == pytest.approx(oracle.pvalue, abs=0.02)
 
 
 def test_slower_p_permutes_within_tasks() -> None:
     """On two tasks with two runs each, 1 of 36 splits is as extreme as new runs that are slower throughout."""
     claimed, new = [[10, 11], [1000, 1100]], [[12, 13], [1200, 1300]]
-    assert statistics.slower_p(claimed, new) == pytest.approx(1 / 36, abs=0.006)
-    assert statistics.slower_p(new, claimed) == pytest.approx(1)
+    assert slower_p(claimed, new) == pytest.approx(1 / 36, abs=0.006)
+    assert slower_p(new, claimed) == pytest.approx(1)
+
+
+UNSOLVED = st.lists(st.booleans(), min_size=1, max_size=8)
+
+
+@given(claimed=UNSOLVED, new=UNSOLVED)
+def test_less_often_is_fishers_exact_test(claimed: list[bool], new: list[bool]) -> None:
+    """On a single task that of scipy."""
+    table = [[sum(new), len(new) - sum(new)], [sum(claimed), len(claimed) - sum(claimed)]]
+    (p,) = statistics.less_often_p_values([np.array([claimed])], [np.array([new])])
+    assert p == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue)
+
+
+def test_less_often_is_stratified() -> None:
+    """On two tasks with two runs each, 1 of 36 splits has all four unsolved runs among the new ones."""
+    claimed, new = [np.array([[False, False]])] * 2, [np.array([[True, True]])] * 2
+    assert statistics.less_often_p_values(claimed, new) == pytest.approx(1 / 36)
+    assert statistics.less_often_p_values(new, claimed) == pytest.approx(1)
+
+
+@given(claimed=UNSOLVED, new=UNSOLVED)
+def test_hidden_is_a_binomial_test(claimed: list[bool], new: list[bool]) -> None:
+    """On a single task that of scipy. Claims of unsolved runs alone hide nothing."""
+    (p,) = statistics.hidden_p_values([np.array([claimed])], [np.array([new])], hidden=0.3)
+    share = min(1.0, float(np.mean(claimed)) + 0.3)
+    oracle = stats.binomtest(sum(new), len(new), share, alternative="less").pvalue
+    assert p == pytest.approx(0.0 if all(claimed) else oracle)
+
+
+def test_hidden_adds_up_over_tasks() -> None:
+    """No unsolved run in two tasks with three runs each; a task without solved claims counts for nothing."""
+    solved, unsolved = np.zeros((1, 3), bool), np.ones((1, 3), bool)
+    assert statistics.hidden_p_values([solved, solved], [solved, solved], hidden=0.3) == pytest.approx(0.7**6)
+    assert statistics.hidden_p_values([solved, unsolved], [solved, unsolved], hidden=0.3) == pytest.approx(0.7**3)
 
 
 def test_bootstrap_of_a_mean_is_its_normal_interval() -> None:

@@ -21,6 +21,7 @@ from grokbench.results.sequential import Decision, Look
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Strict
 from grokbench.sweeps.tuning import TuningKey
+from grokbench.tasks.ids import parse_id
 
 SLOWEST_PACE = 1.75  # seconds of a step over those of AdamW's: a second pass that isn't declared costs nearly twice as much
 VERDICTS_LIMIT = 1 << 20  # bytes of a verdict file
@@ -98,8 +99,8 @@ class Verdict(Strict):
         differing: those that differ, though machine, versions, threads and code were the same.
         fresh: the times on fresh instances and the claimed times, by task. `recomputed` gives the decision again.
         decision: what the rounds of fresh instances say about the claimed times.
-        slower_p: the probability that honest runs are so much slower by chance.
-        too_fast_p: the probability that the new runs are so fast by chance if the claims are 1.5 times too fast.
+        slower_p: `Look.slower` of the deciding look.
+        too_fast_p: `Look.too_fast` of the deciding look.
         pace: seconds of a step; None for an agent of the entry's own, which has no network to compare with.
         other_family: the result on a task of another family; None for a closed entry, and for tasks that aren't tables.
         tuning: the repeated runs of the entry's tuning; None for an entry as published.
@@ -147,7 +148,7 @@ class Verdict(Strict):
         if self.tuning:
             problems += [f"setting {n} of the tuning on {task} seed {seed} {reason}" for n, task, seed in self.tuning.differing]
         if self.decision == Decision.CONTRADICTED:
-            problems.append(f"new runs are slower than the claimed ones (p = {self.slower_p:.4f})")
+            problems.append(f"new runs are slower than the claimed ones, or unsolved more often (p = {self.slower_p:.4f})")
         if self.pace and self.pace.too_slow:
             problems.append(f"a step takes {self.pace.ratio:.2f} times as long as AdamW's: declare passes_per_step")
         if self.other_family and self.other_family.at_chance:
@@ -182,7 +183,8 @@ class Verdict(Strict):
 def last_look(fresh: Mapping[str, ComparedTimes]) -> Look:
     """The look at the rounds so far that decides, or the last one."""
     claimed = {task: times.claimed for task, times in fresh.items()}
-    return sequential.last_look(claimed, {task: times.new for task, times in fresh.items()})
+    new = {task: times.new for task, times in fresh.items()}
+    return sequential.last_look(claimed, new, {task: parse_id(task).budget for task in fresh})
 
 
 VERDICTS = TypeAdapter(Annotated[list[Verdict], Field(min_length=1, max_length=1_000)])

@@ -12,7 +12,7 @@ from grokbench.board.publishing.standings import Standing
 from grokbench.board.publishing.trust import Reproduction, current_verdicts, reproductions, trust
 from grokbench.results import statistics
 from grokbench.results.markdown import inert
-from grokbench.results.sequential import ALLOWED_SPEEDUP
+from grokbench.results.sequential import ALLOWED_SPEEDUP, HIDDEN
 from grokbench.results.tables import task_table
 from grokbench.sweeps.tuning import COUNTS, expected_steps
 
@@ -133,8 +133,9 @@ def _verdicts(standing: Standing) -> list[str]:
     rows = [_verdict_cells(verdict, verdict in current) for verdict in standing.verdicts]
     heading = (
         "Re-executions. Rounds of runs on fresh instances go on until they confirm the claimed times, or contradict them. "
-        '"Slower" is the probability that honest runs are so much slower by chance. "Too fast" is the probability that the '
-        f"new runs are so fast by chance if the claims are {ALLOWED_SPEEDUP:g} times too fast."
+        '"Slower" is the probability that honest runs are by chance so much slower, or so much more often unsolved. "Too fast" '
+        f"is the probability that the new runs do so well by chance if the claims are {ALLOWED_SPEEDUP:g} times too fast, or "
+        f"leave out {HIDDEN:.0%} of runs that are unsolved."
     )
     return [heading, tabulate(rows, VERDICT_COLUMNS, tablefmt="github", disable_numparse=True)]
 

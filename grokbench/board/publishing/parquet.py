@@ -99,7 +99,11 @@ def _run_rows(checked: Sequence[Checked]) -> list[Row]:
 
 def _exam_rows(checked: Sequence[Checked]) -> list[Row]:
     """One row for every exam of these runs."""
-    return [_exam_row(entry, run, exam, run.parsed_task()) for entry, run in _accepted_runs(checked) for exam in run.exams]
+    rows: list[Row] = []
+    for entry, run in _accepted_runs(checked):
+        task = run.parsed_task()
+        rows += [_exam_row(entry, run, exam, task) for exam in run.exams]
+    return rows
 
 
 def _table_rows(checked: Sequence[Checked]) -> list[Row]:

@@ -9,7 +9,7 @@ from grokbench.board.entries.form import author_names
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing.standings import Standing
 from grokbench.results import statistics
-from grokbench.results.sequential import ALLOWED_SPEEDUP, MOST_ROUNDS
+from grokbench.results.sequential import ALLOWED_SPEEDUP, HIDDEN, MOST_ROUNDS
 
 
 class Trust(StrEnum):
@@ -27,16 +27,16 @@ TRUST_LEGEND = {
     Trust.WITHOUT_SANDBOX: "Runs were repeated, but the agent ran without a sandbox.",
     Trust.REEXECUTED: (
         "Runs that a salt chose, and fresh instances of all tasks, were run again with the agent in a sandbox. Fresh instances "
-        f"ran until claims {ALLOWED_SPEEDUP:g} times too fast were excluded, or for {MOST_ROUNDS} uncontradicted rounds. "
-        "Every verdict on the present files is good."
+        f"ran until two kinds of claims were excluded, those {ALLOWED_SPEEDUP:g} times too fast and those hiding {HIDDEN:.0%} "
+        f"of unsolved runs, or for {MOST_ROUNDS} uncontradicted rounds. Every verdict on the present files is good."
     ),
     Trust.REPRODUCED: (
         "In addition, other people entered a reproduction. It was re-executed too, and can't be told apart from this entry "
         f"(paired exchange test, {statistics.SIGNIFICANCE:.0%})."
     ),
     Trust.FAILED: (
-        "A verdict on the present files is bad: new runs are slower than the claimed ones, a step makes more passes than it "
-        "declares, or an open entry learns nothing on a task of another family. The entry stays listed."
+        "A verdict on the present files is bad: new runs are slower than the claimed ones or unsolved more often, a step makes "
+        "more passes than it declares, or an open entry learns nothing on a task of another family. The entry stays listed."
     ),
 }
 

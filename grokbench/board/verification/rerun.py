@@ -6,9 +6,10 @@ Re-execution asks five questions.
 
 1. Do the official runs repeat to the bit? They must on the same machine with the same versions, threads and code of grokbench.
    Elsewhere floats differ and training is chaotic, so that runs that differ show nothing.
-2. Are runs on fresh instances slower than the claimed ones? If the claims are honest, fresh instances are exchangeable with the
-   official ones. Rounds of new runs are made until a sequential test decides (`grokbench.results.sequential`). Every fresh
-   instance runs alone, whatever cohorts the entry trained: an agent that joins what its members know is slower alone.
+2. Are runs on fresh instances slower than the claimed ones, or unsolved more often? If the claims are honest, fresh instances
+   are exchangeable with the official ones. Rounds of new runs are made until a sequential test decides
+   (`grokbench.results.sequential`). Every fresh instance runs alone, whatever cohorts the entry trained: an agent that joins
+   what its members know is slower alone.
 3. Does a step of a closed entry cost what a pass costs (`pace`)?
 4. Does an open entry learn on a task of another family (`families`)?
 5. Do some runs of a tuned entry's tuning repeat to the bit, under the same conditions (`tuning_runs`)?

@@ -194,9 +194,9 @@ def test_kept_rounds_tell_how_long_a_round_takes(good: Entry, monkeypatch: pytes
 
 def test_only_fresh_runs_are_evidence(good: Entry, claimed: RunRecord) -> None:
     """They are compared with all claimed runs of their task, round by round."""
-    verdict = judge(good, [claimed, *fresh_runs(3, around=900)], salt="s", chosen=[KEY], sandboxed=True)
+    verdict = judge(good, [claimed, *fresh_runs(6, around=900)], salt="s", chosen=[KEY], sandboxed=True)
     assert verdict.repeated == [KEY]
-    assert [(len(times.new), len(times.claimed)) for times in verdict.fresh.values()] == [(3, 10)] * 3
+    assert [(len(times.new), len(times.claimed)) for times in verdict.fresh.values()] == [(6, 10)] * 3
     assert verdict.decision == verdict.recomputed() == Decision.CONFIRMED
     assert verdict.passed
     assert verdict.digest == good.digest
@@ -328,7 +328,7 @@ def test_an_agent_that_joins_its_members_tables_is_slower_alone(tmp_path: Path) 
     fresh = [each for number in range(3) for each in round_plans(tasks, joiner, salt="s", number=number)]
     engine.run(fresh, Store(tmp_path / "fresh"), device="cpu")
     claimed, new = (times_by_task(find_records([tmp_path / name])[0]) for name in ("claimed", "fresh"))
-    assert last_look(claimed, new).decision == Decision.CONTRADICTED
+    assert last_look(claimed, new, dict.fromkeys(claimed, 2_000)).decision == Decision.CONTRADICTED
 
 
 def times_by_task(runs: list[RunRecord]) -> dict[str, list[float]]:
