@@ -204,9 +204,9 @@ def less_often_p_values(claimed: Sequence[NDArray[Any]], new: Sequence[NDArray[A
         n, m = new_unsolved.shape[1], claimed_unsolved.shape[1]
         unsolved = claimed_unsolved.sum(axis=1) + new_unsolved.sum(axis=1)  # (comparisons,)
         pmfs.append(stats.hypergeom.pmf(np.arange(n + 1), n + m, unsolved[:, None], n))
-    observed = sum(each.sum(axis=1) for each in new)
-    tails = [_sum_pmf(rows)[count:].sum() for rows, count in zip(zip(*pmfs, strict=True), observed, strict=True)]
-    return np.clip(tails, 0, 1)
+    observed = np.sum([each.sum(axis=1) for each in new], axis=0)
+    tails = [pmf[count:].sum() for pmf, count in zip(_sum_pmfs(pmfs), observed, strict=True)]
+    return np.array(tails, dtype=np.float64).clip(0.0, 1.0)
 
 
 def hidden_p_values(claimed: Sequence[NDArray[Any]], new: Sequence[NDArray[Any]], *, hidden: float) -> NDArray[np.float64]:
@@ -220,15 +220,15 @@ def hidden_p_values(claimed: Sequence[NDArray[Any]], new: Sequence[NDArray[Any]]
         n = new_unsolved.shape[1]
         pmf = stats.binom.pmf(np.arange(n + 1), n, np.minimum(share + hidden, 1.0))
         pmfs.append(np.where(share < 1, pmf, np.arange(n + 1) == 0))
-    observed = sum(np.where(old.all(axis=1), 0, each.sum(axis=1)) for old, each in zip(claimed, new, strict=True))
-    tails = [_sum_pmf(rows)[: count + 1].sum() for rows, count in zip(zip(*pmfs, strict=True), observed, strict=True)]
+    counted = [np.where(old.all(axis=1), 0, each.sum(axis=1)) for old, each in zip(claimed, new, strict=True)]
+    tails = [pmf[: count + 1].sum() for pmf, count in zip(_sum_pmfs(pmfs), np.sum(counted, axis=0), strict=True)]
     nothing_to_hide = np.all([each.all(axis=1) for each in claimed], axis=0)
-    return np.where(nothing_to_hide, 0.0, np.clip(tails, 0, 1))
+    return np.where(nothing_to_hide, 0.0, np.clip(tails, 0.0, 1.0))
 
 
-def _sum_pmf(pmfs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The distribution of the sum of independent counts, given the probabilities of 0, 1, … of each."""
-    return reduce(np.convolve, pmfs)
+def _sum_pmfs(pmfs: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """For every comparison the distribution of the sum of independent counts, given that of each, (comparisons, counts)."""
+    return [reduce(np.convolve, each) for each in zip(*pmfs, strict=True)]
 
 
 def bootstrap(statistic: Callable[[np.random.Generator], float]) -> tuple[float, float]:

@@ -181,7 +181,7 @@ UNSOLVED = st.lists(st.booleans(), min_size=1, max_size=8)
 @given(claimed=UNSOLVED, new=UNSOLVED)
 def test_less_often_is_fishers_exact_test(claimed: list[bool], new: list[bool]) -> None:
     """On a single task that of scipy."""
-    table = [[sum(new), len(new) - sum(new)], [sum(claimed), len(claimed) - sum(claimed)]]
+    table = np.array([[sum(new), len(new) - sum(new)], [sum(claimed), len(claimed) - sum(claimed)]])
     (p,) = statistics.less_often_p_values([np.array([claimed])], [np.array([new])])
     assert p == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue)
 
