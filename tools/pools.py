@@ -17,8 +17,18 @@ def entry_pools() -> dict[str, list[Times]]:
 
 def pool_of(standing: Standing) -> list[Times]:
     """The times of an entry, task by task. The fresh instances are those of its verdicts."""
-    fresh = [
-        [time for verdict in current_verdicts(standing) if task.id in verdict.fresh for time in verdict.fresh[task.id].new]
+    return [np.concatenate(each) for each in zip(official_times(standing), fresh_times(standing), strict=True)]
+
+
+def official_times(standing: Standing) -> list[Times]:
+    """The claimed times of an entry, task by task."""
+    return [np.array(sample, dtype=float) for sample in standing.samples]
+
+
+def fresh_times(standing: Standing) -> list[Times]:
+    """The times on fresh instances of all verdicts on an entry, task by task."""
+    verdicts = current_verdicts(standing)
+    return [
+        np.array([time for verdict in verdicts if task.id in verdict.fresh for time in verdict.fresh[task.id].new], dtype=float)
         for task in standing.tasks
     ]
-    return [np.array([*sample, *new], dtype=float) for sample, new in zip(standing.samples, fresh, strict=True)]

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from grokbench.board.entries.checks import check_entries
+from grokbench.board.publishing.standings import standings
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results.markdown import write_section
 from grokbench.results.sequential import (
@@ -28,10 +30,11 @@ from grokbench.results.sequential import (
     too_fast,
 )
 from grokbench.results.statistics import wilson_interval
-from tools.pools import Times, entry_pools
+from tools.pools import Times, entry_pools, fresh_times, official_times
 
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
 SECTION = "false-alarms"
+SECTION_OF_LUCK = "luck"
 
 SIMULATIONS = 2_000
 TOGETHER = 250  # simulations whose permutations fit into memory
@@ -97,12 +100,26 @@ def simulate(pool: Sequence[Times], speedup: float = 1.0, *, hidden: float = 0.0
             solved = [max((times < BUDGET).mean(), hidden) for times in pool]
             new = [_with_unsolved(times, rng, share=hidden / each) for times, each in zip(new, solved, strict=True)]
         parts.append(decisions([times / speedup for times in claimed], new))
-    return Decisions(*(np.concatenate(each) for each in zip(*map(astuple, parts), strict=True)))
+    return _joined(parts)
 
 
 def _with_unsolved(times: ManyTimes, rng: np.random.Generator, *, share: float) -> ManyTimes:
     """Times of which a share of those below the budget is set to it."""
     return np.where(rng.random(times.shape) < share, float(BUDGET), times)
+
+
+def with_these_claims(claimed: Sequence[Times], fresh: Sequence[Times]) -> Decisions:
+    """Simulations in which the claims are the official times as they are, and new runs are drawn from fresh ones."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for _ in range(ceil(SIMULATIONS / TOGETHER)):
+        new = [rng.choice(times, (TOGETHER, MOST_ROUNDS)) for times in fresh]
+        parts.append(decisions([np.tile(times, (TOGETHER, 1)) for times in claimed], new))
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Decisions]) -> Decisions:
+    return Decisions(*(np.concatenate(each) for each in zip(*map(astuple, parts), strict=True)))
 
 
 def row(name: str, pool: Sequence[Times]) -> list[str]:
@@ -133,9 +150,20 @@ def synthetic_pool(spread: float, censored: float) -> list[Times]:
     return pools
 
 
-def table(rows: Iterable[list[str]]) -> str:
+def table(rows: Iterable[list[str]], headers: Sequence[str] = HEADERS) -> str:
     """Rows as Markdown."""
-    return tabulate(rows, HEADERS, tablefmt="github", disable_numparse=True)
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def write_luck() -> None:
+    """Write the table of entries whose re-execution went through all rounds, with their claims as they are."""
+    rows = []
+    for standing in standings(check_entries()):
+        fresh = fresh_times(standing)
+        if min(map(len, fresh)) >= MOST_ROUNDS:
+            decided = with_these_claims(official_times(standing), fresh)
+            rows.append([f"`{standing.entry.name}`", f"{decided.contradicted.mean():.1%}", f"{decided.confirmed.mean():.1%}"])
+    write_section(PAGE, SECTION_OF_LUCK, table(rows, ("entry", "contradicted", "confirmed")))
 
 
 def main() -> None:
@@ -147,6 +175,7 @@ def main() -> None:
     real = [row(f"`{entry}` ({len(pool)} tasks)", pool) for entry, pool in entry_pools().items()]
     tables = "\n\n".join(table(rows) for rows in (synthetic, real) if rows)
     write_section(PAGE, SECTION, tables)
+    write_luck()
     print(tables)
 
 

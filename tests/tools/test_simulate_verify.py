@@ -5,7 +5,7 @@ import pytest
 
 from grokbench.results.sequential import MOST_ROUNDS, Decision, last_look
 from tools import simulate_verify
-from tools.simulate_verify import BUDGET, HEADERS, decisions, row, simulate, synthetic_pool
+from tools.simulate_verify import BUDGET, HEADERS, decisions, row, simulate, synthetic_pool, with_these_claims
 
 
 def test_certain_cases_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +38,15 @@ def test_bad_claims_are_found_though_a_fifth_of_the_runs_never_generalizes(monke
     hiding = simulate(pool, hidden=0.4)
     assert hiding.contradicted.sum() >= 80
     assert hiding.confirmed.sum() <= 10
+
+
+def test_claims_as_they_are_meet_fresh_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims that lucky seeds made are contradicted, those that the others made are confirmed."""
+    monkeypatch.setattr(simulate_verify, "SIMULATIONS", 2)
+    monkeypatch.setattr(simulate_verify, "TOGETHER", 2)
+    fresh = [np.arange(480.0, 528.0), np.arange(800.0, 848.0)]
+    assert with_these_claims([times[:10] / 2 for times in fresh], fresh).contradicted.all()
+    assert with_these_claims([times[::5] for times in fresh], fresh).confirmed.all()
 
 
 def test_a_share_of_synthetic_times_is_censored() -> None:
