@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from grokbench.results.sequential import LOOKS, Decision, contradicted_below, last_look, look
+from grokbench.results.sequential import LOOKS, Decision, contradicted_below, last_look, look, repeats
 from grokbench.results.statistics import slower_p_values
 
 BUDGETS = {f"task {i}": 5_000 for i in range(3)}
@@ -51,6 +51,18 @@ def test_claims_that_no_run_is_solved_hide_nothing() -> None:
     unsolved = {task: [float(budget)] * 10 for task, budget in BUDGETS.items()}
     last = last_look(unsolved, {task: its[:2] for task, its in unsolved.items()}, BUDGETS)
     assert (last.decision, last.rounds) == (Decision.CONFIRMED, 2)
+
+
+def test_repeated_runs_may_be_as_fast_as_claimed() -> None:
+    """Seeds that differ by much are compared in pairs: half as fast again is found, a few per cent of noise isn't."""
+    rng = np.random.default_rng(0)
+    claimed = times(rng, 10, 0.8)
+    noisy = {task: [t * rng.lognormal(0, 0.2) for t in its] for task, its in claimed.items()}
+    slower = {task: [1.5 * t for t in its] for task, its in noisy.items()}
+    assert repeats(claimed, claimed)
+    assert repeats(claimed, noisy)
+    assert not repeats(claimed, slower)
+    assert repeats(slower, claimed)
 
 
 def test_spread_runs_take_more_rounds() -> None:

@@ -29,7 +29,7 @@ PositiveSteps = Annotated[int, Field(ge=1)]
 
 
 class ComparedTimes(Strict):
-    """min(T, budget) in steps of a task's runs, the claimed ones by seed, and the new ones round by round."""
+    """min(T, budget) in steps of a task's runs: the claimed ones by seed, and the new ones by round or seed."""
 
     claimed: Annotated[list[PositiveSteps], Field(min_length=1)]
     new: Annotated[list[PositiveSteps], Field(min_length=1)]
@@ -98,7 +98,8 @@ class Verdict(Strict):
         repeated: those of them whose exams came out the same to the bit.
         differing: those that differ, though machine, versions, threads and code were the same.
         fresh: the times on fresh instances and the claimed times, by task. `recomputed` gives the decision again.
-        decision: what the rounds of fresh instances say about the claimed times.
+        official: the times of all official runs when they were repeated, which they are if fresh runs contradict the claims.
+        decision: what the new runs say about the claimed times.
         slower_p: `Look.slower` of the deciding look.
         too_fast_p: `Look.too_fast` of the deciding look.
         pace: seconds of a step; None for an agent of the entry's own, which has no network to compare with.
@@ -115,6 +116,7 @@ class Verdict(Strict):
     repeated: list[RunKey]
     differing: list[RunKey]
     fresh: dict[str, ComparedTimes]
+    official: dict[str, ComparedTimes] = Field(default_factory=dict)
     decision: Decision
     slower_p: Annotated[float, Field(ge=0, le=1)]
     too_fast_p: Annotated[float, Field(ge=0, le=1)]
@@ -163,7 +165,7 @@ class Verdict(Strict):
 
     def recomputed(self) -> Decision:
         """The decision, computed from the times."""
-        return last_look(self.fresh).decision
+        return decide(last_look(self.fresh), self.official)
 
     def __str__(self) -> str:
         names = [f"{task} seed {seed}" for task, seed in self.runs]
@@ -185,6 +187,15 @@ def last_look(fresh: Mapping[str, ComparedTimes]) -> Look:
     claimed = {task: times.claimed for task, times in fresh.items()}
     new = {task: times.new for task, times in fresh.items()}
     return sequential.last_look(claimed, new, {task: parse_id(task).budget for task in fresh})
+
+
+def decide(look: Look, official: Mapping[str, ComparedTimes]) -> Decision:
+    """The decision at a look, with the times of all official runs if they were repeated."""
+    if look.decision != Decision.CONTRADICTED or not official:
+        return look.decision
+    claimed = {task: times.claimed for task, times in official.items()}
+    again = {task: times.new for task, times in official.items()}
+    return Decision.REPEATED if sequential.repeats(claimed, again) else Decision.CONTRADICTED
 
 
 VERDICTS = TypeAdapter(Annotated[list[Verdict], Field(min_length=1, max_length=1_000)])

@@ -28,7 +28,8 @@ TRUST_LEGEND = {
     Trust.REEXECUTED: (
         "Runs that a salt chose, and fresh instances of all tasks, were run again with the agent in a sandbox. Fresh instances "
         f"ran until two kinds of claims were excluded, those {ALLOWED_SPEEDUP:g} times too fast and those hiding {HIDDEN:.0%} "
-        f"of unsolved runs, or for {MOST_ROUNDS} uncontradicted rounds. Every verdict on the present files is good."
+        f"of unsolved runs, or for {MOST_ROUNDS} uncontradicted rounds. Or they were slower and all official runs, on easier "
+        "instances, repeated their times. Every verdict on the present files is good."
     ),
     Trust.REPRODUCED: (
         "In addition, other people entered a reproduction. It was re-executed too, and can't be told apart from this entry "

@@ -9,7 +9,8 @@ Re-execution asks five questions.
 2. Are runs on fresh instances slower than the claimed ones, or unsolved more often? If the claims are honest, fresh instances
    are exchangeable with the official ones. Rounds of new runs are made until a sequential test decides
    (`grokbench.results.sequential`). Every fresh instance runs alone, whatever cohorts the entry trained: an agent that joins
-   what its members know is slower alone.
+   what its members know is slower alone. If the fresh runs are slower, the official instances may be easy ones. Then all
+   official runs of an entry without code are repeated, and it is contradicted only if they are slower too.
 3. Does a step of a closed entry cost what a pass costs (`pace`)?
 4. Does an open entry learn on a task of another family (`families`)?
 5. Do some runs of a tuned entry's tuning repeat to the bit, under the same conditions (`tuning_runs`)?
@@ -29,7 +30,7 @@ from grokbench.board.entries.entry import Entry, RunKey, run_key
 from grokbench.board.entries.files import CODE
 from grokbench.board.entries.imports import needed_libraries
 from grokbench.board.entries.run_checks import run_name
-from grokbench.board.entries.verdicts import ComparedTimes, Pace, Verdict, last_look
+from grokbench.board.entries.verdicts import ComparedTimes, Pace, Verdict, decide, last_look
 from grokbench.board.verification.families import other_family, other_family_plans
 from grokbench.board.verification.isolation import Isolation
 from grokbench.board.verification.pace import adamw_recipe, measure_pace, pace_instance
@@ -109,6 +110,8 @@ def verify_entry(
         execute([*official_plans(entry, chosen, recipe=recipe), *of_tuning.plans, *others])
         pace = _pace(entry, recipe, salt=mixed)
         records = _fresh_rounds(entry, recipe, execute, salt=mixed, deadline=deadline)
+        if has_no_code(entry) and last_look(compared_times(entry, records)).decision == Decision.CONTRADICTED:
+            records = execute(official_plans(entry, scored_runs(entry), recipe=recipe))
     return judge(
         entry,
         records,
@@ -128,8 +131,18 @@ def chosen_runs(entry: Entry, count: int, *, salt: str) -> list[RunKey]:
         task, seed = key
         return hashlib.sha256(f"{salt}\n{task}\n{seed}".encode()).digest()
 
-    scored_tasks = {task.id for task in list_tasks(entry.form.suite)}
-    return sorted((run_key(run) for run in entry.runs if run.task in scored_tasks), key=order)[:count]
+    return sorted(scored_runs(entry), key=order)[:count]
+
+
+def scored_runs(entry: Entry) -> list[RunKey]:
+    """The runs of the entry that count, those of the suite's tasks."""
+    tasks = {task.id for task in list_tasks(entry.form.suite)}
+    return [run_key(run) for run in entry.runs if run.task in tasks]
+
+
+def has_no_code(entry: Entry) -> bool:
+    """Whether the entry is a recipe of a baseline alone, which can't know the official instances."""
+    return not entry.recipe.source
 
 
 def mixed_salt(entry: Entry, salt: str) -> str:
@@ -180,7 +193,7 @@ def judge(
     repeated = [key for key in chosen if key in again and again[key].exams == claimed[key].exams]
     changed = [key for key in chosen if key in again and key not in repeated]
     differing = [key for key in changed if same_machine and again[key].provenance.repeats(claimed[key].provenance)]
-    fresh = compared_times(entry, records)
+    fresh, official = compared_times(entry, records), repeated_times(entry, records)
     look = last_look(fresh)
     return Verdict(
         digest=entry.digest,
@@ -189,7 +202,8 @@ def judge(
         repeated=repeated,
         differing=differing,
         fresh=fresh,
-        decision=look.decision,
+        official=official,
+        decision=decide(look, official),
         slower_p=look.slower,
         too_fast_p=look.too_fast,
         pace=pace,
@@ -210,6 +224,22 @@ def compared_times(entry: Entry, records: Sequence[RunRecord]) -> dict[str, Comp
         claimed = [_time(run) for run in entry.runs if run.task == task.id]
         if new:
             compared[task.id] = ComparedTimes(claimed=claimed, new=new)
+    return compared
+
+
+def repeated_times(entry: Entry, records: Sequence[RunRecord]) -> dict[str, ComparedTimes]:
+    """The claimed and repeated times of all official runs, by task; none if a run is missing, or if the entry has code."""
+    claimed = {run_key(run): run for run in entry.runs}
+    again = {run_key(run): run for run in records if run.incomplete is None and not run.salt}
+    keys = sorted(scored_runs(entry))
+    if not has_no_code(entry) or not again.keys() >= set(keys):
+        return {}
+    compared = {}
+    for task in list_tasks(entry.form.suite):
+        of_task = [key for key in keys if key[0] == task.id]
+        compared[task.id] = ComparedTimes(
+            claimed=[_time(claimed[key]) for key in of_task], new=[_time(again[key]) for key in of_task]
+        )
     return compared
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import pytest
 from typing_extensions import override
 
 from grokbench.agents.recipes import Recipe, find_recipe
-from grokbench.board.entries.entry import Entry
+from grokbench.board.entries.entry import Entry, run_key
 from grokbench.board.entries.verdicts import ComparedTimes
 from grokbench.board.verification.rerun import (
     _agent_folder,
     _fresh_rounds,
+    _time,
     chosen_runs,
     judge,
     mixed_salt,
     round_plans,
+    scored_runs,
     verify_entry,
 )
 from grokbench.errors import EntryError, VerificationError
@@ -248,6 +251,34 @@ def test_claims_that_are_too_fast_fail(good: Entry, speedup: float) -> None:
     assert not verdict.passed
 
 
+def repeated_runs(entry: Entry, *, slower: float = 1.0) -> list[RunRecord]:
+    """All official runs on another machine, so many times as slow."""
+    runs = [run for run in entry.runs if run_key(run) in scored_runs(entry)]
+    again = [make_run(run.task, seed=run.seed, steps_to_generalize=_time(run) * slower, recipe=entry.recipe) for run in runs]
+    elsewhere = again[0].provenance.model_copy(update={"code": "1" * 64})
+    return [run.model_copy(update={"provenance": elsewhere}) for run in again]
+
+
+@pytest.mark.parametrize(("slower", "decision"), [(1.0, Decision.REPEATED), (1.5, Decision.CONTRADICTED)])
+def test_easy_official_instances_contradict_nobody(good: Entry, slower: float, decision: Decision) -> None:
+    """Fresh runs are slower. If the official runs repeat, their instances are the easier ones."""
+    records = [*fresh_runs(6, around=1_500), *repeated_runs(good, slower=slower)]
+    verdict = judge(good, records, salt="s", chosen=[KEY], sandboxed=True)
+    assert verdict.decision == verdict.recomputed() == decision
+    assert verdict.passed == (decision == Decision.REPEATED)
+    assert not verdict.cut_short
+    assert [len(times.new) for times in verdict.official.values()] == [10] * 3
+
+
+def test_code_may_know_the_official_instances(good: Entry) -> None:
+    """So runs that repeat show nothing for an entry with code, nor does a part of the runs for a recipe."""
+    with_code = replace(good, recipe=replace(good.recipe, source="1" * 64))
+    again = repeated_runs(good)
+    for entry, official in ((with_code, again), (good, again[1:])):
+        verdict = judge(entry, [*fresh_runs(6, around=1_500), *official], salt="s", chosen=[KEY], sandboxed=True)
+        assert (verdict.decision, verdict.official) == (Decision.CONTRADICTED, {})
+
+
 def test_the_agent_sees_its_code_alone(entry: Path, tmp_path: Path) -> None:
     """Neither the claimed runs nor the form are beside it."""
     (entry / "agent.py").write_text("# code")
@@ -278,7 +309,7 @@ def made_up(tmp_path: Path) -> Path:
 def test_a_made_up_entry_is_found_from_end_to_end(made_up: Path) -> None:
     """Two rounds contradict its times, and it is at chance on the task of another family."""
     verdict = verify_entry(made_up, salt="s", runs=1, sandboxed=False)
-    assert (verdict.decision, verdict.rounds) == (Decision.CONTRADICTED, 2)
+    assert (verdict.decision, verdict.rounds, verdict.official) == (Decision.CONTRADICTED, 2, {})
     assert verdict.recomputed() == verdict.decision
     assert verdict.other_family is not None
     assert verdict.other_family.at_chance
@@ -311,6 +342,15 @@ def test_a_stopped_verification_goes_on(made_up: Path, tmp_path: Path) -> None:
     assert first.calls == [(2, 0), (3, 0), (3, 0)]
     assert second.calls == [(2, 2), (3, 3), (3, 0)]
     assert other.calls == [(2, 0)]
+
+
+def test_all_official_runs_are_repeated_if_fresh_ones_contradict(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the entry has code, which is overlooked here."""
+    monkeypatch.setattr("grokbench.board.verification.rerun.has_no_code", lambda entry: True)
+    callback = StopAtCall(4)
+    with pytest.raises(KeyboardInterrupt):
+        verify_entry(made_up, salt="s", runs=1, sandboxed=False, callbacks=[callback])
+    assert callback.calls == [(2, 0), (3, 0), (3, 0), (30, 1)]
 
 
 def within_rank_4(run: RunRecord) -> list[ExamRecord]:
