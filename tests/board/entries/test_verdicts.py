@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
+from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import check_entries
-from grokbench.board.entries.verdicts import ComparedTimes, OtherFamily, Pace, read_verdicts, save_verdict, verdict_file
+from grokbench.board.entries.verdicts import (
+    ComparedTimes,
+    OtherFamily,
+    Pace,
+    last_look,
+    read_verdicts,
+    save_verdict,
+    verdict_file,
+)
 from grokbench.errors import EntryError
 from grokbench.results.sequential import Decision
 from tests.support.entries import write_good_entry
@@ -75,6 +84,16 @@ def test_the_decision_follows_from_the_times(leaderboard: Path) -> None:
     verdict = add_verdict(leaderboard, fresh=fresh, decision=Decision.CONTRADICTED)
     assert verdict.recomputed() == verdict.decision
     assert verdict.rounds == 2
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (LEADERBOARD / "verdicts").glob("*.json")))
+def test_the_decisions_of_the_leaderboard_follow_from_its_times(name: str) -> None:
+    """And so do the p-values."""
+    verdicts, _ = read_verdicts(LEADERBOARD, name)
+    for verdict in verdicts:
+        look = last_look(verdict.fresh)
+        assert verdict.recomputed() == verdict.decision
+        assert (verdict.slower_p, verdict.too_fast_p) == pytest.approx((look.slower, look.too_fast))
 
 
 BROKEN = [
