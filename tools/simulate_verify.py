@@ -6,7 +6,7 @@ more of the new ones are unsolved than of the claimed ones. Synthetic times are 
 the budget. The others are those of the leaderboard's entries.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from math import ceil
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from grokbench.board.entries.checks import check_entries
-from grokbench.board.publishing.standings import standings
+from grokbench.board.publishing.standings import Standing, standings
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.results.markdown import write_section
 from grokbench.results.sequential import (
@@ -30,7 +30,8 @@ from grokbench.results.sequential import (
     too_fast,
 )
 from grokbench.results.statistics import wilson_interval
-from tools.pools import Times, entry_pools, fresh_times, official_times
+from grokbench.tasks.suites import SUITES
+from tools.pools import Times, fresh_times, official_times, pool_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
 SECTION = "false-alarms"
@@ -40,7 +41,7 @@ SIMULATIONS = 2_000
 TOGETHER = 250  # simulations whose permutations fit into memory
 SPEEDUPS = (1.0, 1.25, 1.5, 2.0)  # how many times too fast a claim is; 1 is honest
 CLAIMED = len(PROTOCOL.official_seeds)
-BUDGET = 5_000  # steps, of every task of mini and core
+BUDGET = SUITES["mini"].budget  # that of core too
 SYNTHETIC_TASKS, SYNTHETIC_MEDIAN = 3, 800
 SYNTHETIC = ((0.1, 0.0), (0.3, 0.0), (0.4, 0.0), (0.5, 0.0), (0.3, 0.1), (0.1, 0.2), (0.3, 0.2), (0.5, 0.2))  # sd, censored
 HEADERS = (
@@ -54,6 +55,7 @@ HEADERS = (
 )
 
 ManyTimes = NDArray[np.float64]  # (simulations, runs)
+Draw = Callable[[np.random.Generator], tuple[list[ManyTimes], list[ManyTimes]]]  # task by task claimed and new times
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,16 @@ def decisions(claimed: Sequence[ManyTimes], new: Sequence[ManyTimes]) -> Decisio
 
 def simulate(pool: Sequence[Times], speedup: float = 1.0, *, hidden: float = 0.0) -> Decisions:
     """Simulations with claims that are too fast, or hide a share of unsolved runs; a pool of times (runs,) for every task."""
-    rng = np.random.default_rng(0)
-    parts = []
-    for _ in range(ceil(SIMULATIONS / TOGETHER)):
+
+    def draw(rng: np.random.Generator) -> tuple[list[ManyTimes], list[ManyTimes]]:
         drawn = [rng.choice(times, (TOGETHER, CLAIMED + MOST_ROUNDS)) for times in pool]
         claimed, new = [times[:, :CLAIMED] for times in drawn], [times[:, CLAIMED:] for times in drawn]
         if hidden:
             solved = [max((times < BUDGET).mean(), hidden) for times in pool]
             new = [_with_unsolved(times, rng, share=hidden / each) for times, each in zip(new, solved, strict=True)]
-        parts.append(decisions([times / speedup for times in claimed], new))
-    return _joined(parts)
+        return [times / speedup for times in claimed], new
+
+    return _simulated(draw)
 
 
 def _with_unsolved(times: ManyTimes, rng: np.random.Generator, *, share: float) -> ManyTimes:
@@ -110,15 +112,18 @@ def _with_unsolved(times: ManyTimes, rng: np.random.Generator, *, share: float) 
 
 def with_these_claims(claimed: Sequence[Times], fresh: Sequence[Times]) -> Decisions:
     """Simulations in which the claims are the official times as they are, and new runs are drawn from fresh ones."""
-    rng = np.random.default_rng(0)
-    parts = []
-    for _ in range(ceil(SIMULATIONS / TOGETHER)):
+
+    def draw(rng: np.random.Generator) -> tuple[list[ManyTimes], list[ManyTimes]]:
         new = [rng.choice(times, (TOGETHER, MOST_ROUNDS)) for times in fresh]
-        parts.append(decisions([np.tile(times, (TOGETHER, 1)) for times in claimed], new))
-    return _joined(parts)
+        return [np.tile(times, (TOGETHER, 1)) for times in claimed], new
+
+    return _simulated(draw)
 
 
-def _joined(parts: Sequence[Decisions]) -> Decisions:
+def _simulated(draw: Draw) -> Decisions:
+    """The decisions of all simulations, of which `draw` gives so many together."""
+    rng = np.random.default_rng(0)
+    parts = [decisions(*draw(rng)) for _ in range(ceil(SIMULATIONS / TOGETHER))]
     return Decisions(*(np.concatenate(each) for each in zip(*map(astuple, parts), strict=True)))
 
 
@@ -155,10 +160,10 @@ def table(rows: Iterable[list[str]], headers: Sequence[str] = HEADERS) -> str:
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
-def write_luck() -> None:
+def write_luck(all_standings: Iterable[Standing]) -> None:
     """Write the table of entries whose re-execution went through all rounds, with their claims as they are."""
     rows = []
-    for standing in standings(check_entries()):
+    for standing in all_standings:
         fresh = fresh_times(standing)
         if min(map(len, fresh)) >= MOST_ROUNDS:
             decided = with_these_claims(official_times(standing), fresh)
@@ -172,10 +177,11 @@ def main() -> None:
         row(f"log-normal, standard deviation of log T {spread:g}, {censored:.0%} censored", synthetic_pool(spread, censored))
         for spread, censored in SYNTHETIC
     ]
-    real = [row(f"`{entry}` ({len(pool)} tasks)", pool) for entry, pool in entry_pools().items()]
+    all_standings = standings(check_entries())
+    real = [row(f"`{each.entry.name}` ({len(each.tasks)} tasks)", pool_of(each)) for each in all_standings]
     tables = "\n\n".join(table(rows) for rows in (synthetic, real) if rows)
     write_section(PAGE, SECTION, tables)
-    write_luck()
+    write_luck(all_standings)
     print(tables)
 
 

@@ -214,16 +214,14 @@ def hidden_p_values(claimed: Sequence[NDArray[Any]], new: Sequence[NDArray[Any]]
 
     A task whose claimed runs are all unsolved can hide none. Arguments as in `less_often_p_values`.
     """
+    can_hide = [~each.all(axis=1) for each in claimed]  # (comparisons,) each
     pmfs = []
-    for claimed_unsolved, new_unsolved in zip(claimed, new, strict=True):
-        share = claimed_unsolved.mean(axis=1)[:, None]  # (comparisons, 1)
-        n = new_unsolved.shape[1]
-        pmf = stats.binom.pmf(np.arange(n + 1), n, np.minimum(share + hidden, 1.0))
-        pmfs.append(np.where(share < 1, pmf, np.arange(n + 1) == 0))
-    counted = [np.where(old.all(axis=1), 0, each.sum(axis=1)) for old, each in zip(claimed, new, strict=True)]
-    tails = [pmf[: count + 1].sum() for pmf, count in zip(_sum_pmfs(pmfs), np.sum(counted, axis=0), strict=True)]
-    nothing_to_hide = np.all([each.all(axis=1) for each in claimed], axis=0)
-    return np.where(nothing_to_hide, 0.0, np.clip(tails, 0.0, 1.0))
+    for claimed_unsolved, new_unsolved, can in zip(claimed, new, can_hide, strict=True):
+        n, share = new_unsolved.shape[1], np.minimum(claimed_unsolved.mean(axis=1) + hidden, 1.0)
+        pmfs.append(np.asarray(stats.binom.pmf(np.arange(n + 1), n, np.where(can, share, 0.0)[:, None])))
+    observed = np.sum([can * each.sum(axis=1) for can, each in zip(can_hide, new, strict=True)], axis=0)
+    tails = [pmf[: count + 1].sum() for pmf, count in zip(_sum_pmfs(pmfs), observed, strict=True)]
+    return np.where(np.any(can_hide, axis=0), np.clip(tails, 0.0, 1.0), 0.0)
 
 
 def _sum_pmfs(pmfs: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:

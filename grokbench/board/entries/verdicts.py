@@ -17,7 +17,7 @@ from grokbench.board.entries.files import printable_name, read_plain_file
 from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.errors import EntryError
 from grokbench.results import sequential
-from grokbench.results.sequential import Decision, Look
+from grokbench.results.sequential import Decision, Look, TimesByTask
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Strict
 from grokbench.sweeps.tuning import TuningKey
@@ -184,18 +184,18 @@ class Verdict(Strict):
 
 def last_look(fresh: Mapping[str, ComparedTimes]) -> Look:
     """The look at the rounds so far that decides, or the last one."""
-    claimed = {task: times.claimed for task, times in fresh.items()}
-    new = {task: times.new for task, times in fresh.items()}
-    return sequential.last_look(claimed, new, {task: parse_id(task).budget for task in fresh})
+    return sequential.last_look(*_claimed_and_new(fresh), {task: parse_id(task).budget for task in fresh})
 
 
 def decide(look: Look, official: Mapping[str, ComparedTimes]) -> Decision:
     """The decision at a look, with the times of all official runs if they were repeated."""
     if look.decision != Decision.CONTRADICTED or not official:
         return look.decision
-    claimed = {task: times.claimed for task, times in official.items()}
-    again = {task: times.new for task, times in official.items()}
-    return Decision.REPEATED if sequential.repeats(claimed, again) else Decision.CONTRADICTED
+    return Decision.REPEATED if sequential.repeats(*_claimed_and_new(official)) else Decision.CONTRADICTED
+
+
+def _claimed_and_new(compared: Mapping[str, ComparedTimes]) -> tuple[TimesByTask, TimesByTask]:
+    return {task: times.claimed for task, times in compared.items()}, {task: times.new for task, times in compared.items()}
 
 
 VERDICTS = TypeAdapter(Annotated[list[Verdict], Field(min_length=1, max_length=1_000)])

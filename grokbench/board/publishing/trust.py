@@ -36,8 +36,9 @@ TRUST_LEGEND = {
         f"(paired exchange test, {statistics.SIGNIFICANCE:.0%})."
     ),
     Trust.FAILED: (
-        "A verdict on the present files is bad: new runs are slower than the claimed ones or unsolved more often, a step makes "
-        "more passes than it declares, or an open entry learns nothing on a task of another family. The entry stays listed."
+        "A verdict on the present files is bad. New runs are slower than the claimed ones or unsolved more often. Or a step "
+        "makes more passes than it declares, or an open entry learns nothing on a task of another family. "
+        "The entry stays listed."
     ),
 }
 

@@ -189,7 +189,7 @@ def judge(
         same_machine: whether the records' provenance describes the machine that the agent ran on.
     """
     claimed = {run_key(run): run for run in entry.runs}
-    again = {run_key(run): run for run in records if run.incomplete is None and not run.salt}
+    again = _repeated(records)
     repeated = [key for key in chosen if key in again and again[key].exams == claimed[key].exams]
     changed = [key for key in chosen if key in again and key not in repeated]
     differing = [key for key in changed if same_machine and again[key].provenance.repeats(claimed[key].provenance)]
@@ -217,29 +217,29 @@ def judge(
 
 def compared_times(entry: Entry, records: Sequence[RunRecord]) -> dict[str, ComparedTimes]:
     """The claimed times and those of complete fresh runs, round by round, for every task that has some."""
-    compared = {}
-    for task in list_tasks(entry.form.suite):
-        fresh = [run for run in records if run.salt and run.task == task.id and run.incomplete is None]
-        new = [_time(run) for run in sorted(fresh, key=lambda run: run.seed)]
-        claimed = [_time(run) for run in entry.runs if run.task == task.id]
-        if new:
-            compared[task.id] = ComparedTimes(claimed=claimed, new=new)
-    return compared
+    return _compared(entry, [run for run in records if run.salt and run.incomplete is None])
 
 
 def repeated_times(entry: Entry, records: Sequence[RunRecord]) -> dict[str, ComparedTimes]:
     """The claimed and repeated times of all official runs, by task; none if a run is missing, or if the entry has code."""
-    claimed = {run_key(run): run for run in entry.runs}
-    again = {run_key(run): run for run in records if run.incomplete is None and not run.salt}
-    keys = sorted(scored_runs(entry))
-    if not has_no_code(entry) or not again.keys() >= set(keys):
-        return {}
+    again = _repeated(records)
+    whole = has_no_code(entry) and again.keys() >= set(scored_runs(entry))
+    return _compared(entry, list(again.values())) if whole else {}
+
+
+def _repeated(records: Sequence[RunRecord]) -> dict[RunKey, RunRecord]:
+    """The complete official runs among the records."""
+    return {run_key(run): run for run in records if run.incomplete is None and not run.salt}
+
+
+def _compared(entry: Entry, runs: Sequence[RunRecord]) -> dict[str, ComparedTimes]:
+    """The claimed times and those of new runs by seed, for every task of the suite that has new runs."""
     compared = {}
     for task in list_tasks(entry.form.suite):
-        of_task = [key for key in keys if key[0] == task.id]
-        compared[task.id] = ComparedTimes(
-            claimed=[_time(claimed[key]) for key in of_task], new=[_time(again[key]) for key in of_task]
-        )
+        new = [_time(run) for run in sorted(runs, key=lambda run: run.seed) if run.task == task.id]
+        claimed = [_time(run) for run in entry.runs if run.task == task.id]
+        if new:
+            compared[task.id] = ComparedTimes(claimed=claimed, new=new)
     return compared
 
 
