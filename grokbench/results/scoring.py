@@ -64,7 +64,7 @@ class Reference:
     Attributes:
         agents: the name and the recipe hash of every agent that made the runs: one for tables, and one for images.
         tasks: for every task id the T of every seed.
-        tuning_spread: the standard deviation of the log of its times that comes from tuning; 0 for a setting as published.
+        tuning_spread: the standard deviation of the log of its times that comes from tuning; 0 for an untuned setting.
     """
 
     agents: Mapping[str, str]

@@ -20,7 +20,7 @@ from grokbench.studies.statements import Claim, Share, Statement, all_runs
 TITLE = "Pattern learning speeds (Davies, Langosco, Krueger 2023)"
 SMALL_SCALE = (
     "The toy model has the paper's numbers. The fits to real runs are this project's own: the paper has none. The small scale "
-    "takes three seeds, `--scale paper` takes all ten."
+    "takes three seeds, `--scale paper` takes all ten. Both networks train at learning rate 1e-3."
 )
 TASKS = ("add_mod47-0.7", "mul_mod47-0.7", "div_mod47-0.7-to6000")
 TIMES = np.arange(1, 301, dtype=float)  # the steps of the toy model

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.agents.recipes import Recipe, recipe
 from grokbench.analysis.curves import Curves
 from grokbench.runs.plan import Experiment
 from grokbench.tasks import parse_id
 
 Scale = Literal["small", "paper"]
 SEEDS = (0, 1, 2)  # of a setting, where a study says nothing else
+LEARNING_RATE = 1e-3  # of AdamW in all studies
 
 
 class Setting(Protocol):
@@ -102,7 +103,7 @@ class Wide(Setting):
 
 @dataclass(frozen=True)
 class Baseline(Setting):
-    """A baseline's recipe on a task of the benchmark.
+    """A baseline's recipe on a task of the benchmark, at the studies' learning rate.
 
     Attributes:
         task: The task's id.
@@ -115,7 +116,7 @@ class Baseline(Setting):
     @property
     def experiment(self) -> Experiment:
         """The task and the recipe of its runs."""
-        return Experiment(parse_id(self.task), find_recipe(self.recipe))
+        return Experiment(parse_id(self.task), recipe(self.recipe, name=self.recipe, optimizer={"lr": LEARNING_RATE}))
 
 
 def where(settings: Iterable[Setting], kind: type[SettingType], **fields: Any) -> tuple[SettingType, ...]:
@@ -142,8 +143,8 @@ def where(settings: Iterable[Setting], kind: type[SettingType], **fields: Any) -
 def _tables(
     network: dict[str, Any], training: dict[str, Any], *, decay: float, betas: list[float], warmup: int
 ) -> dict[str, Any]:
-    """The tables of a recipe that is trained by AdamW with a constant learning rate of 1e-3 after warm-up."""
-    optimizer = {"name": "adamw", "lr": 1e-3, "weight_decay": decay, "betas": betas}
+    """The tables of a recipe that is trained by AdamW with a constant learning rate after warm-up."""
+    optimizer = {"name": "adamw", "lr": LEARNING_RATE, "weight_decay": decay, "betas": betas}
     schedule = {"name": "constant", "warmup": warmup}
     return {"network": network, "training": training, "optimizer": optimizer, "schedule": schedule}
 

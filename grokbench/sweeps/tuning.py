@@ -212,14 +212,17 @@ class Tuning:
         point = self.points[self.winner]
         pairs = zip(self.space.dimensions, point or (), strict=point is not None)
         values = ", ".join(f"{dimension.name} = {dimension.value(place):g}" for dimension, place in pairs)
-        published, winner = (exp(log_steps(self.search[number])) for number in (PUBLISHED, self.winner))
+        final, winner, start = (
+            exp(log_steps(trials)) for trials in (self.final[self.winner], self.search[self.winner], self.search[PUBLISHED])
+        )
         one, most = (expected_steps(self.sampled, count) for count in (1, len(self.sampled)))
         return (
-            f"chosen: {values or 'the published setting'}\n"
-            f"RMST on the suite tuning, in steps: {winner:,.0f}; the published setting {published:,.0f}, "
+            f"chosen: {values or 'the starting setting'}\n"
+            f"its RMST on the suite tuning: {final:,.0f} steps in the final\n"
+            f"RMST in the search, with one seed: chosen {winner:,.0f}, starting setting {start:,.0f}, "
             f"a random setting {one:,.0f}, the best of {len(self.sampled)} {most:,.0f}\n"
-            f"{solving_share(self.search):.0%} of the settings solve half of their runs; the log score has a spread of "
-            f"{self.spread:.2f} from tuning"
+            f"{solving_share(self.sampled):.0%} of the {len(self.sampled)} random settings solve half of their runs\n"
+            f"the log score has a spread of {self.spread:.2f} from tuning"
         )
 
 

@@ -60,6 +60,13 @@ def test_precision_is_part_of_a_recipes_name() -> None:
     assert len(names | {base.experiment.recipe.name}) == 6
 
 
+def test_all_studies_have_one_learning_rate() -> None:
+    """The recipe `transformer` had 1e-3 when the reports were made, and has another one now."""
+    settings: list[Setting] = [Deep("mnist5k-n60", 3, 8.0, 0.1), Wide("div_mod47-0.7", 8, 1, decay=0.1, steps=100)]
+    settings += [Baseline("add_mod47-0.7", recipe) for recipe in ("mlp", "transformer")]
+    assert {setting.experiment.recipe.plain_hyperparameters["optimizer"]["lr"] for setting in settings} == {1e-3}
+
+
 def test_a_baseline_needs_a_recipe() -> None:
     """The error comes when the experiment is made."""
     assert Baseline("add_mod47-0.7", "mlp").experiment.recipe.name == "mlp"

@@ -39,7 +39,7 @@ class Checked:
         findings: everything wrong with it, and notes.
         sound_runs: the runs that no finding of their own refuses.
         verdicts: the verdicts of its re-executions, the oldest first.
-        tuning: its tuning, recomputed; None for a setting that is entered as published.
+        tuning: its tuning, recomputed; None for an untuned setting.
     """
 
     name: str

@@ -43,9 +43,9 @@ class Entry:
         name: the folder's name.
         form: the contents of `entry.toml`.
         recipe: what makes the agent. The target `agent:Class` is a class in `agent.py` of the folder.
-        digest: SHA-256 of all files. A verdict holds for one digest, and salts are mixed with it.
+        digest: SHA-256 of what a re-execution depends on. A verdict holds for one digest, and salts are mixed with it.
         runs: the records in the file's order, without those that can't be read.
-        tuning: the contents of `tuning.jsonl`; None for a setting that is entered as published.
+        tuning: the contents of `tuning.jsonl`; None for an untuned setting.
     """
 
     name: str
@@ -70,7 +70,7 @@ def read_entry(folder: Path) -> tuple[Entry | None, list[Finding]]:
         recipe = _read_recipe(folder, form)
         runs, unreadable = _read_runs(folder)
         tuning = _read_tuning(folder)
-        digest = digest_of(folder)
+        digest = digest_of(folder, form)
     except UnreadableFile as error:
         return None, [*findings, error.finding]
     return Entry(folder.name, form, recipe, digest, tuple(runs), tuning), findings + unreadable

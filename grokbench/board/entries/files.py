@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from grokbench.agents.texts import decoded, with_unix_line_ends
 from grokbench.board.entries.findings import Finding, UnreadableFile
-from grokbench.board.entries.form import NAME_RULE, is_entry_name
+from grokbench.board.entries.form import NAME_RULE, RE_EXECUTED, Form, is_entry_name
 from grokbench.errors import EntryError
 from grokbench.runs.records import refuse_constant
 
@@ -43,14 +43,18 @@ def printable_name(name: str) -> str:
     return ascii(name)[1:-1][:80]
 
 
-def digest_of(folder: Path) -> str:
-    """SHA-256 over the name and contents of every file of the entry in `folder`. Line ends don't count.
+def digest_of(folder: Path, form: Form) -> str:
+    """SHA-256 over what a re-execution depends on. Title, description and the like can be mended, and line ends don't count.
+
+    Args:
+        folder: the entry's folder, of whose other files every name and all contents count.
+        form: the contents of its `entry.toml`.
 
     Raises:
         UnreadableFile: a file can't be read.
     """
-    content = hashlib.sha256()
-    for name in sorted(name for name in FILE_LIMITS if (folder / name).exists()):
+    content = hashlib.sha256(form.model_dump_json(include=RE_EXECUTED).encode() + b"\n")
+    for name in sorted(name for name in FILE_LIMITS.keys() - {FORM} if (folder / name).exists()):
         content.update(f"{name} {hashlib.sha256(read_file(folder, name)).hexdigest()}\n".encode())
     return content.hexdigest()
 

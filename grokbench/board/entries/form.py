@@ -86,6 +86,9 @@ class Form(Strict):
     reproduces: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] | None = None
 
 
+RE_EXECUTED = {"protocol", "suite", "agent", "division"}  # the keys of a form on which a re-execution depends
+
+
 def author_names(form: Form) -> set[str]:
     """The authors as they are compared: case, spaces and the way in which Unicode composes letters don't count."""
     folded = (normalize("NFKC", normalize("NFKC", author).casefold()) for author in form.authors)

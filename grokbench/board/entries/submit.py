@@ -111,7 +111,7 @@ def _packed_tuning(folder: Path | None, settings: int | None, tasks: Sequence[st
     if (folder is None) == (settings is None) or (folder is not None and tasks):
         raise EntryError(
             "say how the recipe was tuned: --tuning with the folder of `grokbench tune`, or --settings-tried and --tuned-on "
-            "for a setting as published"
+            "for an untuned setting"
         )
     if folder is None:
         return _PackedTuning(settings or 0, list(tasks), None)

@@ -1,6 +1,6 @@
 """Verdicts: the results of re-executions, kept in `leaderboard/verdicts/<entry>.json`, the newest last.
 
-A verdict holds for one digest of the entry's files. It lapses when any of them changes. Nothing in a verdict is secret.
+A verdict holds for one digest of what it depends on (`digest_of`). It lapses when that changes. Nothing in it is secret.
 """
 
 import json
@@ -92,7 +92,7 @@ class Verdict(Strict):
     """The result of one re-execution.
 
     Attributes:
-        digest: SHA-256 of the files that the entry had.
+        digest: SHA-256 of what the re-execution depended on, as the entry had it.
         salt: what chose the runs and the fresh instances, mixed with the digest.
         runs: the official runs that were repeated.
         repeated: those of them whose exams came out the same to the bit.
@@ -104,7 +104,7 @@ class Verdict(Strict):
         too_fast_p: `Look.too_fast` of the deciding look.
         pace: seconds of a step; None for an agent of the entry's own, which has no network to compare with.
         other_family: the result on a task of another family; None for a closed entry, and for tasks that aren't tables.
-        tuning: the repeated runs of the entry's tuning; None for an entry as published.
+        tuning: the repeated runs of the entry's tuning; None for an untuned entry.
         failed: the runs that didn't end, each with its reason.
         sandboxed: whether the agent was kept from network and secrets.
         provenance: machine, versions and code of the re-execution.

@@ -25,7 +25,7 @@ class Standing:
         entry: the entry.
         runs: its scored runs, without those on the control.
         verdicts: the verdicts of its re-executions, the oldest first.
-        tuning: its tuning; None for a setting that is entered as published.
+        tuning: its tuning; None for an untuned setting.
     """
 
     entry: Entry
@@ -85,7 +85,7 @@ class Standing:
 
     @cached_property
     def tuning_spread(self) -> float:
-        """The standard deviation of the log of the times that comes from tuning; 0 for a setting as published."""
+        """The standard deviation of the log of the times that comes from tuning; 0 for an untuned setting."""
         return self.tuning.spread if self.tuning else 0.0
 
     @property
@@ -134,9 +134,10 @@ class Standing:
 
     @property
     def score_text(self) -> str:
-        """The score with its interval. The reference's is 1 by definition."""
+        """The score with its interval, an upper bound if no run generalized. The reference's is 1 by definition."""
         low, high = self.interval
-        return "×1.00" if self.is_reference else f"×{self.score:.2f} ({low:.2f}–{high:.2f})"
+        bound = "" if self.solved else "≤ "
+        return "×1.00" if self.is_reference else f"{bound}×{self.score:.2f} ({low:.2f}–{high:.2f})"
 
     @property
     def solved_text(self) -> str:

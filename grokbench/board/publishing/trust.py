@@ -9,7 +9,7 @@ from grokbench.board.entries.form import author_names
 from grokbench.board.entries.verdicts import Verdict
 from grokbench.board.publishing.standings import Standing
 from grokbench.results import statistics
-from grokbench.results.sequential import ALLOWED_SPEEDUP, HIDDEN, MOST_ROUNDS
+from grokbench.results.sequential import ALLOWED_SPEEDUP, HIDDEN, MOST_ROUNDS, Decision
 
 
 class Trust(StrEnum):
@@ -17,6 +17,7 @@ class Trust(StrEnum):
 
     CONSISTENT = "consistent"
     WITHOUT_SANDBOX = "re-executed, no sandbox"
+    UNDECIDED = "re-executed, undecided"
     REEXECUTED = "re-executed"
     REPRODUCED = "reproduced"
     FAILED = "FAILED re-execution"
@@ -25,11 +26,14 @@ class Trust(StrEnum):
 TRUST_LEGEND = {
     Trust.CONSISTENT: "Outcomes and scores were recomputed from the exams that the entry brought, and checked.",
     Trust.WITHOUT_SANDBOX: "Runs were repeated, but the agent ran without a sandbox.",
+    Trust.UNDECIDED: (
+        "Runs that a salt chose, and fresh instances of all tasks, were run again with the agent in a sandbox. After "
+        f"{MOST_ROUNDS} rounds of fresh instances the claimed times were neither confirmed nor contradicted."
+    ),
     Trust.REEXECUTED: (
-        "Runs that a salt chose, and fresh instances of all tasks, were run again with the agent in a sandbox. Fresh instances "
-        f"ran until two kinds of claims were excluded, those {ALLOWED_SPEEDUP:g} times too fast and those hiding {HIDDEN:.0%} "
-        f"of unsolved runs, or for {MOST_ROUNDS} uncontradicted rounds. Or they were slower and all official runs, on easier "
-        "instances, repeated their times. Every verdict on the present files is good."
+        "The same, and fresh instances confirmed the claimed times. They excluded claims that are "
+        f"{ALLOWED_SPEEDUP:g} times too fast, and claims that hide {HIDDEN:.0%} of unsolved runs. Or they were slower, but all "
+        "official runs, repeated, were as fast as claimed."
     ),
     Trust.REPRODUCED: (
         "In addition, other people entered a reproduction. It was re-executed too, and can't be told apart from this entry "
@@ -91,7 +95,10 @@ def _trust_by_verdicts(verdicts: Sequence[Verdict]) -> Trust:
     whole = [verdict for verdict in verdicts if not verdict.cut_short]
     if not whole:
         return Trust.CONSISTENT
-    return Trust.REEXECUTED if any(verdict.sandboxed for verdict in whole) else Trust.WITHOUT_SANDBOX
+    sandboxed = [verdict for verdict in whole if verdict.sandboxed]
+    if not sandboxed:
+        return Trust.WITHOUT_SANDBOX
+    return Trust.UNDECIDED if all(verdict.decision == Decision.UNDECIDED for verdict in sandboxed) else Trust.REEXECUTED
 
 
 def _is_independent(standing: Standing, other: Standing) -> bool:

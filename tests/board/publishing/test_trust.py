@@ -9,8 +9,8 @@ import pytest
 from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.standings import Standing, standings
 from grokbench.board.publishing.trust import TRUST_LEGEND, Trust, reproductions, trust
-from grokbench.results.sequential import Decision
-from tests.support.entries import good_runs, read_good_entry, write_good_entry
+from grokbench.results.sequential import MOST_ROUNDS, Decision
+from tests.support.entries import change_text, good_runs, write_good_entry
 from tests.support.verdicts import RUN, add_verdict
 
 
@@ -49,24 +49,42 @@ def test_a_failure_stays(leaderboard: Path, changes: dict[str, Any]) -> None:
     assert trust_in(leaderboard) == "FAILED re-execution"
 
 
+def test_rounds_that_decide_nothing_are_a_level_of_their_own(leaderboard: Path) -> None:
+    """Whatever was decided without a sandbox. A verdict that confirms goes before it."""
+    add_verdict(leaderboard, sandboxed=False)
+    add_verdict(leaderboard, decision=Decision.UNDECIDED, fresh={RUN[0]: {"claimed": [100], "new": [100] * MOST_ROUNDS}})
+    assert trust_in(leaderboard) == "re-executed, undecided"
+    add_verdict(leaderboard)
+    assert trust_in(leaderboard) == "re-executed"
+
+
 def test_a_verdict_that_was_cut_short_confirms_nothing(leaderboard: Path) -> None:
     """Time ran out before the evidence decided."""
     add_verdict(leaderboard, decision=Decision.UNDECIDED)
     assert trust_in(leaderboard) == "consistent"
 
 
-@pytest.mark.parametrize("name", ["entry.toml", "recipe.toml", "runs.jsonl"])
-def test_a_verdict_lapses_with_any_change(leaderboard: Path, name: str) -> None:
-    """Because the digest covers every file."""
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("recipe.toml", "[training]", "# changed\n[training]"),
+        ("runs.jsonl", '"seconds":1.0', '"seconds":2.0'),
+        ("entry.toml", 'division = "closed"', 'division = "open"'),
+    ],
+)
+def test_a_verdict_lapses_when_what_it_depends_on_changes(leaderboard: Path, name: str, old: str, new: str) -> None:
+    """Because the digest covers it."""
     add_verdict(leaderboard, failed=["x"])
-    path = leaderboard / "entries" / "first" / name
-    before = read_good_entry(path.parent).digest
-    if name == "runs.jsonl":
-        path.write_bytes(path.read_bytes().replace(b'"seconds":1.0', b'"seconds":2.0', 1))
-    else:
-        path.write_bytes(path.read_bytes() + b"\n# changed\n")
-    assert read_good_entry(path.parent).digest != before
+    change_text(leaderboard / "entries" / "first" / name, old, new)
     assert trust_in(leaderboard) == "consistent"
+
+
+@pytest.mark.parametrize(("old", "new"), [("title = ", "title = 'Another' # "), ("description = ", "description = 'x' # ")])
+def test_a_verdict_outlives_a_change_of_texts(leaderboard: Path, old: str, new: str) -> None:
+    """So a misprint can be mended without hours of computing, and mending one sheds no failure."""
+    add_verdict(leaderboard, failed=["x"])
+    change_text(leaderboard / "entries" / "first" / "entry.toml", old, new)
+    assert trust_in(leaderboard) == "FAILED re-execution"
 
 
 def reproduce(leaderboard: Path, **changes: Any) -> None:
@@ -147,7 +165,7 @@ def test_the_legend_has_every_level() -> None:
 def test_a_lapsed_verdict_confirms_no_reproduction(leaderboard: Path) -> None:
     """The verdict was on files that the reproduction no longer has."""
     reproduce(leaderboard)
-    with (leaderboard / "entries" / "second" / "entry.toml").open("a", encoding="utf-8") as file:
+    with (leaderboard / "entries" / "second" / "recipe.toml").open("a", encoding="utf-8") as file:
         file.write("# changed\n")
     assert trust_in(leaderboard) == "re-executed"
 

@@ -67,7 +67,7 @@ def test_honest_runs_repeat_and_an_invented_one_is_found(tuned: tuple[Tuning, En
 
 
 def test_a_salt_chooses_runs_that_nobody_can_foresee(tuned: tuple[Tuning, Entry], tmp_path: Path) -> None:
-    """The same for the same salt. An entry as published has none."""
+    """The same for the same salt. An untuned entry has none."""
     tuning, entry = tuned
     remote = RemoteRecipe(name="entry", target=entry.recipe.target, command=("false",), folder=tmp_path)
 
