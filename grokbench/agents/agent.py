@@ -15,6 +15,7 @@ Action = dict[str, Any]
 Observation = dict[str, Any]
 
 DEFAULT_FEATURE_DIMS = (128,)
+MOST_TOGETHER = 1_000  # runs of one cohort
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ def check_agent(agent: Agent) -> None:
     checked_feature_dims(agent.feature_dims)
     expected: dict[str, tuple[Any, str]] = {
         "batched": (isinstance(agent.batched, bool), "True or False"),
-        "seeds_together": (_is_count(agent.seeds_together), "a whole number from 1 up"),
+        "seeds_together": (_is_count(agent.seeds_together), f"a whole number from 1 to {MOST_TOGETHER:,}"),
         "dtype": (agent.dtype is None or isinstance(agent.dtype, str), "text such as 'float32', or None"),
         "captured": (agent.captured is None or isinstance(agent.captured, bool), "True, False or None"),
     }
@@ -168,7 +169,7 @@ def check_agent(agent: Agent) -> None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_TOGETHER
 
 
 def checked_feature_dims(dims: Sequence[int]) -> tuple[int, ...]:

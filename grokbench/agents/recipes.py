@@ -105,7 +105,7 @@ class Recipe:
         return agent
 
 
-def recipe(base: str | type[Agent] | Recipe, *, name: str | None = None, **changes: Any) -> Recipe:
+def recipe(base: str | type[Agent] | Recipe, /, *, name: str | None = None, **changes: Any) -> Recipe:
     """A recipe, changed where you say so.
 
     ```python
@@ -126,8 +126,13 @@ def recipe(base: str | type[Agent] | Recipe, *, name: str | None = None, **chang
         AgentError: the class of an optimizer can't be loaded.
     """
     start = base if isinstance(base, Recipe) else find_recipe(base) if isinstance(base, str) else _of_class(base)
-    merged = _merged(start.plain_hyperparameters, changes)
-    return _with_source(name or _changed_name(start.name, changes), start.target, merged, base=start)
+    return changed_recipe(start, changes, name=name)
+
+
+def changed_recipe(base: Recipe, changes: Mapping[str, Any], *, name: str | None = None) -> Recipe:
+    """The same for hyperparameters of any name, `name` and `base` too. Raises AgentError as `recipe` does."""
+    merged = _merged(base.plain_hyperparameters, changes)
+    return _with_source(name or _changed_name(base.name, changes), base.target, merged, base=base)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -150,7 +155,8 @@ def find_recipe(name: str) -> Recipe:
             f"no recipe is called {name!r}: expected one of {', '.join(recipe_names())}, "
             f"a file ending in .toml, or a class as module:Class{hint}"
         )
-    return _read_recipe(name, (baselines_folder() / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
+    folder = baselines_folder() / "recipes"
+    return _read_recipe(name, (folder / f"{name}.toml").read_text(encoding="utf-8"), folder)
 
 
 def recipe_names() -> list[str]:
@@ -174,15 +180,19 @@ def _of_class(agent: type[Agent]) -> Recipe:
 
 def _read_recipe_file(path: str) -> Recipe:
     try:
-        return _read_recipe(Path(path).stem, decoded(text_bytes(Path(path))))
+        name = Path(path).stem.encode(errors="backslashreplace").decode()
+        return _read_recipe(_bounded(name, name), decoded(text_bytes(Path(path))), Path(path).parent)
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"can't read the recipe {path!r}: {error}") from error
     except RecursionError:
         raise RecipeError(f"the recipe {path!r} extends itself, or is nested too deeply") from None
 
 
-def _read_recipe(name: str, text: str) -> Recipe:
-    """The recipe that a TOML text describes: `agent = "module:Class"`, or `extends = "recipe"` and what differs from it."""
+def _read_recipe(name: str, text: str, folder: Path) -> Recipe:
+    """The recipe that a TOML text in a folder describes.
+
+    It has a line `agent = "module:Class"`, or `extends = "recipe"` and what differs from it.
+    """
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -191,10 +201,15 @@ def _read_recipe(name: str, text: str) -> Recipe:
     if (extended is None) == (target is None):
         raise RecipeError(f'the recipe {name!r} needs a line agent = "module:Class", or a line extends = "transformer"')
     if extended is not None:
-        return recipe(find_recipe(str(extended)), name=name, **content)
+        return changed_recipe(find_recipe(_beside(folder, str(extended))), content, name=name)
     if not isinstance(target, str) or ":" not in target:
         raise RecipeError(f'the recipe {name!r} needs a line such as agent = "module:Class", got {target!r}')
     return _with_source(name, target, content)
+
+
+def _beside(folder: Path, name: str) -> str:
+    """A recipe's name as it is, and a recipe file's path from the folder on."""
+    return str(folder / name) if name.endswith(".toml") else name
 
 
 def _with_source(name: str, target: str, hyperparameters: dict[str, Any], *, base: Recipe | None = None) -> Recipe:
@@ -277,8 +292,12 @@ def _comparable(key: str, table: Mapping[str, Any]) -> Any:
 def _changed_name(base: str, changes: Mapping[str, Any]) -> str:
     """The base's name and what was changed: `transformer-weight_decay-3.0`."""
     words = ["".join(c if c.isalnum() or c in "._" else "-" for c in word).strip("-") for word in (base, *_words(changes))]
-    name = "-".join(words)
-    return name if len(name) <= LONGEST_NAME else f"{words[0][:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return _bounded("-".join(words), words[0])
+
+
+def _bounded(name: str, start: str) -> str:
+    """The name, or where it is too long its start and a hash of it."""
+    return name if len(name) <= LONGEST_NAME else f"{start[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _words(changes: Mapping[str, Any]) -> Iterator[str]:

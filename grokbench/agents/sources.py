@@ -16,7 +16,7 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType, NoneType
 from typing import Any
 
 from grokbench.agents.imports import find_imports
@@ -26,7 +26,7 @@ from grokbench.agents.texts import text_bytes
 OURS = {"grokbench", "baselines"}
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}  # of another environment too, which a .pth file brings in
 MAIN = "__main__"  # the module of a notebook or a script
-CONSTANTS = (bool, int, float, str, bytes, tuple)
+CONSTANTS = (bool, int, float, complex, str, bytes, NoneType)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Sources:
     """The code of an agent, or of an optimizer, from outside the baselines.
 
     Attributes:
-        modules: SHA-256 by module. A class or constant of a notebook stands under its own name.
+        modules: SHA-256 by module. A class or constant of a notebook, or of a function, stands under its own name.
         packages: the installed packages that the modules import, sorted.
     """
 
@@ -86,6 +86,8 @@ class _Walk:
                 self._add_object(each, vars(module) if module else {})
             else:
                 self.add_module(module.__name__)
+                if _is_own(module.__name__) and "<locals>" in getattr(each, "__qualname__", ""):
+                    self._add_object(each, {})  # the module's text doesn't tell with which values it was made
 
     def add_module(self, name: str) -> None:
         """Add a module and what it imports, unless it belongs to Python, to grokbench or to a package."""
@@ -114,15 +116,15 @@ class _Walk:
         label = getattr(target, "__qualname__", repr(target))
         if label in self.modules:
             return
-        self.modules[label] = _sha256(_source_text(target).encode())
-        for name in sorted(_names_used(target) & names.keys()):
-            value = names[name]
+        self.modules[label] = _sha256(repr((_source_text(target), _values_of(target))).encode())
+        used = {name: names[name] for name in _names_used(target) & names.keys()}
+        for name, value in sorted((used | {f"{label}.{name}": value for name, value in _closure(target).items()}).items()):
             if isinstance(value, ModuleType):
                 self.add_module(value.__name__)
-            elif isinstance(value, CONSTANTS):
-                self.modules[name] = _sha256(repr(value).encode())
             elif isinstance(value, type | FunctionType):
                 self.follow(value)
+            elif (shown := _shown(value)) is not None:
+                self.modules[name] = _sha256(shown.encode())
 
 
 def _is_own(name: str) -> bool:
@@ -197,9 +199,8 @@ def _source_text(target: Any) -> str:
 
 def _names_used(target: Any) -> set[str]:
     """The global names that the functions of a class, or a function, refer to."""
-    functions = [target] if isinstance(target, FunctionType) else list(_functions(target).values())
     names: set[str] = set()
-    codes = [function.__code__ for function in functions]
+    codes = [function.__code__ for function in _functions(target).values()]
     while codes:
         code = codes.pop()
         names.update(code.co_names)
@@ -207,21 +208,47 @@ def _names_used(target: Any) -> set[str]:
     return names
 
 
+def _closure(target: Any) -> dict[str, Any]:
+    """The variables of an enclosing function that the functions of a class, or a function, refer to."""
+    found: dict[str, Any] = {}
+    for function in _functions(target).values():
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # a variable that isn't set yet
+                found[name] = cell.cell_contents
+    return found
+
+
 def _functions(target: Any) -> dict[str, FunctionType]:
-    """The functions of a class by name; those of class methods and static methods too."""
+    """The functions of a class by name, those of class methods and static methods too. A function is its own."""
+    if isinstance(target, FunctionType):
+        return {"": target}
     values = {name: getattr(value, "__func__", value) for name, value in sorted(getattr(target, "__dict__", {}).items())}
     return {name: value for name, value in values.items() if isinstance(value, FunctionType)}
 
 
 def _compiled(target: Any) -> list[Any]:
-    """The compiled functions of a class and its plain attributes, for a class whose source text is gone."""
-    functions = {"": target} if isinstance(target, FunctionType) else _functions(target)
-    parts: list[Any] = [
-        (name, repr(function.__defaults__), *_instructions(function.__code__)) for name, function in functions.items()
-    ]
+    """The compiled functions of a class, for a class whose source text is gone."""
+    return [(name, *_instructions(function.__code__)) for name, function in _functions(target).items()]
+
+
+def _values_of(target: Any) -> list[Any]:
+    """The attributes of a class and the defaults of its functions: the text may name what a loop or a command line has set."""
+    defaults = [(name, _shown([f.__defaults__, f.__kwdefaults__])) for name, f in _functions(target).items()]
     attributes = {} if isinstance(target, FunctionType) else vars(target)
-    plain = {name: value for name, value in attributes.items() if not name.startswith("__") and isinstance(value, CONSTANTS)}
-    return parts + [(name, repr(value)) for name, value in sorted(plain.items())]
+    return defaults + [(name, _shown(value)) for name, value in sorted(attributes.items()) if not name.startswith("__")]
+
+
+def _shown(value: Any) -> str | None:
+    """A constant, or a collection of constants, as a text that is the same in every process. None for anything else."""
+    if isinstance(value, CONSTANTS):
+        return repr(value)
+    if isinstance(value, dict):
+        value = [*value.items()]
+    elif not isinstance(value, list | tuple | set | frozenset):
+        return None
+    parts = [_shown(each) for each in value]
+    ordered = parts if isinstance(value, list | tuple) else sorted(map(str, parts))
+    return f"{type(value).__name__}({', '.join(map(str, ordered))})"
 
 
 def _instructions(code: CodeType) -> tuple[Any, ...]:

@@ -14,6 +14,8 @@ from grokbench.agents.agent import Action, Agent, Observation, Spec
 from grokbench.agents.passes import Passes
 from grokbench.errors import AgentError
 
+OWN_ATTRIBUTES = {"spec", "inputs", "train_inputs", "train_answers", "random_state", "passes", "last_loss", "dtype"}
+
 
 class TorchAgent(Agent):
     """Trains one module with one optimizer on the training questions, by cross-entropy, full batch or in minibatches.
@@ -26,6 +28,10 @@ class TorchAgent(Agent):
     ```
 
     The agent has its own random state: it neither reads nor changes torch's global one.
+
+    A checkpoint holds model, optimizer and random state. Of the agent's other attributes it holds numbers, text, tensors, and
+    whatever has a `state_dict`, such as a learning rate's schedule or an average of the weights. Anything else that changes
+    while the agent learns needs a `state_dict` and a `load_state_dict` of your own.
 
     An optimizer whose `step` needs a closure, such as LBFGS, gets it. Each call is a forward-backward pass, and so a step. For
     SAM, which needs the gradients before the call too, override `update`.
@@ -136,6 +142,7 @@ class TorchAgent(Agent):
             "random_state": self.random_state,
             "steps_left": self.passes.left,
             "loss": self.last_loss,
+            "attributes": {name: _state_of(value) for name, value in vars(self).items() if self._keeps(name, value)},
         }
 
     @override
@@ -144,6 +151,25 @@ class TorchAgent(Agent):
         self.optimizer.load_state_dict(state["optimizer"])
         self.random_state = state["random_state"]
         self.passes.left, self.last_loss = state["steps_left"], state["loss"]
+        for name, saved in state["attributes"].items():
+            self._restore(name, saved)
+
+    def _keeps(self, name: str, value: Any) -> bool:
+        """Whether a checkpoint holds an attribute that a subclass has set."""
+        if name in OWN_ATTRIBUTES or value is self.model or value is self.optimizer:
+            return False
+        return _has_state(value) or value is None or isinstance(value, bool | int | float | str | Tensor)
+
+    @torch.no_grad()
+    def _restore(self, name: str, saved: Any) -> None:
+        """Give an attribute its saved state. A tensor is changed in place, because it may be a part of the model."""
+        now: Any = getattr(self, name, None)
+        if _has_state(now):
+            now.load_state_dict(saved)
+        elif isinstance(saved, Tensor) and isinstance(now, Tensor) and now.shape == saved.shape:
+            now.copy_(saved)
+        else:
+            setattr(self, name, saved.to(self.spec.device) if isinstance(saved, Tensor) else saved)
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
@@ -155,6 +181,14 @@ class TorchAgent(Agent):
                 torch.cuda.set_rng_state(self.random_state["cuda"])
             yield
             self.random_state = _random_state(cuda=bool(cuda))
+
+
+def _has_state(value: Any) -> bool:
+    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
+
+
+def _state_of(value: Any) -> Any:
+    return value.state_dict() if _has_state(value) else value
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -64,12 +64,12 @@ def sweep(
     plans = grid.plans()
     with SweepProgress() as progress:
         records = run_plans(plans, Store(out), callbacks=[progress], **computing.options)
-    incomplete = sum(record.incomplete is not None for record in records)
+    complete = sum(record.incomplete is None for record in records)
     axes = [name for name, values in grid.axes.items() if len(values) > 1]
     if axes:
         shown = " ".join(f"--{option} {name}" for option, name in zip("xy", axes, strict=False))
         print(f"grokbench phase {out} {shown}")
-    return 1 if incomplete else 0
+    return 0 if complete == sum(len(plan.runs) for plan in plans) else 1
 
 
 def phase(

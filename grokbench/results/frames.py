@@ -14,13 +14,13 @@ from grokbench.evaluation.ranks import MEASURES
 from grokbench.results.duplicates import without_duplicates
 from grokbench.results.phase import phase_table, phase_title, power_law
 from grokbench.results.tables import report
-from grokbench.runs.records import ExamRecord, RunRecord
+from grokbench.runs.records import RunRecord
 from grokbench.runs.store import find_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OWN_COLUMNS = {"task", "agent", "seed", "step", "train_accuracy", "held_out_accuracy", "loss", *MEASURES}
+NAMES = ("task", "agent", "seed")  # the first columns
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Runs(Sequence[RunResult]):
     def runs(self) -> pd.DataFrame:
         """One row per run: task, agent, seed, outcome, cost, the task's `operation`, `p` and `ratio`, and hyperparameters.
 
-        A hyperparameter's column has its full name, such as `optimizer.weight_decay`.
+        A hyperparameter's column has its full name, such as `optimizer.weight_decay`. One that is called like one of the other
+        columns, such as a dropout rate `p`, is `hyperparameter.p`.
         """
         whole = ["steps_to_memorize", "first_crossing", "steps_to_generalize", "examples", "flops", "parameters"]
         frame = pd.DataFrame([_run_row(record) for record in self.records])
@@ -164,11 +165,11 @@ def load_runs(*folders: str | Path) -> Runs:
 
 
 def _names(record: RunRecord) -> dict[str, Any]:
-    return {"task": record.task, "agent": record.agent.name, "seed": record.seed}
+    return dict(zip(NAMES, (record.task, record.agent.name, record.seed), strict=True))
 
 
 def _run_row(record: RunRecord) -> dict[str, Any]:
-    return {
+    row = {
         **_names(record),
         "salt": record.salt,
         "incomplete": record.incomplete,
@@ -177,34 +178,30 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
         "budget": record.budget,
         "exam_grid": record.exam_grid or "full",
         **record.parsed_task().parts,
-        **dict(flattened(record.agent.hyperparameters)),
     }
+    hyperparameters = dict(flattened(record.agent.hyperparameters))
+    return row | {f"hyperparameter.{name}" if name in row else name: value for name, value in hyperparameters.items()}
 
 
 def _exam_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
+    """A rank's plain name is the last layer's; numbered names are there where several layers were shown."""
     task = record.parsed_task()
     for exam in record.exams:
-        yield {
+        row: dict[str, Any] = {
             "step": exam.step,
             "train_accuracy": exam.train / task.num_train,
             "held_out_accuracy": exam.held_out / task.num_held_out,
             "loss": exam.loss,
             "train_loss": exam.train_loss,
             "held_out_loss": exam.held_out_loss,
-            **_layer_columns(exam),
         }
-
-
-def _layer_columns(exam: ExamRecord) -> dict[str, float]:
-    """Ranks and metrics. A rank's plain name is the last layer's; numbered names are there where several layers were shown."""
-    columns: dict[str, float] = {}
-    for name, layers in (exam.ranks or {}).items():
-        columns[name] = layers[-1]
-        columns |= _numbered(name, layers)
-    for metric, layers in (exam.metrics or {}).items():
-        name = f"metric.{metric}" if metric in OWN_COLUMNS else metric
-        columns |= _numbered(name, layers) or {name: layers[0]}
-    return columns
+        taken = {*NAMES, *row, *MEASURES}
+        for name, layers in (exam.ranks or {}).items():
+            row |= {name: layers[-1]} | _numbered(name, layers)
+        for metric, layers in (exam.metrics or {}).items():
+            name = f"metric.{metric}" if metric in taken else metric
+            row |= _numbered(name, layers) or {name: layers[0]}
+        yield row
 
 
 def _numbered(name: str, layers: Sequence[float]) -> dict[str, float]:

@@ -26,6 +26,7 @@ from grokbench.runs.stopping import is_asked_to_stop
 from grokbench.runs.store import Store, read_checkpoint
 from grokbench.runs.surroundings import generators_state, known_surroundings, restore_generators, seed_generators
 from grokbench.tasks import make_instance
+from grokbench.tasks.task import is_unicode
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
@@ -89,7 +90,7 @@ class CohortLoop:
                 paused = self._take_exams()
             except (StoreError, KeyboardInterrupt):
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if _is_interrupt(error):
                     raise KeyboardInterrupt from error
                 self._end_incomplete(f"failed: {type(error).__name__}: {error}{line_of(error, self._recipe.target)}")
@@ -242,7 +243,8 @@ class CohortLoop:
                 self.agent.keep(staying)
 
     def _end_incomplete(self, reason: str) -> None:
-        """Write incomplete records of the runs that haven't ended."""
+        """Write incomplete records of the runs that haven't ended. A reason may hold bytes that are no text."""
+        reason = reason.encode(errors="backslashreplace").decode()
         for member in self.live:
             self._write_record(member, reason, incomplete=reason)
 
@@ -312,15 +314,17 @@ def _checked_cost(cost: Mapping[str, int], horizon: int) -> Mapping[str, int]:
     if not isinstance(cost, Mapping):
         raise AgentError(f"cost() must return a dict, such as {{'parameters': 1000}}, got {cost!r}")
     for name, value in cost.items():
-        if not isinstance(value, int) or not 0 <= value * horizon < COUNTS_END:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value * horizon < COUNTS_END:
             raise AgentError(f"cost() gives {name} = {value}, expected a number from 0 to {COUNTS_END // horizon:.0e}")
     return cost
 
 
 def _checked_report(report: Any) -> Mapping[str, Any]:
-    """What `learn` returned. Raises AgentError unless it is a dict or None."""
-    if report is not None and not isinstance(report, Mapping):
-        raise AgentError(f"learn must return None or a dict, such as {{'loss': 0.5}}, got {report!r}")
+    """What `learn` returned. Raises AgentError unless it is None, or a dict with text as keys."""
+    if report is not None and not (
+        isinstance(report, Mapping) and all(isinstance(name, str) and is_unicode(name) for name in report)
+    ):
+        raise AgentError(f"learn must return None or a dict with text as keys, such as {{'loss': 0.5}}, got {report!r}")
     return report or {}
 
 

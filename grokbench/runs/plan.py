@@ -10,6 +10,9 @@ from typing import Any
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import TaskError
 from grokbench.tasks import ExamGrid, Task, get_suite, parse_id
+from grokbench.tasks.task import checked_salt, checked_seed
+
+MOST_SEEDS = 1_000_000  # of a range
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,9 @@ def plan(
         exams: the exams of `tasks`, `full` or `sparse`. A suite has all exams.
 
     Raises:
-        TaskError: a task or the suite is unknown, or there is nothing to run.
+        TaskError: a task or the suite is unknown, a seed is no whole number, the salt is no text, or there is nothing to run.
     """
+    seeds = tuple(checked_seed(seed) for seed in seeds)
     wanted = [(parse_id(name, budget, exams), seeds) for name in tasks]
     if suite:
         chosen = get_suite(suite)
@@ -113,7 +117,7 @@ def plan(
     for task, task_seeds in wanted:
         seeds_by_task.setdefault(task, set()).update(task_seeds)
     return [
-        Plan((Experiment(task, recipe, salt),), tuple(sorted(task_seeds)))
+        Plan((Experiment(task, recipe, checked_salt(salt)),), tuple(sorted(task_seeds)))
         for task, task_seeds in seeds_by_task.items()
         for recipe in dict.fromkeys(recipes)
     ]
@@ -132,5 +136,7 @@ def parse_seeds(words: Iterable[Any]) -> tuple[int, ...]:
         stop = int(last or first) + (separator != ":")
         if isinstance(word, bool) or stop <= int(first):
             raise TaskError(f"seeds are whole numbers or ranges, such as 0-9 or 0 3 5, got {word!r}")
+        if stop - int(first) > MOST_SEEDS:
+            raise TaskError(f"a range of seeds has at most {MOST_SEEDS:,}, got {word!r}")
         seeds += range(int(first), stop)
     return tuple(dict.fromkeys(seeds))

@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
 )
 
+from grokbench.agents.agent import MOST_TOGETHER
 from grokbench.agents.recipes import Recipe
 from grokbench.errors import RecordError
 from grokbench.evaluation.protocol import PROTOCOL, Exam, protocol_of, rank_at
@@ -21,7 +22,6 @@ from grokbench.runs.schema import TASK_FORM, Sparse, StoredCount, Strict
 from grokbench.tasks import Task, parse_id
 
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
-MOST_TOGETHER = 1_000  # runs of one cohort
 MOST_MODULES = 1_000  # of an agent's code
 MOST_EXAMS = 10_000  # exams of one run; a budget of a billion steps has some thousand
 

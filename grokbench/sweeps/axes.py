@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from grokbench.agents.recipes import Recipe, flattened, recipe
+from grokbench.agents.recipes import Recipe, changed_recipe, flattened
 from grokbench.errors import AgentError, SweepError
 
 DIGITS = 6  # significant digits of an evenly spaced value, so that 0.30000000000000004 is 0.3
@@ -123,7 +123,7 @@ def with_values(base: Recipe, values: Mapping[str, Any]) -> Recipe:
         for part in tables:
             table = table.setdefault(part, {})
         table[key] = _like(now.get(name), value)
-    return recipe(base, **changes) if changes else base
+    return changed_recipe(base, changes) if changes else base
 
 
 def changed(base: Recipe, values: Mapping[str, Any]) -> Recipe:

@@ -14,6 +14,7 @@ from grokbench.runs.plan import Experiment, Plan, parse_seeds
 from grokbench.sweeps.axes import Axes, axis_values, changed, filled, hyperparameter, placeholders
 from grokbench.sweeps.joint import joint_plans
 from grokbench.tasks import ExamGrid, Task, parse_id
+from grokbench.tasks.task import checked_salt
 
 FILE_KEYS = ("agents", "tasks", "vary", "seeds", "budget", "exams", "salt")
 
@@ -117,20 +118,22 @@ def make_grid(
         raise SweepError(f"{source}: vary is a table of axes, got {vary!r}")
     axes = {name: axis_values(name, values) for name, values in flattened(vary or {})}
     return Grid(
-        agents=tuple(agent if isinstance(agent, Recipe) else find_recipe(str(agent)) for agent in _listed(agents)),
-        tasks=tuple(map(str, _listed(tasks))),
+        agents=tuple(agent if isinstance(agent, Recipe) else find_recipe(str(agent)) for agent in _listed("agents", agents)),
+        tasks=tuple(map(str, _listed("tasks", tasks))),
         axes=axes,
-        seeds=parse_seeds(_listed(seeds)),
+        seeds=parse_seeds(_listed("seeds", seeds)),
         budget=budget,
         exams=exams,
-        salt=salt,
+        salt=checked_salt(salt),
     )
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    """A list of what may be a single value."""
+def _listed(name: str, value: Any) -> Sequence[Any]:
+    """A list of what may be a single value. Raises SweepError for what is neither."""
     if isinstance(value, str | Recipe | int):
         return (value,)
+    if not isinstance(value, Iterable):
+        raise SweepError(f"{name} must be a list or a single value, got {value!r}")
     return tuple(value)
 
 

@@ -180,14 +180,24 @@ def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
     Raises:
         TaskError: the seed is not a whole number in [0, 2⁶³), or the salt isn't text that UTF-8 can encode.
     """
+    return task.draw(checked_seed(seed), checked_salt(salt))
+
+
+def checked_seed(seed: Any) -> int:
+    """The seed as Python's number. Raises TaskError unless it is a whole number in [0, 2⁶³)."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise TaskError(f"a seed is a whole number in [0, 2**63), got {seed!r}")
-    if not isinstance(salt, str) or not _is_unicode(salt):
+    return int(seed)
+
+
+def checked_salt(salt: Any) -> str:
+    """The salt. Raises TaskError unless it is text that UTF-8 can encode."""
+    if not isinstance(salt, str) or not is_unicode(salt):
         raise TaskError(f"a salt is text, got {salt!r}")
-    return task.draw(int(seed), salt)
+    return salt
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Whether UTF-8 can encode the text. Bytes of a command line that aren't UTF-8 become text that it can't encode."""
     try:
         text.encode()

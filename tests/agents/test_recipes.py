@@ -19,6 +19,7 @@ from typing_extensions import override
 
 import grokbench
 from grokbench.agents import Agent, Recipe, Spec, find_recipe, recipe, recipe_names
+from grokbench.agents.recipes import changed_recipe
 from grokbench.agents.targets import is_baseline, load_target
 from grokbench.errors import AgentError, RecipeError
 from tests.support.agents import AddingAgent, ReportingAgent
@@ -134,14 +135,31 @@ def test_a_folder_is_no_recipe_file(tmp_path: Path) -> None:
         find_recipe(str(tmp_path / "folder.toml"))
 
 
-def test_files_may_extend_files_and_end_lines_as_windows_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each file of a chain changes the recipe before it. A line's end is no part of a value."""
-    monkeypatch.chdir(tmp_path)
+def test_files_may_extend_files_and_end_lines_as_windows_does(tmp_path: Path) -> None:
+    """Each file of a chain changes the recipe before it, which lies beside it. A line's end is no part of a value."""
     (tmp_path / "first.toml").write_bytes(b'extends = "mlp"\r\n[network]\r\nactivation = "relu"\r\n')
     (tmp_path / "second.toml").write_bytes(b'extends = "first.toml"\r\n[network]\r\nhidden = [32]\r\n')
-    second = find_recipe("second.toml")
+    second = find_recipe(str(tmp_path / "second.toml"))
     assert second.name == "second"
     assert second.hash == recipe("mlp", network={"activation": "relu", "hidden": [32]}).hash
+
+
+@pytest.mark.parametrize("key", ["name", "base", "changes"])
+def test_a_hyperparameter_may_have_any_name(tmp_path: Path, key: str) -> None:
+    """Those of `recipe`'s own arguments too."""
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "mlp"\n{key} = "x"\n')
+    made = find_recipe(str(path))
+    assert (made.name, made.plain_hyperparameters[key]) == ("mine", "x")
+    assert changed_recipe(made, {key: "y"}).plain_hyperparameters[key] == "y"
+
+
+@pytest.mark.parametrize("name", ["a" * 200, "caf\udce9"])
+def test_a_file_with_a_name_that_no_record_can_have(tmp_path: Path, name: str) -> None:
+    """Too long for a folder's name, or no text: the recipe's name can be written."""
+    path = tmp_path / f"{name}.toml"
+    path.write_text('extends = "mlp"')
+    assert len(find_recipe(str(path)).name.encode()) <= 60
 
 
 def test_a_file_names_an_agent_and_everything_that_it_sets(tmp_path: Path) -> None:

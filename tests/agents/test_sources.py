@@ -4,12 +4,15 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.agents.sources import Sources
+from tests.support.agents import AddingAgent
 
 AGENT = """
 from tests.support.agents import AddingAgent
@@ -120,6 +123,13 @@ def test_an_optimizer_of_ones_own_has_sources_too(tmp_path: Path, monkeypatch: p
             "LR = {}\ndef f():\n    return LR\nclass Mine(AddingAgent):\n    act = lambda self: f()", "LR", id="its own"
         ),
         pytest.param("class B(AddingAgent):\n    rate = {}\nclass Mine(B):\n    pass", "B", id="a base"),
+        pytest.param("C = {{'lr': [{}]}}\nclass Mine(AddingAgent):\n    act = lambda self: C['lr']", "C", id="a dict"),
+        pytest.param("R = {}\nclass Mine(AddingAgent):\n    rate = R", "Mine", id="a name that an attribute reads"),
+        pytest.param(
+            "def f(x):\n    class Mine(AddingAgent):\n        act = lambda self: x\n    return Mine\nMine = f({})",
+            "f.<locals>.Mine.x",
+            id="a variable around it",
+        ),
     ],
 )
 def test_what_a_class_of_a_notebook_refers_to(notebook: Callable[[str], type[Agent]], cells: str, part: str) -> None:
@@ -147,6 +157,23 @@ def test_code_without_a_file_has_a_hash(notebook: Callable[[str], type[Agent]], 
     """Equal code has equal hashes wherever it is defined, and any other code has another."""
     assert recipe(notebook(MINE + body)).source == recipe(notebook(f"\n\n{MINE}{body}")).source
     assert recipe(notebook(MINE + body)).source != recipe(notebook(MINE + other)).source
+
+
+def made_by_a_function(rate: float) -> type[Agent]:
+    """A class of this module, which its file doesn't tell from others."""
+
+    class Made(AddingAgent):
+        @override
+        def learn(self, steps: int) -> dict[str, Any]:
+            return {"loss": rate}
+
+    return Made
+
+
+def test_what_a_function_of_a_module_makes_has_its_variables() -> None:
+    """Otherwise the second of two agents would get the results of the first."""
+    first, again, other = (recipe(made_by_a_function(rate)).hash for rate in (0.1, 0.1, 0.5))
+    assert first == again != other
 
 
 def test_packages_of_another_environment_are_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,40 @@ def test_it_resumes_to_the_bit() -> None:
     assert torch.equal(agent.act()["features"], resumed.act()["features"])
 
 
+class Scheduled(Small):
+    """A schedule, an average of the weights, a counter, and tensors: one that starts late, one that is a part of the model."""
+
+    @override
+    def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+        net, optimizer = super().build(spec)
+        self.schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.8)
+        self.average = torch.optim.swa_utils.AveragedModel(net)
+        self.updates, self.bias = 0, net.get_parameter("output.bias")
+        return net, optimizer
+
+    @override
+    def update(self, closure: Callable[[], Tensor]) -> None:
+        super().update(closure)
+        self.schedule.step()
+        self.average.update_parameters(self.model)
+        self.updates += 1
+        self.noise = torch.full((1,), float(self.updates))
+
+
+def test_schedules_averages_and_counters_resume_too() -> None:
+    """They belong to the state of training, wherever a subclass keeps them."""
+    agent, resumed = Scheduled(), Scheduled()
+    started(agent=agent).learn(7)
+    started(agent=resumed)
+    resumed.load_state_dict(unpack(pack(agent.state_dict())))
+    assert torch.equal(agent.learn(9)["loss"], resumed.learn(9)["loss"])
+    assert agent.optimizer.param_groups[0]["lr"] == resumed.optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * 0.8**16)
+    assert (resumed.updates, resumed.noise.item()) == (16, 16)
+    assert resumed.bias is resumed.model.get_parameter("output.bias")
+    for mine, theirs in zip(agent.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
 def test_its_randomness_is_its_own() -> None:
     """It neither changes torch's random state nor reads it. Two agents that take turns learn what each learns alone."""
     torch.manual_seed(5)

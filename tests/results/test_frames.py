@@ -153,10 +153,19 @@ def test_a_metric_never_replaces_a_column() -> None:
     """An agent may call its own number `train_accuracy`, or like a rank or a key of the run."""
     record = made_up()
     plain = last_exam(record)
-    metrics = {name: [-1.0] for name in ("step", "train_accuracy", "held_out_accuracy", "loss", "effective_rank", "seed")}
-    row = last_exam(record, metrics=metrics | {"task": [-1.0, -2.0]})
+    names = ("step", "train_accuracy", "held_out_accuracy", "loss", "held_out_loss", "effective_rank", "seed")
+    row = last_exam(record, metrics={name: [-1.0] for name in names} | {"task": [-1.0, -2.0]})
     pd.testing.assert_series_equal(row[plain.index], plain, check_names=False)
     assert (row["metric.train_accuracy"], row["metric.effective_rank"], row["metric.task.2"]) == (-1.0, -1.0, -2.0)
+
+
+def test_a_hyperparameter_never_replaces_a_column() -> None:
+    """An agent's own `p` isn't the modulus, and its `seed` isn't the run's."""
+    record = made_up()
+    agent = record.agent.model_copy(update={"hyperparameters": {"p": 0.1, "seed": 7, "steps": 3, "width": 8}})
+    plain, row = (Runs((each,)).runs.iloc[0] for each in (record, record.model_copy(update={"agent": agent})))
+    assert (row["p"], row["seed"], row["steps"]) == (47, plain["seed"], plain["steps"])
+    assert (row["hyperparameter.p"], row["hyperparameter.seed"], row["hyperparameter.steps"], row["width"]) == (0.1, 7, 3, 8)
 
 
 def test_a_diverged_exam_has_no_ranks_and_no_loss() -> None:

@@ -128,7 +128,13 @@ def test_a_held_run_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("agent", "why"),
-    [("RaisingAgent", "RuntimeError: it broke (agents.py, line "), ("NonsenseAgent", "answers must have")],
+    [
+        ("RaisingAgent", "RuntimeError: it broke (agents.py, line "),
+        ("NonsenseAgent", "answers must have"),
+        ("ExitingAgent", "failed: SystemExit: caf\\udce9"),
+        ("NumberingAgent", "a dict with text as keys"),
+        ("PricelessAgent", "cost() gives parameters = True"),
+    ],
 )
 def test_a_failing_agent_fails_its_own_runs_only(tmp_path: Path, agent: str, why: str) -> None:
     """The failing agent's records and the table say why. The other agent's runs go on."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,6 +95,25 @@ def test_recipes_of_one_name_have_folders_of_their_own() -> None:
 def test_seeds_are_numbers_or_ranges(words: tuple[str | int, ...], seeds: tuple[int, ...]) -> None:
     """Each seed once, in the order in which they are named."""
     assert parse_seeds(words) == seeds
+
+
+def test_a_range_too_long_for_memory_is_refused() -> None:
+    """Before it is made."""
+    with pytest.raises(TaskError, match="a range of seeds has at most"):
+        parse_seeds(["0-99999999999"])
+
+
+@pytest.mark.parametrize(("seeds", "salt"), [([1.5], ""), ([True], ""), ([-1], ""), ([0], 5), ([0], "\udcff")])
+def test_only_seeds_and_salts_that_a_record_can_hold(seeds: list[Any], salt: Any) -> None:
+    """The error comes before anything runs."""
+    with pytest.raises(TaskError, match=r"a seed is a whole number|a salt is text"):
+        plan([ADD], [MLP], seeds=seeds, salt=salt)
+
+
+def test_seeds_may_be_numpys() -> None:
+    """A loop over `np.arange` gives them."""
+    ((seed,),) = (each.seeds for each in plan([ADD], [MLP], seeds=list(np.arange(3, 4))))
+    assert type(seed) is int
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), max_size=5))

@@ -79,6 +79,30 @@ class RaisingAgent(AddingAgent):
         return report
 
 
+class ExitingAgent(AddingAgent):
+    """Ends its process, with a reason that UTF-8 can't encode."""
+
+    def learn(self, steps: int) -> dict[str, Any]:
+        """Exit."""
+        raise SystemExit("caf\udce9")
+
+
+class NumberingAgent(AddingAgent):
+    """Reports a number under a number."""
+
+    def learn(self, steps: int) -> dict[Any, Any]:
+        """A key that no record can hold."""
+        return {0: 0.5}
+
+
+class PricelessAgent(AddingAgent):
+    """States costs that are no number."""
+
+    def cost(self) -> dict[str, int]:
+        """A truth value, which Python takes for a number."""
+        return {"parameters": True}
+
+
 class NonsenseAgent(AddingAgent):
     """Answers in a wrong shape."""
 

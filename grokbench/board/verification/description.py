@@ -3,9 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from grokbench.agents.agent import Agent, checked_feature_dims
+from grokbench.agents.agent import MOST_TOGETHER, Agent, checked_feature_dims
 from grokbench.errors import RemoteError
-from grokbench.runs.records import MOST_TOGETHER
 
 LONGEST_DTYPE = 20  # characters
 LONGEST_QUOTE = 200  # characters of the agent's own words in a message

@@ -67,8 +67,8 @@ def test_a_remote_agent_computes_the_same_to_the_bit(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("Quitter", "the agent's process ended"),
-        ("Backwards", "seeds_together of Backwards must be a whole number from 1 up, got -1"),
-        ("Countless", "seeds_together of Countless must be a whole number from 1 up, got .many."),
+        ("Backwards", "seeds_together of Backwards must be a whole number from 1 to 1,000, got -1"),
+        ("Countless", "seeds_together of Countless must be a whole number from 1 to 1,000, got .many."),
         ("Wide", r"shows layers of widths \(1099511627776,\), which no run of the entry has"),
         ("Costly", "expected a number from 0 to"),
         ("Priced", "reports costs that it can't have"),
