@@ -248,9 +248,10 @@ def batch_of_one(action: Action) -> Action:
 
 
 def to_numpy(array: Any) -> NDArray[Any]:
-    """An array of any library and device, or nested lists, as a numpy array on the host."""
+    """An array of any library and device, or nested lists, as a numpy array on the host. bfloat16 becomes float32, exactly."""
     if not arrays.is_array_api_obj(array):
         return np.asarray(array)
     if arrays.is_torch_array(array):
-        return np.asarray(array.detach().cpu().numpy())
+        shown = array.float() if str(array.dtype) == "torch.bfloat16" else array
+        return np.asarray(shown.detach().cpu().numpy())
     return np.asarray(arrays.to_device(array, "cpu"))

@@ -280,7 +280,8 @@ class CohortLoop:
         )
 
     def _checkpoint_path(self) -> Path:
-        return self.cohort.checkpoint or self.store.checkpoint_path(self.runs[0].experiment, self.seeds)
+        recipes = [run.experiment.recipe.hash for run in self.runs]
+        return self.cohort.checkpoint or self.store.checkpoint_path(self.runs[0].experiment, self.seeds, recipes)
 
     def _save(self) -> None:
         tree = {

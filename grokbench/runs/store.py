@@ -45,10 +45,18 @@ class Store:
         """The path of a run's record."""
         return self.out / run.experiment.folder / f"seed-{run.seed}{run.experiment.suffix}.json"
 
-    def checkpoint_path(self, experiment: Experiment, seeds: Iterable[int]) -> Path:
-        """The path of the checkpoint of a cohort with these seeds, whose first run is one of `experiment`."""
+    def checkpoint_path(self, experiment: Experiment, seeds: Iterable[int], recipes: Sequence[str] = ()) -> Path:
+        """The path of a cohort's checkpoint.
+
+        Args:
+            experiment: that of the first run.
+            seeds: the seeds of all runs.
+            recipes: the hashes of their recipes. Where these differ, another cohort may have the same first run and seeds.
+        """
         name = "-".join(map(str, seeds))
         name = name if len(name) <= LONGEST_FILE_NAME else hashlib.sha256(name.encode()).hexdigest()[:16]
+        if len(set(recipes)) > 1:
+            name += f"-{hashlib.sha256(' '.join(recipes).encode()).hexdigest()[:8]}"
         return self.out / experiment.folder / f"cohort-{name}{experiment.suffix}.safetensors"
 
     def checkpoint_paths(self, experiment: Experiment) -> list[Path]:
@@ -158,7 +166,7 @@ def find_records(folders: Iterable[Path]) -> tuple[list[RunRecord], list[RecordE
     A record is a `.json` file with a key `exams`; other `.json` files are passed over.
     """
     records, errors = [], []
-    paths = {path.resolve(): path for folder in folders for path in sorted(Path(folder).rglob("*.json"))}
+    paths = {path.resolve(): path for folder in folders for path in sorted(_json_files(Path(folder)))}
     for path in paths.values():
         try:
             records.append(read_record(path))
@@ -166,6 +174,18 @@ def find_records(folders: Iterable[Path]) -> tuple[list[RunRecord], list[RecordE
             if _looks_like_a_record(path):
                 errors.append(error)
     return records, errors
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    """The `.json` files below a folder. Folders that are links are followed, each once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in files if name.endswith(".json"))
 
 
 def _looks_like_a_record(path: Path) -> bool:

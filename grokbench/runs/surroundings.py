@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_ALONE = threading.RLock()
 Generators = dict[str, Any]  # the state of each global generator by its name
 
 
@@ -31,18 +33,26 @@ class _Setting(NamedTuple):
 def known_surroundings() -> Iterator[None]:
     """Within it every setting has its known value, and the global generators start from 0. All is put back afterwards.
 
-    Threads, current folder, environment variables and filters of warnings are put back too.
+    Threads, current folder, environment variables and filters of warnings are put back too. All of it belongs to the process:
+    only one thread at a time is within it.
     """
+    with _ALONE, _put_back():
+        _apply(settings := _settings(), {name: setting.known for name, setting in settings.items()})
+        seed_generators(0)
+        with warnings.catch_warnings():
+            yield
+
+
+@contextmanager
+def _put_back() -> Iterator[None]:
+    """Whatever changes within it is as before afterwards."""
     import torch
 
     settings, folder, environment, threads = _settings(), os.getcwd(), dict(os.environ), torch.get_num_threads()
     before = {name: setting.get() for name, setting in settings.items()}
     generators = generators_state()
-    _apply(settings, {name: setting.known for name, setting in settings.items()})
-    seed_generators(0)
     try:
-        with warnings.catch_warnings():
-            yield
+        yield
     finally:
         _apply(settings, before)
         restore_generators(generators)

@@ -82,8 +82,9 @@ class _Worker:
         self.pipe, far_end = Pipe()
         with far_end, _blocked_interrupts():
             descriptor = far_end.fileno()
+            places = [place for place in sys.path if isinstance(place, str)]  # Python passes over anything else
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", START, json.dumps(sys.path), str(descriptor)],
+                [sys.executable, "-P", "-c", START, json.dumps(places), str(descriptor)],
                 stdin=subprocess.DEVNULL,
                 env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
                 pass_fds=[descriptor],

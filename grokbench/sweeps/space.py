@@ -41,6 +41,8 @@ MOST_OWN = 3  # dimensions of a method's own
 LEAST_RATIO = 10.0  # of the ends of an own range
 OFF_SHARE = 1 / 8  # of the range of weight decay that means none
 DIGITS = 4  # significant digits of a value
+LARGEST = 1e30  # no value and no end of a range is as large, or as close to 0 if it varies by ratios
+LONGEST_MESSAGE = 300  # characters, of which a hostile value could be very many
 SOBOL_BITS = 30
 SOBOL_KEY = 20_260_101  # of the digital shift
 
@@ -50,12 +52,13 @@ class Dimension:
     """A hyperparameter that varies.
 
     Attributes:
-        name: its full name, such as `optimizer.lr`. `optimizer.betas.1` is the second number of a list.
+        name: its full name, such as `optimizer.lr`.
         low: the lowest value.
         high: the highest value.
         scale: `log` has equal ratios from low to high. `memory` has equal ratios of 1 − value, as for β₂.
         whole: whether values are whole numbers.
         off: whether the lowest eighth means 0.
+        index: which number of a list varies, counted from 0; None if the hyperparameter is a number.
     """
 
     name: str
@@ -64,6 +67,27 @@ class Dimension:
     scale: Literal["log", "memory"] = "log"
     whole: bool = False
     off: bool = False
+    index: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name as messages have it: `optimizer.betas.1` is the second number of `optimizer.betas`."""
+        return self.name if self.index is None else f"{self.name}.{self.index}"
+
+    def of(self, values: Mapping[str, Any]) -> float:
+        """The dimension's value among a recipe's values. Raises TuningError if it isn't a number."""
+        value = values[self.name]
+        if self.index is not None:
+            if not isinstance(value, list | tuple) or self.index >= len(value):
+                raise TuningError(f"{self.name} in the recipe must be a list of numbers to vary it, got {value!r}")
+            value = value[self.index]
+        return _number(f"{self.label} in the recipe", value)
+
+    def put(self, place: float, values: Mapping[str, Any]) -> Any:
+        """The hyperparameter at a place in [0, 1), with the other numbers of its list as they are."""
+        if self.index is None:
+            return self.value(place)
+        return [*values[self.name][: self.index], self.value(place), *values[self.name][self.index + 1 :]]
 
     def value(self, place: float) -> float:
         """The value at a place in [0, 1)."""
@@ -118,13 +142,13 @@ class Space:
             own: name → lowest and highest value, for at most three hyperparameters of the method's own.
 
         Raises:
-            TuningError: the recipe has no learning rate, the family is unknown or another than the protocol's, or a range isn't
-                wide enough, or doesn't contain the published value.
+            TuningError: the recipe has no learning rate, or none that is a number. The family is unknown or another than the
+                protocol's. A range isn't wide enough, or doesn't contain the published value.
         """
         values = dict(flattened(published.plain_hyperparameters))
         chosen = _family(published, family)
         common = _common_dimensions(values, chosen)
-        ranges = {hyperparameter(published, name): (float(low), float(high)) for name, (low, high) in (own or {}).items()}
+        ranges = {hyperparameter(published, name): _range(name, ends) for name, ends in (own or {}).items()}
         if len(ranges) > MOST_OWN or len(ranges) < len(own or {}):
             raise TuningError(
                 f"a method adds at most {MOST_OWN} hyperparameters of its own, each once, got {', '.join(own or {})}"
@@ -134,6 +158,8 @@ class Space:
             raise TuningError(f"the protocol varies {', '.join(taken)}, in a range that is the same for everyone: leave it out")
         added = [_own_dimension(name, low, high, values.get(name)) for name, (low, high) in ranges.items()]
         triples = tuple((name, low, high) for name, (low, high) in ranges.items())
+        for dimension in common:
+            dimension.of(values)  # raises for what can't be varied, before anything runs
         return Space(published, chosen, triples, (*common, *added))
 
     @property
@@ -147,19 +173,14 @@ class Space:
         if point is None:
             return replace(self.published, name=name)
         values = dict(flattened(self.published.plain_hyperparameters))
-        changes: dict[str, Any] = {}
-        for dimension, place in zip(self.dimensions, point, strict=True):
-            table, _, last = dimension.name.rpartition(".")
-            if last.isdigit():
-                changes[table] = [*values[table][: int(last)], dimension.value(place), *values[table][int(last) + 1 :]]
-            else:
-                changes[dimension.name] = dimension.value(place)
+        places = zip(self.dimensions, point, strict=True)
+        changes = {dimension.name: dimension.put(place, values) for dimension, place in places}
         return replace(with_values(self.published, changes), name=name)
 
     def place(self, recipe: Recipe) -> Unit:
         """The point at which, or next to which, a recipe lies."""
         values = dict(flattened(recipe.plain_hyperparameters))
-        return tuple(dimension.place(_value(values, dimension.name)) for dimension in self.dimensions)
+        return tuple(dimension.place(dimension.of(values)) for dimension in self.dimensions)
 
 
 def sobol(count: int, dimensions: int) -> NDArray[np.float64]:
@@ -206,20 +227,24 @@ def _common_dimensions(values: Mapping[str, Any], family: Family) -> tuple[Dimen
         raise TuningError("the recipe states no learning rate: add lr to [optimizer], or make lr an argument of your agent")
     decay = next((name for name in ("optimizer.weight_decay", "weight_decay") if name in values), None)
     warmup = next((name for name in ("schedule.warmup", "warmup") if name in values), None)
-    betas = next((f"{name}.1" for name in ("optimizer.betas", "optimizer.adamw_betas", "betas") if name in values), None)
+    betas = next((name for name in ("optimizer.betas", "optimizer.adamw_betas", "betas") if name in values), None)
     return (
         Dimension(rate, low, high),
         *([Dimension(decay, *WEIGHT_DECAY, off=True)] if decay else []),
         *([Dimension(warmup, *WARMUP, whole=True)] if warmup else []),
-        *([Dimension(betas, 1 - 1 / SHORTEST_MEMORY, 1 - 1 / LONGEST_MEMORY, "memory")] if betas else []),
+        *([Dimension(betas, 1 - 1 / SHORTEST_MEMORY, 1 - 1 / LONGEST_MEMORY, "memory", index=1)] if betas else []),
     )
 
 
+def _range(name: str, ends: Sequence[float]) -> tuple[float, float]:
+    low, high = (_number(f"an end of the range of {name}", end) for end in ends)
+    return low, high
+
+
 def _own_dimension(name: str, low: float, high: float, published: Any) -> Dimension:
-    if isinstance(published, bool) or not isinstance(published, int | float):
-        raise TuningError(f"{name} must have a number in the recipe to vary it, got {published!r}")
+    _number(f"{name} in the recipe", published)
     is_unit = (low, high) == (0.0, 1.0)
-    if not is_unit and not (low > 0 and LEAST_RATIO * low <= high):
+    if not is_unit and not (low > 1 / LARGEST and LEAST_RATIO * low <= high):
         raise TuningError(f"the range of {name} must be at least a decade wide and above 0, or 0:1, got {low:g}:{high:g}")
     if not low <= published <= high:
         raise TuningError(f"the range of {name} must contain the published value {published:g}, got {low:g}:{high:g}")
@@ -228,6 +253,8 @@ def _own_dimension(name: str, low: float, high: float, published: Any) -> Dimens
     return Dimension(name, low, high, whole=isinstance(published, int))
 
 
-def _value(values: Mapping[str, Any], name: str) -> float:
-    table, _, last = name.rpartition(".")
-    return float(values[table][int(last)] if last.isdigit() else values[name])
+def _number(shown: str, value: Any) -> float:
+    """The value. Raises TuningError unless it is a number whose size can be computed with."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST < value < LARGEST:
+        raise TuningError(f"{shown} must be a number to vary it, got {value!r}"[:LONGEST_MESSAGE])
+    return float(value)

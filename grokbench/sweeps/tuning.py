@@ -211,7 +211,7 @@ class Tuning:
     def __str__(self) -> str:
         point = self.points[self.winner]
         pairs = zip(self.space.dimensions, point or (), strict=point is not None)
-        values = ", ".join(f"{dimension.name} = {dimension.value(place):g}" for dimension, place in pairs)
+        values = ", ".join(f"{dimension.label} = {dimension.value(place):g}" for dimension, place in pairs)
         final, winner, start = (
             exp(log_steps(trials)) for trials in (self.final[self.winner], self.search[self.winner], self.search[PUBLISHED])
         )

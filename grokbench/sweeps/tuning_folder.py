@@ -16,6 +16,7 @@ from typing import Any
 import tomli_w
 
 from grokbench.agents.recipes import Recipe, find_recipe
+from grokbench.agents.texts import decoded, text_bytes
 from grokbench.errors import TuningError
 from grokbench.runs.store import Store
 from grokbench.sweeps.space import Space
@@ -31,13 +32,19 @@ def open_folder(folder: Path, space: Space) -> Store:
         StoreError: it can't be written.
     """
     files = {PUBLISHED: recipe_text(space.published), SPACE: _space_text(space)}
-    for name, content in files.items():
-        if (folder / name).exists() and (folder / name).read_bytes() != content:
+    if all((folder / name).exists() for name in files):
+        if _identity(read_folder(folder)[0]) != _identity(space):
             raise TuningError(f"{folder} has the tuning of another recipe or with other ranges: choose another --out")
+        return Store(folder / RUNS)
     Store(folder).prepare()
     for name, content in files.items():
         Store(folder).write(folder / name, content)
     return Store(folder / RUNS)
+
+
+def _identity(space: Space) -> tuple[Any, ...]:
+    """What tells tunings apart."""
+    return space.published.name, space.published.hash, space.family, space.own
 
 
 def tuned_file(folder: Path, name: str) -> Path:
@@ -56,7 +63,7 @@ def read_folder(folder: Path) -> tuple[Space, Store]:
     if not path.exists():
         raise TuningError(f"{folder} has no {SPACE}: name a folder that `grokbench tune --out` has written")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(decoded(text_bytes(path)))
         name, family, own = content["name"], content["family"], content["own"]
     except (OSError, ValueError, KeyError) as error:
         raise TuningError(f"can't read {path}: {error}") from error
@@ -65,9 +72,12 @@ def read_folder(folder: Path) -> tuple[Space, Store]:
 
 
 def recipe_text(recipe: Recipe) -> bytes:
-    """The recipe as a file for `grokbench run`."""
+    """The recipe as a file for `grokbench run`. Raises TuningError for a value that TOML doesn't have."""
     content: dict[str, Any] = {"agent": recipe.target, **recipe.plain_hyperparameters}
-    return tomli_w.dumps(content).encode()
+    try:
+        return tomli_w.dumps(content).encode()
+    except TypeError as error:
+        raise TuningError(f"{recipe.name} can't be written as a recipe file ({error}): leave such a value out") from None
 
 
 def _space_text(space: Space) -> bytes:

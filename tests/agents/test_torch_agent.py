@@ -1,6 +1,7 @@
 """TorchAgent: trains any module, by hand or by the runner, with a random state of its own, and resumes to the bit."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +184,20 @@ def test_its_dtype_is_the_modules() -> None:
             return net, torch.optim.SGD(net.parameters(), lr=1e-2)
 
     assert (started().dtype, started(agent=Double()).dtype) == ("float32", "float64")
+
+
+def test_a_module_in_bfloat16_runs(tmp_path: Path) -> None:
+    """Numpy has no such numbers, and records need it."""
+
+    class Half(Small):
+        @override
+        def build(self, spec: Spec) -> tuple[nn.Module, torch.optim.Optimizer]:
+            net = Net(spec.num_symbols).bfloat16()
+            return net, torch.optim.SGD(net.parameters(), lr=1e-2)
+
+    run = grokbench.run(Half, "add_mod11-0.6-to10", seed=0, out=tmp_path, device="cpu")
+    assert (run.record.incomplete, run.record.provenance.dtype) == (None, "bfloat16")
+    assert run.exams["loss"].notna().all()
 
 
 def test_it_resumes_to_the_bit() -> None:

@@ -112,6 +112,14 @@ def test_a_checkpoints_name_is_short(tmp_path: Path) -> None:
     assert "-salt-" in store.checkpoint_path(salted.experiments[0], [0, 1]).name
 
 
+def test_cohorts_of_other_recipes_have_other_checkpoints() -> None:
+    """Their first run and their seeds may be the same. A recipe with many seeds has the name of before."""
+    store, experiment = Store(Path()), planned().experiment
+    names = [store.checkpoint_path(experiment, [0, 0], recipes).name for recipes in (["a", "b"], ["a", "c"], ["a", "a"], [])]
+    assert len(set(names)) == 3
+    assert names[2] == names[3] == "cohort-0-0.safetensors"
+
+
 @settings(max_examples=60, deadline=None)
 @given(cohorts=st.lists(st.lists(st.integers(0, 10**6), min_size=1, max_size=40, unique=True), min_size=2, max_size=2))
 def test_every_cohort_has_a_checkpoint_of_its_own(cohorts: list[list[int]]) -> None:
@@ -247,6 +255,17 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         holder.wait()
     with Store(tmp_path).claim_all([planned()]) as afterwards:
         assert afterwards == [planned()]
+
+
+def test_records_behind_links_are_found_once(tmp_path: Path) -> None:
+    """Folders of runs are moved to larger disks. A link to a folder above ends nothing in a circle."""
+    store, run = Store(tmp_path / "far"), planned()
+    store.write_record(run, record_of(run))
+    (tmp_path / "runs").mkdir()
+    for name, target in (("one", "far"), ("two", "far"), ("above", ".")):
+        (tmp_path / "runs" / name).symlink_to(tmp_path / target, target_is_directory=True)
+    records, errors = find_records([tmp_path / "runs"])
+    assert (len(records), errors) == (1, [])
 
 
 def test_records_are_found_in_the_order_of_their_paths(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.runs import engine
 from grokbench.runs.plan import plan
 from grokbench.runs.store import Store
+from grokbench.runs.surroundings import known_surroundings
 from tests.support.agents import AddingAgent
 from tests.support.callbacks import Silent
 
@@ -131,3 +134,19 @@ def test_subnormal_numbers_are_zero_within_a_run(tmp_path: Path) -> None:
     )
     assert set(seen) == {0.0}
     assert (torch.full((1,), 1e-40) * 1).item() > 0
+
+
+def test_one_thread_at_a_time(tmp_path: Path) -> None:
+    """Generators and settings belong to the process: two threads would draw from each other's."""
+    within: list[int] = []
+
+    def enter(number: int) -> None:
+        with known_surroundings():
+            within.append(number)
+            torch.rand(1)
+            time.sleep(0.01)
+            assert within.pop() == number
+            assert not within
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(enter, range(8)))

@@ -59,6 +59,12 @@ def right_answers(out: Path, below: str = "") -> dict[str, list[tuple[int, int]]
     return {path.name: [(e["train"], e["held_out"]) for e in json.loads(path.read_text())["exams"]] for path in paths}
 
 
+def test_a_path_on_the_search_path_reaches_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python takes text alone from there, and passes over anything else."""
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("lib")])
+    assert run(tmp_path, [find_recipe("mlp")])[0]
+
+
 @contextmanager
 def command(out: Path, *, task: str = LONG) -> Iterator[subprocess.Popen[str]]:
     """`grokbench run` of two long cohorts in two workers, once both have taken an exam and kept it."""

@@ -17,7 +17,7 @@ DIMENSIONS = (
     Dimension("optimizer.lr", 3e-4, 3e-2),
     Dimension("optimizer.weight_decay", 0.1, 10.0, off=True),
     Dimension("schedule.warmup", 1, 300, whole=True),
-    Dimension("optimizer.betas.1", 0.9, 0.999, "memory"),
+    Dimension("optimizer.betas", 0.9, 0.999, "memory", index=1),
     Dimension("gradient.decay", 0.0, 0.999, "memory"),
 )
 
@@ -78,7 +78,7 @@ def test_everyone_varies_rate_decay_warmup_and_beta() -> None:
     sign = Space.of(lion)
     assert (sign.family, sign.dimensions[0]) == ("sign", Dimension("optimizer.lr", *LEARNING_RATES["sign"]))
     muon = Space.of(find_recipe("transformer_muon"))
-    assert [dimension.name for dimension in muon.dimensions][-1] == "optimizer.adamw_betas.1"
+    assert [dimension.label for dimension in muon.dimensions][-1] == "optimizer.adamw_betas.1"
 
 
 def test_what_a_recipe_lacks_is_not_varied() -> None:
@@ -87,6 +87,14 @@ def test_what_a_recipe_lacks_is_not_varied() -> None:
     space = Space.of(own, family="sgd", own={"width": (16, 256)})
     assert space.dimensions == (Dimension("lr", 1e-2, 10.0), Dimension("width", 16.0, 256.0, whole=True))
     assert space.recipe(3, (0.0, 1.0)).plain_hyperparameters == {"lr": 0.01, "width": 256}
+
+
+def test_a_name_may_end_in_a_number() -> None:
+    """It isn't taken for a place in a list."""
+    space = Space.of(
+        Recipe("own", "tests.support.agents:AddingAgent", {"lr": 0.1, "a": {"5": 0.5}}), family="sgd", own={"a.5": (0, 1)}
+    )
+    assert space.recipe(1, (0.0, 0.0)).plain_hyperparameters["a"] == {"5": 0.0}
 
 
 def test_a_point_is_a_recipe() -> None:
@@ -120,7 +128,15 @@ def test_every_point_of_every_baseline_makes_an_agent() -> None:
         ({"optimizer": {"name": "adagrad", "lr": 1e-2}}, {}, "say to which family adagrad belongs"),
         ({"optimizer": {"name": "adagrad", "lr": 1e-2}}, {"family": "fast"}, "got fast"),
         ({"optimizer": {"name": "schedulefreeadamw"}}, {"family": "adam"}, "states no learning rate"),
-        ({}, {"own": {"gradient.decay": (0, 1)}}, "must have a number in the recipe"),
+        ({}, {"own": {"gradient.decay": (0, 1)}}, "gradient.decay in the recipe must be a number"),
+        ({"optimizer": {"lr": "auto"}}, {}, "optimizer.lr in the recipe must be a number to vary it, got 'auto'"),
+        ({"optimizer": {"lr": True}}, {}, "optimizer.lr in the recipe must be a number"),
+        ({"optimizer": {"weight_decay": 10**400}}, {}, "optimizer.weight_decay in the recipe must be a number"),
+        ({"optimizer": {"betas": 0.9}}, {}, "optimizer.betas in the recipe must be a list of numbers"),
+        ({"optimizer": {"betas": [0.9]}}, {}, "optimizer.betas in the recipe must be a list of numbers"),
+        ({}, {"own": {"seeds_together": (1, float("inf"))}}, "an end of the range of seeds_together must be a number"),
+        ({}, {"own": {"seeds_together": (1e-300, 100)}}, "a decade wide and above 0"),
+        ({"gradient": {"5": 0.5}}, {"own": {"gradient.5": (1e-300, 1)}}, "a decade wide"),
         ({"gradient": {"filter": "grokfast_ema", "decay": 0.9}}, {"own": {"gradient.decay": (0.5, 0.99)}}, "a decade wide"),
         ({"gradient": {"filter": "grokfast_ema", "amplification": 2.0}}, {"own": {"amplification": (3, 30)}}, "must contain"),
         ({}, {"own": {"lr": (1e-3, 1e-2)}}, "the protocol varies optimizer.lr"),

@@ -206,6 +206,11 @@ def test_a_folder_has_one_tuning(tmp_path: Path) -> None:
     for other in (Space.of(find_recipe("mlp")), Space.of(find_recipe("transformer_grokfast"), own={"amplification": (1, 10)})):
         with pytest.raises(TuningError, match="choose another --out"):
             open_folder(tmp_path, other)
+    for path in tmp_path.glob("*.toml"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as an editor on Windows saves it
+    open_folder(tmp_path, Space.of(find_recipe("transformer_grokfast")))
+    with pytest.raises(TuningError, match="can't be written as a recipe file"):
+        recipe_text(recipe("mlp", network={"hidden": None}))
     with pytest.raises(TuningError, match=r"has no space.toml"):
         read_folder(tmp_path / "other")
 

@@ -1,5 +1,6 @@
 """Pack an entry out of finished runs."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -237,7 +238,10 @@ def _read_code(target: str, source: str) -> bytes:
     That is the hash of the file alone, or with its other modules, which no entry can bring.
     """
     module = target.partition(":")[0]
-    with importable_here():
+    if module == "__main__":
+        raise EntryError(f"{target} was made in a notebook or a script: put the class into a file of its own and run again")
+    spec = None
+    with importable_here(), contextlib.suppress(ImportError):  # a package on the way to the module is missing
         spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise EntryError(f"can't find the module {module!r} that made these runs: go to the folder of its file")

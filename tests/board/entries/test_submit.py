@@ -144,10 +144,18 @@ def test_an_own_agent_keeps_its_hyperparameters(tmp_path: Path) -> None:
     assert (recipe.target, recipe.plain_hyperparameters) == ("agent:AddingAgent", {"width": 3})
 
 
-def test_code_that_is_gone_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        ("nowhere_to_be_found", r"can't find the module 'nowhere_to_be_found' .* go to the folder of its file"),
+        ("nowhere.to_be_found", r"can't find the module 'nowhere.to_be_found'"),
+        ("__main__", r"was made in a notebook or a script: put the class into a file of its own"),
+    ],
+)
+def test_code_that_is_gone_is_an_error(tmp_path: Path, module: str, why: str) -> None:
     """It says where to go."""
-    runs = with_agent(good_runs(), target="nowhere_to_be_found:Mine", hyperparameters={}, source="0" * 64)
-    with pytest.raises(EntryError, match=r"can't find the module 'nowhere_to_be_found' .* go to the folder of its file"):
+    runs = with_agent(good_runs(), target=f"{module}:Mine", hyperparameters={}, source="0" * 64)
+    with pytest.raises(EntryError, match=why):
         write_good_entry(tmp_path / "own", runs, division="open")
 
 

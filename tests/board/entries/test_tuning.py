@@ -186,6 +186,25 @@ def test_a_file_that_cannot_be_read_is_told(tamper: Callable[[bytes], bytes], wh
         read_tuning(tamper(PACKED.content))
 
 
+@pytest.mark.parametrize(
+    ("published", "own"),
+    [
+        ({"optimizer": {"betas": 0.9}}, {}),
+        ({"optimizer": {"lr": "x"}}, {}),
+        ({"optimizer": {"weight_decay": 10**400}}, {}),
+        ({"optimizer": "adamw"}, {}),
+        ({}, {"seeds_together": [1e-300, 1e308]}),
+        ({}, {"a.5": [0.0, 1.0]}),
+        ({"a": {"5": 0.5}}, {"a.5": [0.0, 1.0]}),
+    ],
+)
+def test_a_hostile_space_is_a_finding(published: dict[str, Any], own: dict[str, list[float]]) -> None:
+    """Values that can't be varied are told, and never end the check of other entries."""
+    changed = recipe(PUBLISHED, **published).plain_hyperparameters
+    space = PACKED.space.model_copy(update={"published": changed, "own": own})
+    assert problems(PackedTuning(space, PACKED.runs))
+
+
 def test_a_whole_entry_with_the_rules_of_the_board(tmp_path: Path) -> None:
     """41 settings on the suite tuning: the entry is accepted, and its page has the spread. A run less refuses it."""
     space = Space.of(find_recipe("transformer"))

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grokbench.agents.agent import MOST_TOGETHER
 from grokbench.agents.recipes import find_recipe
 from grokbench.board.verification.description import LONGEST_DTYPE, LONGEST_QUOTE, Description
 from grokbench.errors import RemoteError
-from grokbench.runs.records import MOST_TOGETHER
 
 GOOD: dict[str, Any] = {"feature_dims": [4, 8], "batched": True, "seeds_together": 3, "dtype": "float32"}
 ANYTHING = st.recursive(
