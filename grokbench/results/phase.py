@@ -72,7 +72,9 @@ def chosen(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     Raises:
         ResultError: a name is no column, or no run is left.
     """
-    runs = runs[runs["incomplete"].isna()]
+    runs = runs if runs.empty else runs[runs["incomplete"].isna()]
+    if runs.empty:
+        raise ResultError("no complete runs: make some with `grokbench sweep`")
     for name, value in where.items():
         column = full_column(runs, name)
         matching = runs[runs[column].map(lambda each, value=value: _same(each, value))]
@@ -80,8 +82,6 @@ def chosen(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
             values = ", ".join(map(str, sorted(set(runs[column].map(comparable)), key=str)))
             raise ResultError(f"no complete run has {name}={value}; it is one of {values}")
         runs = matching
-    if runs.empty:
-        raise ResultError("no complete runs: make some with `grokbench sweep`")
     return runs
 
 

@@ -24,7 +24,7 @@ Unit = tuple[float, ...]  # a point of the unit cube, a number for each dimensio
 
 LEARNING_RATES: dict[Family, tuple[float, float]] = {
     "adam": (3e-4, 3e-2),
-    "sign": (3e-5, 3e-3),
+    "sign": (1e-4, 1e-2),
     "orthogonalized": (1e-3, 1e-1),
     "sgd": (1e-2, 10.0),
 }

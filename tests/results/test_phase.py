@@ -202,3 +202,11 @@ def test_a_title_says_what_the_runs_are_of() -> None:
     assert phase_title(runs[:2]) == "mlp on a, b, budget 1,500, 2 runs"
     assert phase_title(runs, where={"lr": 1.0}) == "mlp on a … c (3), budget 1,500, 3 runs"
     assert phase_title(runs[2:]) == "mlp, other on c, budget 1,500 to 3,000, 2 runs"
+
+
+def test_without_runs_there_is_no_table() -> None:
+    """A folder in which nothing has run yet, and one whose runs are all incomplete."""
+    run = make_run("add_mod31-0.5", seed=0, steps_to_generalize=100, recipe=recipe("mlp"))
+    for records in ((), (run.model_copy(update={"incomplete": "stopped"}),)):
+        with pytest.raises(ResultError, match="no complete runs: make some"):
+            Runs(records).phase_table("ratio")

@@ -27,7 +27,7 @@ from grokbench.errors import EntryError
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.runs.records import RunRecord
 from grokbench.runs.schema import StoredCount
-from grokbench.tasks import get_suite, parse_id
+from grokbench.tasks import get_suite, make_instance, parse_id
 
 MOST_RUNS = 1_000
 PACK_AGAIN = "write the file with `grokbench submit`"
@@ -98,6 +98,12 @@ def official_runs(suite_name: str) -> list[RunKey]:
     suite = get_suite(suite_name)
     scored = [(parse_id(task).id, seed) for task in suite.tasks for seed in PROTOCOL.official_seeds]
     return sorted(scored + [(parse_id(suite.control).id, seed) for seed in suite.control_seeds])
+
+
+@cache
+def instance_fingerprint(task: str, seed: int, salt: str = "") -> str:
+    """The fingerprint that a run of this task, seed and salt must have."""
+    return make_instance(parse_id(task), seed, salt).fingerprint
 
 
 @cache

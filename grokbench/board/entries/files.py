@@ -59,6 +59,11 @@ def digest_of(folder: Path, form: Form) -> str:
     return content.hexdigest()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """The contents of the files in a folder by their names; none without a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+
+
 def read_file(folder: Path, name: str) -> bytes:
     """The contents of the entry's file `name`, with the line ends of Unix.
 

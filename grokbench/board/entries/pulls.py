@@ -13,7 +13,7 @@ from typing import Protocol
 
 from grokbench.board.entries.checks import Checked, check_entries, check_entry, entry_names, with_copies
 from grokbench.board.entries.entry import Entry
-from grokbench.board.entries.files import FILE_LIMITS, FORM
+from grokbench.board.entries.files import FILE_LIMITS, FORM, contents
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.form import NAME_RULE, author_names, is_entry_name
 from grokbench.errors import EntryError
@@ -108,8 +108,7 @@ def _copy_entry(folder: Path, to: Path) -> None:
     if not to.exists():
         shutil.copytree(folder, to)
         return
-    new, old = ({path.name: path.read_bytes() for path in each.iterdir()} for each in (folder, to))
-    if new != old:
+    if contents(folder) != contents(to):
         raise EntryError(f"{to} is there already, with other contents: remove it, and run the same command again")
 
 

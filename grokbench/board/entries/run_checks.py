@@ -3,18 +3,17 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 
 from grokbench.agents.recipes import Recipe
 from grokbench.agents.targets import is_baseline
-from grokbench.board.entries.entry import Entry, official_runs, packed_recipe, run_key
+from grokbench.board.entries.entry import Entry, instance_fingerprint, official_runs, packed_recipe, run_key
 from grokbench.board.entries.files import RUNS
 from grokbench.board.entries.findings import Finding
 from grokbench.evaluation.protocol import Ranks
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.results import scoring
 from grokbench.runs.records import OutcomeRecord, RunRecord
-from grokbench.tasks import make_instance, parse_id
+from grokbench.tasks import parse_id
 
 RERUN = "run it again with `grokbench run` and pack the entry with `grokbench submit`"
 IMPLAUSIBLE_SPEEDUP = 10  # over the reference's fastest run: a reviewer should look
@@ -64,7 +63,7 @@ def _outcome_findings(run: RunRecord, recomputed: OutcomeRecord) -> Iterator[Fin
 def _instance_findings(run: RunRecord) -> Iterator[Finding]:
     if run.salt:
         yield _error(run, "ran on a salted instance", "official runs have no salt")
-    elif run.fingerprint != _fingerprint(run.task, run.seed):
+    elif run.fingerprint != instance_fingerprint(run.task, run.seed):
         yield _error(run, "its fingerprint isn't that of the instance", "run it with an unchanged grokbench")
     if run.budget != (standard := parse_id(run.task).budget):
         yield _error(
@@ -151,8 +150,3 @@ def _speed_findings(run: RunRecord) -> Iterator[Finding]:
     solved_steps = [steps for steps in scoring.reference().tasks.get(run.task, {}).values() if steps is not None]
     if solved_steps and (outcome.steps_to_generalize or budget) * IMPLAUSIBLE_SPEEDUP < min(solved_steps):
         yield _note(run, f"generalizes more than {IMPLAUSIBLE_SPEEDUP} times faster than the reference's fastest run")
-
-
-@cache
-def _fingerprint(task: str, seed: int) -> str:
-    return make_instance(parse_id(task), seed).fingerprint

@@ -16,7 +16,7 @@ from grokbench.agents.texts import text_bytes
 from grokbench.board import LEADERBOARD
 from grokbench.board.entries.checks import Checked, check_entry, entry_names
 from grokbench.board.entries.entry import entry_folder, official_runs, packed_recipe, packed_target, run_key
-from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS, TUNING, canonical
+from grokbench.board.entries.files import CODE, FILE_LIMITS, FORM, RECIPE, RUNS, TUNING, canonical, contents
 from grokbench.board.entries.form import OWN_AGENT, Division, Form, make_form
 from grokbench.board.entries.imports import import_findings
 from grokbench.board.entries.run_checks import AGENT_NAME
@@ -187,17 +187,12 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord], *, tuning: 
     if tuning is not None:
         files[TUNING] = tuning
     if folder.exists():
-        if _contents(folder) == files:
+        if contents(folder) == files:
             return
         raise EntryError(f"{folder} is there already, with other contents: choose another name, or remove it")
     folder.mkdir(parents=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    """The files in a folder."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
 
 
 def with_shown_name(run: RunRecord, name: str) -> RunRecord:

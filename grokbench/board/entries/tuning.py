@@ -1,11 +1,11 @@
 """Packing the tuning of an entry, and checking it: space, points, every stage and the choice are recomputed."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from grokbench.agents.recipes import Recipe
-from grokbench.board.entries.entry import Entry, packed_recipe
+from grokbench.board.entries.entry import Entry, instance_fingerprint, packed_recipe
 from grokbench.board.entries.files import FORM, RECIPE, TUNING
 from grokbench.board.entries.findings import Finding
 from grokbench.board.entries.tuning_lines import PACK_TUNING_AGAIN, WITHOUT_RANKS, PackedTuning, RunLine, SpaceLine
@@ -16,7 +16,7 @@ from grokbench.runs.records import RunRecord
 from grokbench.runs.store import Store
 from grokbench.sweeps.space import Space
 from grokbench.sweeps.tuning import RULES, Rules, Trial, Tuning, TuningKey, TuningRun, finished_tuning, follow
-from grokbench.tasks import Task, make_instance, parse_id
+from grokbench.tasks import Task
 
 
 def pack_tuning(space: Space, store: Store, rules: Rules = RULES) -> PackedTuning:
@@ -96,7 +96,8 @@ def _trial(run: TuningRun, by_key: dict[TuningKey, RunLine], packed: PackedTunin
     problems = {
         "isn't finished": outcome.end is None,
         "states another T than its exams": outcome.steps_to_generalize != line.steps_to_generalize,
-        "ran on another instance than the protocol's": line.fingerprint != _fingerprint(run.task.id, run.seed, rules.salt),
+        "ran on another instance than the protocol's": line.fingerprint
+        != instance_fingerprint(run.task.id, run.seed, rules.salt),
         "names a machine that the first line doesn't have": line.provenance >= len(packed.space.provenances),
     }
     if found := [problem for problem, there in problems.items() if there]:
@@ -125,8 +126,3 @@ def _name(key: TuningKey) -> str:
     """A run of a tuning in words."""
     setting, task, seed = key
     return f"setting {setting} on {task} seed {seed}"
-
-
-@cache
-def _fingerprint(task: str, seed: int, salt: str) -> str:
-    return make_instance(parse_id(task), seed, salt=salt).fingerprint
