@@ -22,12 +22,12 @@ def tuning_figure(tuning: Tuning) -> Figure:
     _draw_settings(figure, left, tuning)
     steps = [expected_steps(tuning.sampled, count) for count in COUNTS]
     right.plot(COUNTS, steps, "o-", color="#1f77b4", markersize=4)
-    right.set(xscale="log", yscale="log", xlabel="settings tried", ylabel="expected RMST of the best (steps)")
+    tidy(right)  # first, because it sets the ticks of a logarithm
+    right.set(yscale="log", xlabel="settings tried", ylabel="expected RMST of the best (steps)")
     right.set_xticks(COUNTS, [str(count) for count in COUNTS])
     right.minorticks_off()
     ticks = sorted({steps[0], steps[-1], steps[len(steps) // 2]})
     right.set_yticks(ticks, [f"{tick:,.0f}" for tick in ticks])
-    tidy(right)
     return figure
 
 
@@ -41,7 +41,7 @@ def _draw_settings(figure: Figure, axes: Axes, tuning: Tuning) -> None:
     # Settings without weight decay are drawn below the lowest one.
     y = [place[1] if decay else 0.5 for place in places]
     shown = axes.scatter(x, y, c=steps, cmap="viridis_r", norm=LogNorm(), s=36, edgecolors="#555555", linewidths=0.5)
-    for number, marker, label in ((tuning.winner, "*", "chosen"), (PUBLISHED, "s", "published")):
+    for number, marker, label in ((tuning.winner, "*", "chosen"), (PUBLISHED, "s", "start")):
         at = numbers.index(number)
         axes.scatter(x[at], y[at], s=170, marker=marker, facecolors="none", edgecolors="#d62728", label=label, linewidths=1.4)
     axes.set(xscale="log", xlabel="learning rate", ylabel="weight decay")
