@@ -61,7 +61,7 @@ def run(
         MissingExtraError: a cluster is wanted, and Ray isn't installed.
     """
     if not all(isinstance(count, int) and count >= 1 for count in (threads, 1 if processes is None else processes)):
-        raise WorkerError(f"threads and processes must be whole numbers and at least 1, got {threads} and {processes}")
+        raise WorkerError(f"threads and processes must be at least 1, in whole numbers, got {threads} and {processes}")
     if max_steps is not None and max_steps < 1:
         raise ProtocolError(f"max_steps must be a whole number of steps from 1 up, got {max_steps}")
     chosen = resolve_device(device) if cluster is None else cluster.device(device)

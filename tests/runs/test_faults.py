@@ -76,7 +76,7 @@ class Odd(AddingAgent):
 @pytest.mark.parametrize(
     ("way", "why"),
     [
-        ("report", "learn must return None or a dict, such as {'loss': 0.5}, got 0.5"),
+        ("report", "learn must return None or a dict with text as keys, such as {'loss': 0.5}, got 0.5"),
         ("dtype", "dtype of Odd must be text such as 'float32', or None, got <class 'numpy.float32'>"),
         ("cost", "cost() must return a dict, such as {'parameters': 1000}, got [1]"),
         ("whole", "cost() gives parameters = 1000000.0, expected a number"),

@@ -14,6 +14,7 @@ from grokbench.agents.recipes import Recipe, find_recipe
 from grokbench.board.entries.entry import Entry, run_key
 from grokbench.board.entries.verdicts import ComparedTimes
 from grokbench.board.verification.rerun import (
+    REPEATING,
     _agent_folder,
     _fresh_rounds,
     _time,
@@ -32,6 +33,7 @@ from grokbench.runs.plan import Plan, plan
 from grokbench.runs.records import ExamRecord, RunRecord
 from grokbench.runs.store import Store, find_records
 from grokbench.tasks import list_tasks, parse_id
+from tests.support.callbacks import Silent
 from tests.support.cheats import Joiner
 from tests.support.entries import JsonRuns, change_runs, good_runs, make_run, read_good_entry, write_good_entry
 
@@ -347,10 +349,11 @@ def test_a_stopped_verification_goes_on(made_up: Path, tmp_path: Path) -> None:
 def test_all_official_runs_are_repeated_if_fresh_ones_contradict(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless the entry has code, which is overlooked here."""
     monkeypatch.setattr("grokbench.board.verification.rerun.has_no_code", lambda entry: True)
-    callback = StopAtCall(4)
+    callback, told = StopAtCall(4), Silent()
     with pytest.raises(KeyboardInterrupt):
-        verify_entry(made_up, salt="s", runs=1, sandboxed=False, callbacks=[callback])
+        verify_entry(made_up, salt="s", runs=1, sandboxed=False, callbacks=[told, callback])
     assert callback.calls == [(2, 0), (3, 0), (3, 0), (30, 1)]
+    assert told.messages == [REPEATING]
 
 
 def within_rank_4(run: RunRecord) -> list[ExamRecord]:
