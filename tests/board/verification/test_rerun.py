@@ -35,7 +35,7 @@ from grokbench.runs.store import Store, find_records
 from grokbench.tasks import list_tasks, parse_id
 from tests.support.callbacks import Silent
 from tests.support.cheats import Joiner
-from tests.support.entries import JsonRuns, change_runs, good_runs, make_run, read_good_entry, write_good_entry
+from tests.support.entries import JsonRuns, change_runs, change_text, good_runs, make_run, read_good_entry, write_good_entry
 
 
 def test_the_salt_chooses_scored_runs(entry: Path) -> None:
@@ -48,9 +48,11 @@ def test_the_salt_chooses_scored_runs(entry: Path) -> None:
 
 
 def test_a_changed_entry_meets_other_runs(entry: Path) -> None:
-    """Its contents are mixed into the salt, so nobody can change it until the choice is kind."""
+    """What its runs depend on is mixed into the salt, so nobody can change it until the choice is kind."""
     before = mixed_salt(read_good_entry(entry), "salt")
-    with (entry / "entry.toml").open("a", encoding="utf-8") as file:
+    change_text(entry / "entry.toml", "title = ", "title = 'Another' # ")
+    assert mixed_salt(read_good_entry(entry), "salt") == before
+    with (entry / "recipe.toml").open("a", encoding="utf-8") as file:
         file.write("# changed\n")
     assert mixed_salt(read_good_entry(entry), "salt") != before
 
