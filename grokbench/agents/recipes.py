@@ -18,7 +18,7 @@ from grokbench.agents.agent import Agent, check_agent
 from grokbench.agents.shipped import baselines_folder
 from grokbench.agents.sources import Sources
 from grokbench.agents.targets import is_baseline, line_of, load_target, name_of, normalized, own_target
-from grokbench.agents.texts import decoded, text_bytes
+from grokbench.agents.texts import decoded, encodable, text_bytes
 from grokbench.errors import ActionError, AgentError, FaultyAgentError, GrokbenchError, RecipeError
 
 LONGEST_NAME = 60
@@ -180,7 +180,7 @@ def _of_class(agent: type[Agent]) -> Recipe:
 
 def _read_recipe_file(path: str) -> Recipe:
     try:
-        name = Path(path).stem.encode(errors="backslashreplace").decode()
+        name = encodable(Path(path).stem)
         return _read_recipe(_bounded(name, name), decoded(text_bytes(Path(path))), Path(path).parent)
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"can't read the recipe {path!r}: {error}") from error

@@ -24,3 +24,8 @@ def decoded(content: bytes) -> str:
         UnicodeDecodeError: the bytes aren't UTF-8.
     """
     return content.decode("utf-8-sig")
+
+
+def encodable(text: str) -> str:
+    """The text as UTF-8 can encode it. Bytes of a file's name that are no text become escapes."""
+    return text.encode(errors="backslashreplace").decode()

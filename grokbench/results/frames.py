@@ -195,11 +195,11 @@ def _exam_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
             "train_loss": exam.train_loss,
             "held_out_loss": exam.held_out_loss,
         }
-        taken = {*NAMES, *row, *MEASURES}
         for name, layers in (exam.ranks or {}).items():
             row |= {name: layers[-1]} | _numbered(name, layers)
         for metric, layers in (exam.metrics or {}).items():
-            name = f"metric.{metric}" if metric in taken else metric
+            taken = metric in row or metric in NAMES or metric in MEASURES
+            name = f"metric.{metric}" if taken else metric
             row |= _numbered(name, layers) or {name: layers[0]}
         yield row
 

@@ -12,6 +12,7 @@ import numpy as np
 from grokbench.agents.agent import Agent, Spec, check_agent
 from grokbench.agents.recipes import Recipe
 from grokbench.agents.targets import line_of
+from grokbench.agents.texts import encodable
 from grokbench.agents.trees import batch_of_one, to_numpy
 from grokbench.errors import AgentError, StoreError
 from grokbench.evaluation.marking import Examiner, check_logits
@@ -244,7 +245,7 @@ class CohortLoop:
 
     def _end_incomplete(self, reason: str) -> None:
         """Write incomplete records of the runs that haven't ended. A reason may hold bytes that are no text."""
-        reason = reason.encode(errors="backslashreplace").decode()
+        reason = encodable(reason)
         for member in self.live:
             self._write_record(member, reason, incomplete=reason)
 

@@ -31,7 +31,7 @@ TRUST_LEGEND = {
         f"{MOST_ROUNDS} rounds of fresh instances the claimed times were neither confirmed nor contradicted."
     ),
     Trust.REEXECUTED: (
-        "The same, and fresh instances confirmed the claimed times. They excluded claims that are "
+        "Runs were repeated in the same way, and fresh instances confirmed the claimed times. They excluded claims that are "
         f"{ALLOWED_SPEEDUP:g} times too fast, and claims that hide {HIDDEN:.0%} of unsolved runs. Or they were slower, but all "
         "official runs, repeated, were as fast as claimed."
     ),
