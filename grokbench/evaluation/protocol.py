@@ -93,13 +93,15 @@ class Grid:
     Attributes:
         steps: the step of every exam.
         window_ends: for every exam the number of the last exam of its window.
+        failures_allowed: for every exam how many exams of its window needn't pass.
     """
 
     steps: tuple[int, ...]
     window_ends: tuple[int, ...]
+    failures_allowed: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity: the fold looks its grid up at every exam
 class Protocol:
     """The rules of the evaluation. Its numbers never change under one version.
 
@@ -158,19 +160,20 @@ class Protocol:
         Raises:
             ProtocolError: the run had ended, the exam isn't the next exam of the grid, or its contents don't fit.
         """
-        self._check(outcome, exam, task)
+        grid = self.grid(self.horizon(task))
+        self._check(outcome, exam, task, grid)
         if exam.diverged:
             return replace(outcome, step=exam.step, exams=outcome.exams + 1, end="diverged")
-        return self._with_end(self._with_exam(outcome, exam, task), task)
+        return self._with_end(self._with_exam(outcome, exam, task, grid), task, grid)
 
     def outcome(self, exams: Iterable[Exam], task: Task) -> Outcome:
         """The outcome of all exams of a run, in order. Raises ProtocolError as `advance` does."""
         return reduce(lambda outcome, exam: self.advance(outcome, exam, task), exams, Outcome())
 
-    def _check(self, outcome: Outcome, exam: Exam, task: Task) -> None:
+    def _check(self, outcome: Outcome, exam: Exam, task: Task, grid: Grid) -> None:
         if outcome.end:
             raise ProtocolError(f"the run had ended ({outcome.end}) at step {outcome.step}: no exam belongs at {exam.step}")
-        due = self.next_exam(outcome.step, self.horizon(task))
+        due = grid.steps[outcome.exams]
         if exam.step != due:
             raise ProtocolError(f"the exam after step {outcome.step} belongs at step {due}, got an exam at {exam.step}")
         if not (0 <= exam.train <= task.num_train and 0 <= exam.held_out <= task.num_held_out):
@@ -183,25 +186,25 @@ class Protocol:
             has, expected = ("has no", "must have") if expects_ranks else ("has", "must not have")
             raise ProtocolError(f"step {exam.step}: the exam {has} ranks, and exam number {outcome.exams + 1} {expected} them")
 
-    def _with_exam(self, outcome: Outcome, exam: Exam, task: Task) -> Outcome:
+    def _with_exam(self, outcome: Outcome, exam: Exam, task: Task, grid: Grid) -> Outcome:
         memorized = exam.train / task.num_train >= self.memorized
         passed = not task.followed and exam.held_out / task.num_held_out >= task.threshold
+        passes = outcome.passes | passed << outcome.exams
         ranks = () if exam.ranks is None else (exam.ranks["effective_rank"][-1],)
         return replace(
             outcome,
             step=exam.step,
             exams=outcome.exams + 1,
-            passes=outcome.passes | passed << outcome.exams,
+            passes=passes,
+            undecided=self._undecided(outcome.undecided, passes, outcome.exams, task.budget, grid),
             steps_to_memorize=_first(outcome.steps_to_memorize, exam.step, memorized),
             first_crossing=_first(outcome.first_crossing, exam.step, passed),
             last_ranks=(*outcome.last_ranks, *ranks)[-self.last_exams :],
         )
 
-    def _with_end(self, outcome: Outcome, task: Task) -> Outcome:
-        grid, last = self.grid(self.horizon(task)), outcome.exams - 1
-        candidates = (n for n in range(outcome.undecided, outcome.exams) if self._can_be_t(n, outcome, grid, task.budget))
-        outcome = replace(outcome, undecided=next(candidates, outcome.exams))
-        if outcome.undecided < outcome.exams:
+    def _with_end(self, outcome: Outcome, task: Task, grid: Grid) -> Outcome:
+        last = outcome.exams - 1
+        if outcome.undecided <= last:
             if grid.window_ends[outcome.undecided] > last:
                 return outcome
             share = _share(outcome.passes, outcome.undecided, last)
@@ -209,15 +212,19 @@ class Protocol:
         is_over = last + 1 == len(grid.steps) or grid.steps[last + 1] > task.budget
         return replace(outcome, end="censored", passing_share=_share_since_crossing(outcome)) if is_over else outcome
 
-    def _can_be_t(self, number: int, outcome: Outcome, grid: Grid, budget: int) -> bool:
+    def _undecided(self, first: int, passes: int, last: int, budget: int, grid: Grid) -> int:
+        """The first exam from number `first` to `last` that can still become T; the number after `last` if none can."""
+        candidates = (number for number in range(first, last + 1) if self._can_be_t(number, passes, last, budget, grid))
+        return next(candidates, last + 1)
+
+    def _can_be_t(self, number: int, passes: int, last: int, budget: int, grid: Grid) -> bool:
         """Whether exam number `number` passed within the budget, and its window can still pass or has passed."""
-        if grid.steps[number] > budget or not outcome.passes >> number & 1:
+        if grid.steps[number] > budget or not passes >> number & 1:
             return False
         end = grid.window_ends[number]
-        last = min(outcome.exams - 1, end)
-        allowed = int((1 - self.passing_share) * (end - number + 1))
+        last = min(last, end)
         tail = max(number, end - self.last_exams + 1)
-        return _failures(outcome.passes, number, last) <= allowed and not _failures(outcome.passes, tail, last)
+        return _failures(passes, number, last) <= grid.failures_allowed[number] and not _failures(passes, tail, last)
 
 
 @lru_cache(maxsize=64)
@@ -231,7 +238,8 @@ def _grid(protocol: Protocol, horizon: int) -> Grid:
         reach = max(protocol.window_factor * step, step + protocol.window_steps)
         end = next(number for number in count(end) if number == len(steps) - 1 or steps[number] >= reach)
         ends.append(end)
-    return Grid(tuple(steps), tuple(ends))
+    allowed = [int((1 - protocol.passing_share) * (end - number + 1)) for number, end in enumerate(ends)]
+    return Grid(tuple(steps), tuple(ends), tuple(allowed))
 
 
 def rank_at(exams: Sequence[Exam], step: int | None) -> float | None:

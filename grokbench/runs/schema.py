@@ -1,7 +1,7 @@
 """Base classes of all data that is stored as JSON."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -31,9 +31,14 @@ class Strict(BaseModel):
 class Sparse(Strict):
     """Omits unset optional keys, so that older records stay byte-identical."""
 
+    _optional: ClassVar[frozenset[str]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Note which keys are optional."""
+        cls._optional = frozenset(name for name, field in cls.model_fields.items() if not field.is_required())
+
     @model_serializer(mode="wrap")
     def _without_unset(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialize(self)
-        fields = type(self).model_fields
-        optional = {name for name, field in fields.items() if not field.is_required()}
-        return {name: value for name, value in content.items() if value is not None or name not in optional}
+        return {name: value for name, value in content.items() if value is not None or name not in self._optional}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from grokbench.agents.recipes import Recipe, find_recipe
-from grokbench.board.entries.checks import Checked, check_entry
-from grokbench.board.entries.entry import Entry, official_runs
+from grokbench.board.entries.checks import Checked
+from grokbench.board.entries.entry import Entry, official_runs, read_entry
 from grokbench.board.entries.files import RECIPE
 from grokbench.board.entries.form import Form, SettingsTried
 from grokbench.board.entries.submit import write_entry
@@ -102,7 +102,7 @@ def write_good_entry(folder: Path, runs: list[RunRecord] | None = None, **form: 
 
 def read_good_entry(folder: Path) -> Entry:
     """The entry in `folder`, which must be readable."""
-    entry = check_entry(folder).entry
+    entry, _ = read_entry(folder)
     assert entry is not None
     return entry
 

@@ -154,8 +154,8 @@ def _refuse_deep_nesting(content: Any) -> None:
     """Raise EntryError where a value is nested so deeply that a recursive function could fail on it."""
     level = [content]
     for _ in range(DEEPEST_NESTING):
-        nodes = [list(node.values()) if isinstance(node, dict) else node for node in level]
-        level = [child for node in nodes if isinstance(node, list) for child in node]
+        nested = [node for node in level if isinstance(node, dict | list)]
+        level = [child for node in nested for child in (node.values() if isinstance(node, dict) else node)]
     if level:
         raise EntryError("is nested too deeply")
 
