@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from grokbench.evaluation.protocol import PROTOCOL
     from grokbench.hub.datasets import to_datasets
     from grokbench.results.frames import load_runs
+    from grokbench.runs.callbacks import Callback
+    from grokbench.runs.loggers import WandbLogger
     from grokbench.runs.ray_engine import Cluster
 
 __all__ = [
     "PROTOCOL",
     "Agent",
+    "Callback",
     "Cluster",
     "GrokbenchError",
     "Recipe",
@@ -40,6 +43,7 @@ __all__ = [
     "Suite",
     "Task",
     "TorchAgent",
+    "WandbLogger",
     "find_recipe",
     "list_suites",
     "list_tasks",
@@ -60,11 +64,13 @@ __version__ = "0.1.0"
 # Loaded on first use, because they import torch, pandas or scipy: public name → module, or module and name in it.
 _LAZY = {
     "Agent": "grokbench.agents:Agent",
+    "Callback": "grokbench.runs.callbacks:Callback",
     "Cluster": "grokbench.runs.ray_engine:Cluster",
     "PROTOCOL": "grokbench.evaluation.protocol:PROTOCOL",
     "Recipe": "grokbench.agents:Recipe",
     "Spec": "grokbench.agents:Spec",
     "TorchAgent": "grokbench.agents.torch_agent:TorchAgent",
+    "WandbLogger": "grokbench.runs.loggers:WandbLogger",
     "find_recipe": "grokbench.agents:find_recipe",
     "load_runs": "grokbench.results.frames:load_runs",
     "patterns": "grokbench.analysis.patterns",

@@ -38,6 +38,7 @@ def run(
     probes: bool = False,
     logits: bool = False,
     threads: int = 1,
+    callbacks: Sequence[Callback] = (),
     progress: bool = False,
 ) -> RunResult:
     """Run one agent on one task with one seed.
@@ -59,22 +60,23 @@ def run(
         probes: train linear probes on every layer now and then.
         logits: let the agent show logits, so that the exams have `train_loss` and `held_out_loss`.
         threads: the threads that the run computes on. torch's own number comes back afterwards.
+        callbacks: who is told of exams and ends, such as `WandbLogger`.
         progress: show a live table.
 
     Raises:
         TaskError: the id names no task, or the seed is out of range.
         AgentError: the agent can't be made, or failed while it ran; the message says why.
+        CallbackError: a callback failed.
     """
     chosen = agent if isinstance(agent, Recipe) else recipe(agent)
     plans = plan([task], [chosen], seeds=[seed], salt=salt, budget=budget)
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
         with Progress(max_steps=max_steps) if progress else nullcontext(Callback()) as shown:
-            callbacks = [shown, _Busy()]
             engine.run(
                 plans,
                 store,
-                callbacks=callbacks,
+                callbacks=[shown, busy := _Busy(), *callbacks],
                 device=device,
                 max_steps=max_steps,
                 probes=probes,
@@ -82,6 +84,8 @@ def run(
                 threads=threads,
                 processes=1,
             )
+        if busy.run:
+            raise AgentError(f"{task} seed {seed}: another process is making this run; wait for it")
         record = read_record(store.record_path(plans[0].runs[0]))
     if record.incomplete and record.incomplete.startswith("failed"):
         raise AgentError(f"{record.task} {record.agent.name} seed {seed} {record.incomplete}")
@@ -101,6 +105,7 @@ def sweep(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     processes: int | None = None,
     cluster: Cluster | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool = False,
     **axes: Any,
 ) -> Runs:
@@ -125,6 +130,7 @@ def sweep(
         device: where agents compute.
         processes: the most worker processes, by default as many as cores.
         cluster: a Ray cluster to run on instead, such as `Cluster(address="auto")`.
+        callbacks: who is told of exams and ends, such as `WandbLogger`, in this process.
         progress: show how many runs are done.
         **axes: more axes.
 
@@ -135,6 +141,7 @@ def sweep(
         SweepError: an axis names nothing, or its values don't fit; nothing has run.
         TaskError: a value makes no task.
         AgentError: an agent can't be made.
+        CallbackError: a callback failed.
     """
     several = [agents] if isinstance(agents, str | type | Recipe) else agents
     chosen = [agent if isinstance(agent, Recipe) else recipe(agent) for agent in several]
@@ -143,13 +150,16 @@ def sweep(
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
         with SweepProgress() if progress else nullcontext(Callback()) as shown:
-            return Runs(tuple(run_plans(plans, store, callbacks=[shown], device=device, processes=processes, cluster=cluster)))
+            told = [shown, *callbacks]
+            return Runs(tuple(run_plans(plans, store, callbacks=told, device=device, processes=processes, cluster=cluster)))
 
 
 class _Busy(Callback):
-    """Raises where another process makes the run."""
+    """Notes the run that another process makes."""
+
+    run: Run | None = None
 
     @override
     def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
         if reason == BUSY:
-            raise AgentError(f"{run.experiment.task.id} seed {run.seed}: another process is making this run; wait for it")
+            self.run = run

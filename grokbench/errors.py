@@ -11,6 +11,7 @@
   x RecordError         a file isn't a run record (a ValueError)
   x CheckpointError     a file isn't a usable checkpoint (a ValueError)
   x StoreError          a folder of runs can't be written (an OSError)
+  x CallbackError       a callback failed, or a logger can't start (a RuntimeError)
   x WorkerError         worker processes can't be started as asked (a ValueError)
   x ResultError         runs that no number can be computed from, or no figure drawn of (a ValueError)
   x CurveError          a curve or a fit has values that can't be analyzed (a ValueError)
@@ -73,6 +74,10 @@ class CheckpointError(GrokbenchError, ValueError):
 
 class StoreError(GrokbenchError, OSError):
     """A folder of runs can't be written; the message says why and what to do."""
+
+
+class CallbackError(GrokbenchError, RuntimeError):
+    """A callback failed, or a logger can't start. Finished runs are safe, and the same command goes on."""
 
 
 class WorkerError(GrokbenchError, ValueError):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from grokbench.agents.recipes import Recipe
+    from grokbench.runs.callbacks import Callback
     from grokbench.runs.records import RunRecord
 
 Names = tuple[str, ...]
@@ -94,6 +95,7 @@ def run(
     budget: int | None = None,
     probes: bool = False,
     logits: bool = False,
+    wandb: str | None = None,
     computing: OmitArgPrefixes[Computing] = DEFAULT_COMPUTING,
 ) -> int:
     """Run agents on tasks with seeds. Finished runs aren't repeated, and a killed run continues where it was.
@@ -111,6 +113,7 @@ def run(
         budget: the largest step that counts as steps-to-generalize, for --tasks; default: each task's own.
         probes: train linear probes on every layer at every doubling of the steps, and record their accuracy.
         logits: record the cross-entropy on training and on held-out questions at every exam.
+        wandb: show the runs in this project of Weights & Biases.
         computing: where and how runs are computed.
     """
     from grokbench.agents import find_recipe
@@ -123,17 +126,23 @@ def run(
     plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt, budget=budget)
     if suite is not None and not salt:
         _print_obstacles(recipes)
+    trackers = loggers(wandb)
     with Progress(max_steps=max_steps) as progress:
         done = engine.run(
             plans,
             Store(out),
-            callbacks=[progress],
+            callbacks=[progress, *trackers],
             max_steps=max_steps,
             probes=probes,
             logits=logits,
             **computing.options,
         )
     return 0 if done else 1
+
+
+def loggers(wandb: str | None) -> "list[Callback]":
+    """The logger for a project of Weights & Biases, if one is named."""
+    return [] if wandb is None else [grokbench.WandbLogger(wandb)]
 
 
 def _print_obstacles(recipes: "Sequence[Recipe]") -> None:

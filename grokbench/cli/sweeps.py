@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from grokbench.cli.runs import DEFAULT_COMPUTING, Computing, Names, read_runs
+from grokbench.cli.runs import DEFAULT_COMPUTING, Computing, Names, loggers, read_runs
 from grokbench.errors import ResultError, SweepError, install
 from grokbench.tasks import ExamGrid
 
@@ -24,6 +24,7 @@ def sweep(
     salt: str = "",
     budget: int | None = None,
     exams: ExamGrid | None = None,
+    wandb: str | None = None,
     computing: OmitArgPrefixes[Computing] = DEFAULT_COMPUTING,
 ) -> int:
     """Run agents on tasks with every combination of some values. The same command goes on where it was stopped.
@@ -41,6 +42,7 @@ def sweep(
         salt: any text draws fresh instances; empty for the published ones.
         budget: the largest step that counts as steps-to-generalize; default: each task's own.
         exams: sparse takes fewer exams, without ranks. T is then up to a tenth later. Default: full.
+        wandb: show the runs in this project of Weights & Biases.
         computing: where and how runs are computed.
     """
     from grokbench.runs.progress import SweepProgress
@@ -62,8 +64,9 @@ def sweep(
         raise SweepError(f"{file} describes the whole sweep: leave out --{', --'.join(given)}, or write them into it")
     grid = make_grid(**given | {"vary": _assignments(vary)}) if file is None else read_grid(file)
     plans = grid.plans()
+    trackers = loggers(wandb)
     with SweepProgress() as progress:
-        records = run_plans(plans, Store(out), callbacks=[progress], **computing.options)
+        records = run_plans(plans, Store(out), callbacks=[progress, *trackers], **computing.options)
     complete = sum(record.incomplete is None for record in records)
     axes = [name for name, values in grid.axes.items() if len(values) > 1]
     if axes:
@@ -136,6 +139,7 @@ def tune(
     out: Path | None = None,
     family: Literal["adam", "sign", "orthogonalized", "sgd"] | None = None,
     ranges: Names = (),
+    wandb: str | None = None,
     computing: OmitArgPrefixes[Computing] = DEFAULT_COMPUTING,
 ) -> int:
     """Tune a recipe as every method on the leaderboard is tuned. The same command goes on where it was stopped.
@@ -150,6 +154,7 @@ def tune(
         out: the folder of the tuning. Default: the recipe's name in the folder tuning.
         family: the family of an optimizer that the protocol doesn't know. It sets the range of the learning rate.
         ranges: name=lowest:highest, for at most three hyperparameters of the method's own, each a decade wide or 0:1.
+        wandb: show the runs in this project of Weights & Biases.
         computing: where and how runs are computed.
     """
     from grokbench.agents.recipes import find_recipe
@@ -163,8 +168,9 @@ def tune(
     space = Space.of(published, family=family, own=_ranges(ranges))
     folder = out or Path("tuning") / published.name
     store = open_folder(folder, space)
+    trackers = loggers(wandb)
     with SweepProgress() as progress:
-        tuning = run_tuning(space, store, callbacks=[progress], **computing.options)
+        tuning = run_tuning(space, store, callbacks=[progress, *trackers], **computing.options)
     tuned = tuned_file(folder, published.name)
     tuned.write_bytes(recipe_text(tuning.recipe(published.name)))
     tuning_figure(tuning).savefig(folder / FIGURE, dpi=150)

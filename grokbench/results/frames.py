@@ -1,6 +1,6 @@
 """Runs as pandas DataFrames: one row per run, or one row per exam."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ import pandas as pd
 
 from grokbench.agents.recipes import flattened
 from grokbench.errors import RecordError
-from grokbench.evaluation.ranks import MEASURES
+from grokbench.evaluation.rows import NAMES, exam_row
 from grokbench.results.duplicates import without_duplicates
 from grokbench.results.phase import phase_table, phase_title, power_law
 from grokbench.results.tables import report
@@ -19,8 +19,6 @@ from grokbench.runs.store import find_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-NAMES = ("task", "agent", "seed")  # the first columns
 
 
 @dataclass(frozen=True)
@@ -52,10 +50,9 @@ class RunResult:
     def exams(self) -> pd.DataFrame:
         """One row per exam: `step`, `train_accuracy`, `held_out_accuracy`, `loss`, every rank of the last layer, and metrics.
 
-        With several layers, `effective_rank.1` is the first layer's; metrics are numbered in the same way. A metric that the
-        agent calls like one of the other columns, such as `train_accuracy`, is `metric.train_accuracy`.
+        `evaluation.rows.exam_row` has all of them.
         """
-        return pd.DataFrame(list(_exam_rows(self.record)))
+        return pd.DataFrame(_exam_rows(self.record))
 
     def plot(self) -> "Figure":
         """Accuracies and effective rank over steps, as a matplotlib figure."""
@@ -183,26 +180,6 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
     return row | {f"hyperparameter.{name}" if name in row else name: value for name, value in hyperparameters.items()}
 
 
-def _exam_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
-    """A rank's plain name is the last layer's; numbered names are there where several layers were shown."""
+def _exam_rows(record: RunRecord) -> list[dict[str, Any]]:
     task = record.parsed_task()
-    for exam in record.exams:
-        row: dict[str, Any] = {
-            "step": exam.step,
-            "train_accuracy": exam.train / task.num_train,
-            "held_out_accuracy": exam.held_out / task.num_held_out,
-            "loss": exam.loss,
-            "train_loss": exam.train_loss,
-            "held_out_loss": exam.held_out_loss,
-        }
-        for name, layers in (exam.ranks or {}).items():
-            row |= {name: layers[-1]} | _numbered(name, layers)
-        for metric, layers in (exam.metrics or {}).items():
-            taken = metric in row or metric in NAMES or metric in MEASURES
-            name = f"metric.{metric}" if taken else metric
-            row |= _numbered(name, layers) or {name: layers[0]}
-        yield row
-
-
-def _numbered(name: str, layers: Sequence[float]) -> dict[str, float]:
-    return {f"{name}.{i}": value for i, value in enumerate(layers, start=1)} if len(layers) > 1 else {}
+    return [exam_row(exam.exam(), task) for exam in record.exams]

@@ -1,16 +1,22 @@
 """Callbacks: who is told what happens to runs. Progress displays and loggers are callbacks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from typing_extensions import override
 
+from grokbench.errors import CallbackError
 from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs.plan import Run
 from grokbench.runs.records import RunRecord
 
 
 class Callback:
-    """Base class. Every method does nothing until it is overridden."""
+    """Base class. Every method does nothing until it is overridden.
+
+    All methods are called in the process that asked for the runs, whatever process makes them. If one fails, no more runs are
+    made. What is finished is safe, and the same call goes on.
+    """
 
     def on_start(self, planned: int, finished: int) -> None:
         """So many runs are planned, and so many of them were finished before."""
@@ -28,8 +34,20 @@ class Callback:
         """Something happened that a person should know, such as a damaged checkpoint that was moved aside."""
 
 
+@contextmanager
+def _blamed(callback: Callback) -> Iterator[None]:
+    """Say which callback failed, so that its error isn't taken for the agent's."""
+    try:
+        yield
+    except CallbackError:
+        raise
+    except Exception as error:
+        safe = "finished runs are safe, and the same command goes on"
+        raise CallbackError(f"{type(callback).__name__} failed, a callback: {type(error).__name__}: {error}; {safe}") from error
+
+
 class Callbacks(Callback):
-    """Several callbacks as one, called in their order."""
+    """Several callbacks as one, called in their order. An error becomes a CallbackError."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = tuple(callbacks)
@@ -37,19 +55,23 @@ class Callbacks(Callback):
     @override
     def on_start(self, planned: int, finished: int) -> None:
         for callback in self.callbacks:
-            callback.on_start(planned, finished)
+            with _blamed(callback):
+                callback.on_start(planned, finished)
 
     @override
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
         for callback in self.callbacks:
-            callback.on_exam(run, exam, outcome)
+            with _blamed(callback):
+                callback.on_exam(run, exam, outcome)
 
     @override
     def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
         for callback in self.callbacks:
-            callback.on_end(run, reason, record)
+            with _blamed(callback):
+                callback.on_end(run, reason, record)
 
     @override
     def on_message(self, message: str) -> None:
         for callback in self.callbacks:
-            callback.on_message(message)
+            with _blamed(callback):
+                callback.on_message(message)

@@ -14,7 +14,7 @@ from grokbench.agents.recipes import Recipe
 from grokbench.agents.targets import line_of
 from grokbench.agents.texts import encodable
 from grokbench.agents.trees import batch_of_one, to_numpy
-from grokbench.errors import AgentError, StoreError
+from grokbench.errors import AgentError, CallbackError, StoreError
 from grokbench.evaluation.marking import Examiner, check_logits
 from grokbench.evaluation.probes import is_probed, probe
 from grokbench.evaluation.protocol import Exam, Ranks
@@ -89,7 +89,7 @@ class CohortLoop:
             try:
                 self._start()
                 paused = self._take_exams()
-            except (StoreError, KeyboardInterrupt):
+            except (StoreError, CallbackError, KeyboardInterrupt):
                 raise
             except (Exception, SystemExit) as error:
                 if _is_interrupt(error):

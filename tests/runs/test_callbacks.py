@@ -1,14 +1,19 @@
-"""Callbacks: several of them hear every event, in their order."""
+"""Callbacks: several of them hear every event, in their order, and an error of theirs isn't the agent's."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
+import grokbench
 from grokbench.agents.recipes import find_recipe
+from grokbench.errors import CallbackError
 from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs.callbacks import Callback, Callbacks
 from grokbench.runs.plan import Run, plan
 from grokbench.runs.records import RunRecord
+from tests.support.agents import AddingAgent
 from tests.support.entries import make_run
 
 TASK = "add_mod5-0.5-v1"
@@ -59,3 +64,34 @@ def test_a_callback_that_overrides_nothing_is_silent(record: RunRecord) -> None:
     for callback in (Callback(), Callbacks([])):
         for event, arguments in events(record).items():
             assert getattr(callback, event)(*arguments) is None
+
+
+class Failing(Callback):
+    """Fails at an exam, as long as it is told to."""
+
+    fails = True
+
+    @override
+    def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
+        if self.fails and exam.step >= 20:
+            raise KeyError("no such metric")
+
+
+def test_an_error_of_a_callback_is_no_failure_of_the_agent(tmp_path: Path) -> None:
+    """No record says that the agent failed, and the same call without the error makes the run."""
+    callback, out = Failing(), tmp_path / "runs"
+    with pytest.raises(CallbackError, match="Failing failed, a callback: KeyError: 'no such metric'; finished runs are safe"):
+        grokbench.run(AddingAgent, "add_mod5-0.5-to50", seed=0, out=out, callbacks=[callback])
+    assert not list(out.rglob("seed-*.json"))
+    callback.fails = False
+    assert grokbench.run(AddingAgent, "add_mod5-0.5-to50", seed=0, out=out, callbacks=[callback]).record.incomplete is None
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_sweep_tells_its_callbacks_every_end(processes: int) -> None:
+    """In this process, whatever process makes the runs."""
+    heard: list[tuple[Any, ...]] = []
+    told = Recorder("", heard)
+    grokbench.sweep(AddingAgent, "add_mod5-{ratio}-to10", ratio=[0.4, 0.6], seeds="0-1", processes=processes, callbacks=[told])
+    assert sum(event == "on_end" for _, event, *_ in heard) == 4
+    assert sum(event == "on_exam" for _, event, *_ in heard) == 4 * 2

@@ -18,7 +18,7 @@ from typing_extensions import override
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
 from grokbench.board.verification.isolation import SERVE
 from grokbench.board.verification.remote import RemoteRecipe
-from grokbench.errors import ProtocolError, WorkerError
+from grokbench.errors import CallbackError, ProtocolError, WorkerError
 from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs import engine, workers
 from grokbench.runs.plan import Run, plan
@@ -185,9 +185,9 @@ class Refusing(Silent):
 
 
 def test_a_callback_that_raises_stops_the_workers(tmp_path: Path) -> None:
-    """Its error is the caller's, and no worker is left."""
+    """Its error names it, and no worker is left."""
     callback = Refusing()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(CallbackError, match="Refusing failed, a callback: ZeroDivisionError"):
         run(tmp_path, [recipe(AddingAgent)], LONG, callback=callback)
     assert len(callback.workers) == 2
     assert not any(map(is_alive, callback.workers))

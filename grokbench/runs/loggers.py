@@ -1,0 +1,92 @@
+"""Loggers: callbacks that show runs in an experiment tracker while they are made."""
+
+import hashlib
+import os
+from importlib import import_module
+from typing import Any
+
+from typing_extensions import override
+
+from grokbench.errors import CallbackError, MissingExtraError, install
+from grokbench.evaluation.protocol import Exam, Outcome
+from grokbench.evaluation.rows import exam_row
+from grokbench.runs.callbacks import Callback
+from grokbench.runs.plan import Run
+from grokbench.runs.records import RunRecord
+
+
+class WandbLogger(Callback):
+    """Shows every run in Weights & Biases, with its exams over steps.
+
+    ```python
+    grokbench.run("mlp", "add_mod47-0.5", seed=0, callbacks=[grokbench.WandbLogger("grokking")])
+    ```
+
+    A run is named by task, agent and seed. Its config has the hyperparameters, and its summary the outcome. A run that goes on
+    after a pause goes on there too. Runs that were finished before aren't shown.
+
+    Args:
+        project: the project's name.
+        **options: of `wandb.init`, such as `entity`, `tags`, or `mode="offline"`.
+
+    Raises:
+        MissingExtraError: wandb isn't installed.
+        CallbackError: nobody is logged in to Weights & Biases here.
+    """
+
+    def __init__(self, project: str, **options: Any) -> None:
+        try:
+            self._wandb = import_module("wandb")
+        except ImportError:
+            raise MissingExtraError(f"Weights & Biases needs wandb: {install('wandb')}") from None
+        self._options = {"mode": os.environ.get("WANDB_MODE", "online")} | options | {"project": project}
+        self._log_in()
+        self._shown: dict[Run, Any] = {}
+
+    def _log_in(self) -> None:
+        """Before anything is computed: W&B may ask for a key."""
+        if self._options["mode"] not in ("online", "shared"):
+            return
+        try:
+            self._wandb.login(verify=False)
+        except self._wandb.Error as error:
+            raise CallbackError(
+                f"Weights & Biases: {error} Or keep its files on this machine, with WANDB_MODE=offline"
+            ) from None
+
+    @override
+    def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
+        if run not in self._shown:
+            self._shown[run] = self._begin(run)
+        row = exam_row(exam, run.experiment.task)
+        self._shown[run].log({name: value for name, value in row.items() if value is not None})
+
+    @override
+    def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
+        shown = self._shown.pop(run, None)
+        if shown is None:
+            return
+        if record is not None:
+            shown.summary.update({name: value for name, value in record.outcome if value is not None})
+        shown.finish(exit_code=int(reason.startswith("failed")))
+
+    def _begin(self, run: Run) -> Any:
+        task, recipe = run.experiment.task, run.experiment.recipe
+        names = {"task": task.id, "agent": recipe.name, "seed": run.seed, "salt": run.experiment.salt, "budget": task.budget}
+        shown = self._wandb.init(
+            id=_identity(run),
+            name=f"{task.id} {recipe.name} seed {run.seed}",
+            config=recipe.plain_hyperparameters | names,
+            resume="allow",
+            reinit="create_new",  # the runs of a cohort are shown side by side
+            settings=self._wandb.Settings(silent=True, console="off"),  # the terminal has a display already
+            **self._options,
+        )
+        shown.define_metric("*", step_metric="step")
+        return shown
+
+
+def _identity(run: Run) -> str:
+    """Of the same run always the same, so that it goes on where it is shown."""
+    parts = (run.experiment.folder, run.experiment.suffix, run.experiment.recipe.hash, run.seed)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
