@@ -35,6 +35,9 @@ MEMBERS: dict[Family, tuple[str, ...]] = {  # optimizers by name, whose family c
     "sgd": ("sgd", "asgd"),
 }
 WEIGHT_DECAY = (0.1, 10.0)
+COUPLED_DECAY = (1e-5, 1e-2)  # where the decay is added to the gradient, which Adam scales
+COUPLED = ("adam", "nadam", "radam", "adamax", "adopt", "sgd", "asgd")  # optimizers by name that add it, unless told not to
+DECOUPLING = ("optimizer.decoupled_weight_decay", "optimizer.weight_decouple")  # how torch and pytorch-optimizer are told
 WARMUP = (1, 300)  # steps
 SHORTEST_MEMORY, LONGEST_MEMORY = 10.0, 1_000.0  # steps, 1 / (1 − β₂)
 MOST_OWN = 3  # dimensions of a method's own
@@ -230,10 +233,17 @@ def _common_dimensions(values: Mapping[str, Any], family: Family) -> tuple[Dimen
     betas = next((name for name in ("optimizer.betas", "optimizer.adamw_betas", "betas") if name in values), None)
     return (
         Dimension(rate, low, high),
-        *([Dimension(decay, *WEIGHT_DECAY, off=True)] if decay else []),
+        *([Dimension(decay, *_decay_range(values), off=True)] if decay else []),
         *([Dimension(warmup, *WARMUP, whole=True)] if warmup else []),
         *([Dimension(betas, 1 - 1 / SHORTEST_MEMORY, 1 - 1 / LONGEST_MEMORY, "memory", index=1)] if betas else []),
     )
+
+
+def _decay_range(values: Mapping[str, Any]) -> tuple[float, float]:
+    """The range of the weight decay, by whether the optimizer adds it to the gradient."""
+    told = next((values[name] for name in DECOUPLING if name in values), None)
+    by_name = normalized(str(values.get("optimizer.name"))) in COUPLED
+    return COUPLED_DECAY if (by_name if told is None else not told) else WEIGHT_DECAY
 
 
 def _range(name: str, ends: Sequence[float]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The space of a tuning: ranges, values and points."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from scipy.stats import qmc
 
 from grokbench.agents.recipes import Recipe, find_recipe, flattened, recipe
 from grokbench.errors import SweepError, TuningError
-from grokbench.sweeps.space import LEARNING_RATES, OFF_SHARE, Dimension, Space, search_points, sobol, zoom_points
+from grokbench.sweeps.space import (
+    COUPLED_DECAY,
+    LEARNING_RATES,
+    OFF_SHARE,
+    WEIGHT_DECAY,
+    Dimension,
+    Space,
+    search_points,
+    sobol,
+    zoom_points,
+)
 
 PLACES = st.floats(0, 1, exclude_max=True)
 DIMENSIONS = (
@@ -68,6 +79,28 @@ def test_the_zoom_is_a_box_a_third_as_wide_around_the_best(center: tuple[float, 
     assert ((points >= 0) & (points < 1)).all()
     assert (np.ptp(points, axis=0) <= 1 / 3).all()
     assert (np.abs(points - np.array(center)) <= 1 / 3).all()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay_range"),
+    [
+        ({"name": "adamw"}, WEIGHT_DECAY),
+        ({"name": "Adam"}, COUPLED_DECAY),
+        ({"name": "Adam", "decoupled_weight_decay": True}, WEIGHT_DECAY),
+        ({"name": "sgd", "momentum": 0.9}, COUPLED_DECAY),
+        ({"name": "ADOPT"}, COUPLED_DECAY),
+        ({"name": "ADOPT", "weight_decouple": True}, WEIGHT_DECAY),
+        ({"name": "lion"}, WEIGHT_DECAY),
+        ({"name": "lion", "weight_decouple": False}, COUPLED_DECAY),
+    ],
+)
+def test_a_decay_that_is_added_to_the_gradient_has_a_range_of_its_own(
+    optimizer: dict[str, Any], decay_range: tuple[float, float]
+) -> None:
+    """Adam with a decay of 0.1 in the gradient learns nothing."""
+    space = Space.of(recipe("transformer", optimizer={"lr": 1e-3, "weight_decay": 0.005} | optimizer))
+    decay = space.dimensions[1]
+    assert (decay.name, (decay.low, decay.high), decay.off) == ("optimizer.weight_decay", decay_range, True)
 
 
 def test_everyone_varies_rate_decay_warmup_and_beta() -> None:
