@@ -1,9 +1,9 @@
 """How often `grokbench verify` contradicts honest claims, and how often it finds claims that are too fast.
 
 `python -m tools.simulate_verify` writes the tables in docs/statistics.md. A simulation draws ten claimed runs of every task
-and new runs, round by round, with replacement. A claim is too fast if its times are divided by a speedup. It hides runs if
-more of the new ones are unsolved than of the claimed ones. Synthetic times are log-normal, and a share of them is censored at
-the budget. The others are those of the leaderboard's entries.
+and new runs, round by round, with replacement. A claim is too fast if the times of its solved runs are divided by a speedup.
+It hides runs if more of the new ones are unsolved than of the claimed ones. Synthetic times are log-normal, and a share of
+them is censored at the budget. The others are those of the leaderboard's entries.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -100,7 +100,7 @@ def simulate(pool: Sequence[Times], speedup: float = 1.0, *, hidden: float = 0.0
         if hidden:
             solved = [max((times < BUDGET).mean(), hidden) for times in pool]
             new = [_with_unsolved(times, rng, share=hidden / each) for times, each in zip(new, solved, strict=True)]
-        return [times / speedup for times in claimed], new
+        return [np.where(times < BUDGET, times / speedup, times) for times in claimed], new
 
     return _simulated(draw)
 

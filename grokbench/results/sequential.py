@@ -22,7 +22,9 @@ MOST_ROUNDS = LOOKS[-1]
 ALLOWED_SPEEDUP = 1.5  # claims that are so many times too fast should be found
 HIDDEN = 0.3  # the share of unsolved runs that claims must not leave out
 CONFIRMED_BELOW = 0.005  # level of every look at which claims that are 1.5 times too fast, or hide runs, are excluded
-CONTRADICTED_PER_ROUND = 0.00015  # level of a look for each of its rounds; all looks together spend less than 1 %
+CONTRADICTED_PER_ROUND = (
+    0.00015  # level of a look for each of its rounds; in simulations all looks together spend less than 1 %
+)
 MOST_COUNTED = 24  # rounds that raise the level
 
 TimesByTask = Mapping[str, Sequence[float]]  # task → min(T, budget) of its runs
@@ -73,9 +75,16 @@ def slower(claimed: ManyTimes, new: ManyTimes, budgets: Sequence[float]) -> NDAr
 
 
 def too_fast(claimed: ManyTimes, new: ManyTimes, budgets: Sequence[float]) -> NDArray[np.float64]:
-    """`Look.too_fast` of many comparisons: the larger p-value of the two tests, because both must exclude."""
-    hidden = hidden_p_values(_unsolved(claimed, budgets), _unsolved(new, budgets), hidden=HIDDEN)
-    p_values: NDArray[np.float64] = np.maximum(slower_p_values(new, [ALLOWED_SPEEDUP * times for times in claimed]), hidden)
+    """`Look.too_fast` of many comparisons: the larger p-value of the two tests, because both must exclude.
+
+    No method has times beyond the budget, so an unsolved run says nothing about speed. Claims without any solved run can't be
+    too fast.
+    """
+    unsolved = _unsolved(claimed, budgets)
+    slower_times = [np.minimum(ALLOWED_SPEEDUP * times, budget) for times, budget in zip(claimed, budgets, strict=True)]
+    claims_nothing = np.all([each.all(axis=1) for each in unsolved], axis=0)  # (comparisons,)
+    speed = np.where(claims_nothing, 0.0, slower_p_values(new, slower_times))
+    p_values: NDArray[np.float64] = np.maximum(speed, hidden_p_values(unsolved, _unsolved(new, budgets), hidden=HIDDEN))
     return p_values
 
 

@@ -53,6 +53,20 @@ def test_claims_that_no_run_is_solved_hide_nothing() -> None:
     assert (last.decision, last.rounds) == (Decision.CONFIRMED, 2)
 
 
+def test_unsolved_runs_are_no_evidence_of_speed() -> None:
+    """Claims of whose runs half are honestly unsolved, and the others are 1.5 times too fast, are hardly ever confirmed.
+
+    Times beyond the budget, which the claims times 1.5 would have, made the equally unsolved new runs look fast.
+    """
+    confirmed = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        claimed = {task: [t / 1.5 for t in its] for task, its in times(rng, 10, 0.5).items()}
+        claimed, new = with_unsolved(rng, claimed, 0.5), with_unsolved(rng, times(rng, 16, 0.5), 0.5)
+        confirmed += look(claimed, new, BUDGETS, rounds=16).too_fast < 0.05
+    assert confirmed <= 6  # 2 of 40 are expected; 3 standard deviations more
+
+
 def test_repeated_runs_may_be_as_fast_as_claimed() -> None:
     """Seeds that differ by much are compared in pairs: half as fast again is found, a few per cent of noise isn't."""
     rng = np.random.default_rng(0)
