@@ -67,6 +67,8 @@ class NetworkAgent(Agent):
         self.spec = spec
         on_cpu = spec.device == "cpu"
         self.dtype = "float32" if self.method.training.dtype == "tf32" and on_cpu else self.method.training.dtype
+        if self.dtype == "tf32":
+            torch.set_float32_matmul_precision("high")  # the loop puts it back, and the record states it
         inputs = torch.as_tensor(observation["inputs"]).to(spec.device)
         targets = torch.as_tensor(observation["targets"]).to(spec.device)
         self.inputs = inputs if spec.batched else inputs.unsqueeze(0)  # (S, N, L)

@@ -14,7 +14,7 @@ from grokbench.agents.agent import Action, Agent, Observation, Spec
 from grokbench.agents.passes import Passes
 from grokbench.errors import AgentError
 
-OWN_ATTRIBUTES = {"spec", "inputs", "train_inputs", "train_answers", "random_state", "passes", "last_loss", "dtype"}
+OWN_ATTRIBUTES = {"spec", "inputs", "train_inputs", "train_answers", "random_state", "passes", "last_loss", "dtype", "built"}
 
 
 class TorchAgent(Agent):
@@ -30,8 +30,8 @@ class TorchAgent(Agent):
     The agent has its own random state: it neither reads nor changes torch's global one.
 
     A checkpoint holds model, optimizer and random state. Of the agent's other attributes it holds numbers, text, tensors, and
-    whatever has a `state_dict`, such as a learning rate's schedule or an average of the weights. Anything else that changes
-    while the agent learns needs a `state_dict` and a `load_state_dict` of your own.
+    whatever has a `state_dict`, such as a learning rate's schedule or an average of the weights: make it in `build`. Anything
+    else that changes while the agent learns needs a `state_dict` and a `load_state_dict` of your own.
 
     An optimizer whose `step` needs a closure, such as LBFGS, gets it. Each call is a forward-backward pass, and so a step. For
     SAM, which needs the gradients before the call too, override `update`.
@@ -62,7 +62,8 @@ class TorchAgent(Agent):
         self.random_state = _seeded(spec)
         with self._own_random_state():
             self.model, self.optimizer = self.build(spec)
-            self.model.to(spec.device)
+            move(self.model, self.optimizer, spec.device)
+        self.built = {name for name, value in vars(self).items() if _has_state(value)}
         self.passes = Passes(self.passes_per_step)
         self.last_loss: Tensor | None = None
         self.dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
@@ -136,6 +137,7 @@ class TorchAgent(Agent):
 
     @override
     def state_dict(self) -> dict[str, Any]:
+        self._check_that_all_is_built()
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -153,6 +155,14 @@ class TorchAgent(Agent):
         self.passes.left, self.last_loss = state["steps_left"], state["loss"]
         for name, saved in state["attributes"].items():
             self._restore(name, saved)
+
+    def _check_that_all_is_built(self) -> None:
+        """Raise AgentError for state that a resumed run would look for in vain."""
+        late = [name for name, value in vars(self).items() if _has_state(value) and name not in self.built]
+        if late:
+            raise AgentError(
+                f"make {', '.join(late)} in build or before: a killed run can't go on with what is made while it learns"
+            )
 
     def _keeps(self, name: str, value: Any) -> bool:
         """Whether a checkpoint holds an attribute that a subclass has set."""
@@ -181,6 +191,13 @@ class TorchAgent(Agent):
                 torch.cuda.set_rng_state(self.random_state["cuda"])
             yield
             self.random_state = _random_state(cuda=bool(cuda))
+
+
+def move(model: nn.Module, optimizer: torch.optim.Optimizer, device: str) -> None:
+    """Move a module to a device, and with it the state that some optimizers make at once, such as Adagrad's."""
+    model.to(device)
+    if optimizer.state:
+        optimizer.load_state_dict(optimizer.state_dict())  # puts every tensor where its parameter is
 
 
 def _has_state(value: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from grokbench.analysis.patterns import Fit, fit
 from grokbench.analysis.series import FloatArray
 from grokbench.analysis.stages import MINIMAL_RISE, Delay, Stretch, delayed_generalization, rank_falls, surges
+from grokbench.errors import CurveError
 from grokbench.runs.records import ExamRecord, RunRecord
 
 EFFECTIVE_RANK = "effective_rank"
@@ -75,8 +76,13 @@ class Curves:
         """A rank measure of every layer, (T, L). It is 0 if the run diverged at once.
 
         Between two exams that measure ranks it is interpolated along the logarithm of the step.
+
+        Raises:
+            CurveError: no exam measured ranks, as in runs with sparse exams.
         """
         measured = [(exam.step, exam.ranks[measure]) for exam in self.exams if exam.ranks]
+        if not measured and self.exams and not self.exams[0].diverged:
+            raise CurveError("these exams measured no ranks: make the run with full exams")
         if not measured:
             return np.zeros((len(self.exams), len(self.record.agent.feature_dims or [0])))
         steps, ranks = (np.array(values, dtype=float) for values in zip(*measured, strict=True))  # (R,), (R, L)

@@ -24,6 +24,7 @@ Samples = Sequence[Sequence[float]]  # min(T, budget) of every run: a sequence p
 
 SIGNIFICANCE = 0.05  # two methods differ where the p of their exchange test is below this
 RESAMPLES = 10_000
+LEAST_VARIANCE = 0.01  # of a resample, over that of the sample
 EXCHANGES = 100_000  # of a paired test: so many that dozens of rows can be corrected for
 TIE_MARGIN = 1e-12  # statistics on the log scale that differ by less are equal up to rounding
 
@@ -41,7 +42,8 @@ def score_interval(
     The seeds of every task are resampled by themselves, for the entry and the reference at once: both ran on the same
     instances. On the log scale, the deviation of each resample is divided by the resample's own standard error. Basic and
     percentile intervals cover less: ten skewed times, some of them censored, say too little about their spread
-    (`python -m tools.simulate_statistics`). A resample without a standard error takes that of the sample.
+    (`python -m tools.simulate_statistics`). A resample's standard error is taken to be at least a tenth of the sample's: where
+    few seeds differ from the reference, a resample can miss nearly all of them.
 
     Args:
         samples: min(T, budget) of the entry, task by task and seed by seed.
@@ -64,7 +66,7 @@ def score_interval(
         deviations += resampled_log_ratios - log_ratio
         variances += resampled_variances
     tail = (1 - confidence) / 2
-    studentized = deviations / np.sqrt(np.where(variances > 0, variances, variance or 1.0))
+    studentized = deviations / np.sqrt(np.maximum(variances, LEAST_VARIANCE * variance or 1.0))
     low, high = sqrt(variance) * np.quantile(studentized, (tail, 1 - tail)) / len(samples)
     tuning = stats.norm.isf(tail) * tuning_spread
     center = log_score / len(samples)

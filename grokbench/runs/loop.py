@@ -347,7 +347,7 @@ def _losses(loss: Any, members: int) -> list[float | None]:
 
 
 def _metrics_by_member(report: Mapping[str, Any], members: int) -> list[Ranks]:
-    """Each member's metrics, name → one number per layer, as a record keeps them. Values that aren't finite are left out."""
+    """Each member's metrics, name → one number per layer, as a record keeps them. Left out: no numbers, or any not finite."""
     by_member: list[Ranks] = [{} for _ in range(members)]
     for name, numbers in report.items():
         values = np.asarray(to_numpy(numbers))
@@ -356,7 +356,7 @@ def _metrics_by_member(report: Mapping[str, Any], members: int) -> list[Ranks]:
         if values.ndim not in (1, 2) or len(values) != members:
             raise AgentError(f"learn reported {name!r} of shape {values.shape}, expected ({members},) or ({members}, layers)")
         for metrics, layers in zip(by_member, values.reshape(members, -1), strict=True):
-            if np.isfinite(layers).all():
+            if layers.size and np.isfinite(layers).all():
                 metrics[name] = layers.astype(float).tolist()
     return by_member
 

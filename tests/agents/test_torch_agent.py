@@ -12,7 +12,7 @@ from typing_extensions import override
 
 import grokbench
 from grokbench.agents import Spec
-from grokbench.agents.torch_agent import TorchAgent
+from grokbench.agents.torch_agent import TorchAgent, move
 from grokbench.agents.trees import pack, unpack
 from grokbench.errors import AgentError
 from grokbench.tasks import make_instance, parse_id
@@ -242,6 +242,34 @@ def test_schedules_averages_and_counters_resume_too() -> None:
     assert resumed.bias is resumed.model.get_parameter("output.bias")
     for mine, theirs in zip(agent.average.parameters(), resumed.average.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+class LateAverage(Small):
+    """Makes an average of the weights after the third update."""
+
+    updates, average = 0, None
+
+    @override
+    def update(self, closure: Callable[[], Tensor]) -> None:
+        super().update(closure)
+        self.updates += 1
+        if self.updates == 3:
+            self.average = torch.optim.swa_utils.AveragedModel(self.model)
+
+
+def test_state_that_is_made_while_it_learns_is_refused_at_the_next_checkpoint(tmp_path: Path) -> None:
+    """A resumed agent would have nothing to load it into."""
+    with pytest.raises(AgentError, match="make average in build or before"):
+        grokbench.run(LateAverage, "add_mod11-0.6-to20", seed=0, out=tmp_path)
+
+
+def test_an_optimizers_first_state_goes_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adagrad makes it with itself, before the module is moved. On CUDA a moved module keeps its parameters."""
+    monkeypatch.setattr(torch.__future__, "_swap_module_params_on_conversion", True)  # here, too
+    net = Net(TASK.num_symbols)
+    optimizer = torch.optim.Adagrad(net.parameters(), lr=1e-2)
+    move(net, optimizer, "meta")
+    assert {state["sum"].device.type for state in optimizer.state.values()} == {"meta"}
 
 
 def test_its_randomness_is_its_own() -> None:

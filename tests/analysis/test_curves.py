@@ -5,7 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import grokbench
 from grokbench.analysis.curves import EFFECTIVE_RANK, GENERALIZED, NUMERICAL_RANK, Curves
+from grokbench.errors import CurveError
 from grokbench.evaluation.protocol import PROTOCOL
 from grokbench.studies.settings import Deep
 from tests.support.curves import AT_ONCE, LATE, NEVER, STILL_RISING, TWO_STAGES, Shape, make_curves
@@ -242,6 +244,13 @@ def test_a_run_that_diverges_at_once_keeps_an_exam() -> None:
     assert run.rank().tolist() == [[0, 0]]
     assert run.surges == []
     assert not run.settled
+
+
+def test_sparse_exams_have_no_rank() -> None:
+    """Zeros would say that the network is a tunnel."""
+    run = grokbench.sweep("mlp", "add_mod5-0.5-to50", seeds=[0], exams="sparse")[0]
+    with pytest.raises(CurveError, match="measured no ranks: make the run with full exams"):
+        Curves(run.record).rank()
 
 
 def test_the_fit_is_of_both_accuracies(late: Curves) -> None:

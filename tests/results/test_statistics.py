@@ -125,6 +125,14 @@ def test_score_interval_of_the_reference_is_a_point() -> None:
     assert statistics.score_interval(times, times) == pytest.approx((1, 1))
 
 
+def test_score_interval_of_runs_that_hardly_differ_from_the_reference() -> None:
+    """A resample that misses the two runs that differ isn't divided by next to nothing."""
+    reference = [[300, 420, 380, 900, 510, 450, 333, 280, 700, 610]] * 3
+    entry = [[5_000, *reference[0][1:]], [306, *reference[1][1:]], reference[2]]
+    low, high = statistics.score_interval(entry, reference)
+    assert 0.05 < low < 0.7 < 1 <= high < 1.5
+
+
 def test_score_interval_counts_the_spread_of_the_reference() -> None:
     """An entry whose seeds agree is as uncertain as the reference that it is compared with."""
     low, high = statistics.score_interval([[400] * 6], [[300, 420, 380, 900, 510, 450]])

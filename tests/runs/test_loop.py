@@ -100,10 +100,10 @@ def test_probes_change_nothing(tmp_path: Path, probes: bool) -> None:
 
 @pytest.mark.parametrize(
     ("report", "kept"),
-    [(2.5, [2.5]), ([1, 2], [1.0, 2.0]), ("text", "numbers"), ([[1.0]], "shape")],
+    [(2.5, [2.5]), ([1, 2], [1.0, 2.0]), ([], None), ("text", "numbers"), ([[1.0]], "shape")],
 )
 def test_what_an_agent_reports_to_be_watched(tmp_path: Path, report: Any, kept: Any) -> None:
-    """Numbers, one per layer, are kept unless one isn't finite; anything else fails the run by name."""
+    """Numbers, one per layer, are kept unless one isn't finite, or there is none; anything else fails the run by name."""
     cell = Experiment(parse_id("add_mod5-0.5"), Recipe("told", "tests.support.agents:ReportingAgent", {"report": report}))
     record = run(Plan((cell,), (0,)), tmp_path, max_steps=30)["told", 0]
     if isinstance(kept, str):
@@ -111,7 +111,7 @@ def test_what_an_agent_reports_to_be_watched(tmp_path: Path, report: Any, kept: 
         assert "learn reported 'told'" in record.incomplete
         assert kept in record.incomplete
     else:
-        assert record.exams[0].metrics == {"told": kept}
+        assert record.exams[0].metrics == ({"told": kept} if kept else None)
 
 
 def test_probes_look_at_an_agent_that_is_not_batched(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from baselines.training.shards import Shard
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
 from grokbench.errors import AgentError, RecipeError
+from grokbench.runs.surroundings import known_surroundings
 from grokbench.tasks import parse_id
 from tests.support.baselines import MUON, TABLES, TASK_ID, started, through_a_file
 
@@ -43,6 +44,16 @@ def test_state_restores_bit_for_bit(recipe: str, tmp_path: Path) -> None:
     restored.load_state_dict(saved)
     restored.learn(9)
     assert torch.equal(agent.act()["features"], restored.act()["features"])
+
+
+def test_tf32_is_turned_on_off_the_cpu() -> None:
+    """The record's dtype and torch's setting say the same. Here the other device is the CPU's other name."""
+    with known_surroundings():
+        assert started("transformer", [0], dtype="tf32").dtype == "float32"
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert started("transformer", [0], dtype="tf32", device="cpu:0").dtype == "tf32"
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_pass_takes_each_training_question_at_most_once() -> None:
