@@ -13,7 +13,7 @@ from grokbench.agents.recipes import Recipe, recipe
 from grokbench.errors import AgentError
 from grokbench.results.frames import RunResult, Runs
 from grokbench.runs import engine
-from grokbench.runs.callbacks import Callback
+from grokbench.runs.callbacks import Callback, checked
 from grokbench.runs.execution import BUSY
 from grokbench.runs.plan import Run, plan
 from grokbench.runs.progress import Progress, SweepProgress
@@ -76,7 +76,7 @@ def run(
             engine.run(
                 plans,
                 store,
-                callbacks=[shown, busy := _Busy(), *callbacks],
+                callbacks=[shown, busy := _Busy(), *checked(callbacks)],
                 device=device,
                 max_steps=max_steps,
                 probes=probes,
@@ -150,7 +150,7 @@ def sweep(
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
         with SweepProgress() if progress else nullcontext(Callback()) as shown:
-            told = [shown, *callbacks]
+            told = [shown, *checked(callbacks)]
             return Runs(tuple(run_plans(plans, store, callbacks=told, device=device, processes=processes, cluster=cluster)))
 
 

@@ -22,6 +22,7 @@ from baselines.networks.network import Network
 from baselines.optimizers.layout import Layout
 from baselines.optimizers.optimizer import CohortOptimizer, Settings
 from baselines.optimizers.schedules import Schedule
+from grokbench.errors import AgentError
 
 MAY_DIFFER = ("lr", "weight_decay")  # arguments that may differ within a cohort
 
@@ -149,11 +150,26 @@ class PerMember(CohortOptimizer):
         if not self.schedule.changes:
             return
         factor = self.schedule.at(self.clock + 1)
+        for group, peak in self._groups():
+            group["lr"] = peak * factor
+
+    def _groups(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """Every group of every member's parameters, and its peak learning rate."""
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * factor
+            yield from zip(optimizer.param_groups, peaks, strict=True)
+
+    def _check_rates(self) -> None:
+        """Raise AgentError where an update has changed the learning rate, which the schedule sets anew before the next one."""
+        factor = self.schedule.at(self.clock + 1)
+        if any(group["lr"] != peak * factor for group, peak in self._groups()):
+            raise AgentError(
+                "the optimizer changes its learning rate itself, and [schedule] sets it before every step: set "
+                'name = "constant" and warmup = 0 in [schedule]'
+            )
 
     def _end(self, *, passes: int) -> None:
+        if self.schedule.changes:
+            self._check_rates()
         self._copy(self.rows, self.values, back=True)
         self.updates += 1
         self.clock += passes

@@ -141,6 +141,9 @@ class _Trial:
         passes: list[int] = [self._attempt("can't step", course.update) for _ in range(UPDATES)]
         twin = self.start(seed=1)
         self._attempt("has a state that no checkpoint can hold", lambda: _resume(twin, course))
+        kept, restored = _outside(course.optimizer), _outside(twin.optimizer)
+        lost = ", ".join(name for name, value in kept.items() if restored.get(name) != value)
+        check(not lost, f"[optimizer] {self.shown} changes {lost}, which its state_dict lacks, so no run resumes: use `state`")
         for _ in range(UPDATES):
             passes += [self._attempt("can't step", each.update) for each in (course, twin)]
         pairs = zip(course.parameters, twin.parameters, strict=True)
@@ -158,6 +161,13 @@ class _Trial:
     def _error(self, failure: str, error: Exception) -> RecipeError:
         name = "" if isinstance(error, GrokbenchError) else f"{type(error).__name__}: "
         return RecipeError(f"[optimizer] {self.shown} {failure}: {name}{error}")
+
+
+def _outside(optimizer: Any) -> dict[str, Any]:
+    """The numbers and texts among an optimizer's attributes, and how far its schedulers are."""
+    shown = {name: value for name, value in vars(optimizer).items() if not name.startswith("_")}
+    plain = {name: value for name, value in shown.items() if isinstance(value, bool | int | float | str)}
+    return plain | {name: value.last_epoch for name, value in shown.items() if hasattr(value, "last_epoch")}
 
 
 def _resume(twin: _Course, course: _Course) -> None:

@@ -33,7 +33,8 @@ def load_target(target: str) -> Any:
     except Exception as error:  # importing runs the module's code
         known = isinstance(error, ImportError | AttributeError | SyntaxError)
         said = f"{error}" if known else f"{type(error).__name__}: {error}"
-        raise AgentError(f"can't load {target!r} (looked in {Path.cwd()} too): {said}{line_of(error, target)}") from error
+        looked = f"looked in {Path.cwd()} too; run the command in the folder of the file, and leave out .py"
+        raise AgentError(f"can't load {target!r} ({looked}): {said}{line_of(error, target)}") from error
     if not callable(loaded):
         raise AgentError(f"{target!r} is a {type(loaded).__name__}: name a class, or a function that makes an agent")
     return loaded

@@ -6,7 +6,7 @@ from grokbench.evaluation.protocol import Exam
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.tasks import Task
 
-NAMES = ("task", "agent", "seed")  # what a table of several runs shows beside an exam's numbers
+NAMES = ("run", "task", "agent", "seed", "salt")  # what a table of several runs shows beside an exam's numbers
 
 
 def exam_row(exam: Exam, task: Task) -> dict[str, float | None]:

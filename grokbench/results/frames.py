@@ -10,7 +10,7 @@ import pandas as pd
 
 from grokbench.agents.recipes import flattened
 from grokbench.errors import RecordError
-from grokbench.evaluation.rows import NAMES, exam_row
+from grokbench.evaluation.rows import exam_row
 from grokbench.results.duplicates import without_duplicates
 from grokbench.results.phase import phase_table, phase_title, power_law
 from grokbench.results.tables import report
@@ -43,7 +43,7 @@ class RunResult:
 
     @property
     def final_rank(self) -> float | None:
-        """The effective rank of the last layer's features at the last exam."""
+        """The median effective rank of the last layer's features at the last five exams that measured it; None if none did."""
         return self.record.outcome.final_rank
 
     @cached_property
@@ -98,8 +98,12 @@ class Runs(Sequence[RunResult]):
 
     @cached_property
     def exams(self) -> pd.DataFrame:
-        """One row per exam of every run: `task`, `agent`, `seed`, and the columns of `RunResult.exams`."""
-        return pd.DataFrame([_names(record) | row for record in self.records for row in _exam_rows(record)])
+        """One row per exam of every run: `run`, `task`, `agent`, `seed`, `salt`, and the columns of `RunResult.exams`.
+
+        `run` is the number of the run's row in `runs`, so `exams.join(runs[["ratio"]], on="run")` adds its columns.
+        """
+        rows = (({"run": n} | _names(record) | row) for n, record in enumerate(self.records) for row in _exam_rows(record))
+        return pd.DataFrame(list(rows))
 
     def table(self) -> str:
         """What `grokbench score` prints: outcomes per task and agent, and scores against the pinned reference."""
@@ -162,13 +166,12 @@ def load_runs(*folders: str | Path) -> Runs:
 
 
 def _names(record: RunRecord) -> dict[str, Any]:
-    return dict(zip(NAMES, (record.task, record.agent.name, record.seed), strict=True))
+    return {"task": record.task, "agent": record.agent.name, "seed": record.seed, "salt": record.salt}
 
 
 def _run_row(record: RunRecord) -> dict[str, Any]:
     row = {
         **_names(record),
-        "salt": record.salt,
         "incomplete": record.incomplete,
         **record.outcome.model_dump(),
         **record.cost.model_dump(),

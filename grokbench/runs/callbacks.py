@@ -1,7 +1,7 @@
 """Callbacks: who is told what happens to runs. Progress displays and loggers are callbacks."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
 from typing_extensions import override
 
@@ -34,44 +34,47 @@ class Callback:
         """Something happened that a person should know, such as a damaged checkpoint that was moved aside."""
 
 
-@contextmanager
-def _blamed(callback: Callback) -> Iterator[None]:
-    """Say which callback failed, so that its error isn't taken for the agent's."""
+def checked(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
+    """The callbacks. Raises CallbackError for anything but a list of objects."""
+    if not isinstance(callbacks, Sequence) or not all(isinstance(each, Callback) for each in callbacks):
+        example = "[grokbench.WandbLogger('grokking')]"
+        raise CallbackError(f"callbacks must be a list of objects, such as {example}, got {callbacks!r}")
+    return tuple(callbacks)
+
+
+def _tell(callback: Callback, event: str, *arguments: Any) -> None:
+    """Tell a callback of an event. Its error says whose it is, so that nobody takes it for the agent's."""
     try:
-        yield
+        getattr(callback, event)(*arguments)
     except CallbackError:
         raise
     except Exception as error:
-        safe = "finished runs are safe, and the same command goes on"
-        raise CallbackError(f"{type(callback).__name__} failed, a callback: {type(error).__name__}: {error}; {safe}") from error
+        what = f"{type(callback).__name__} failed, a callback: {type(error).__name__}: {error}"
+        raise CallbackError(f"{what}. Finished runs are safe: mend it, and the same command goes on") from error
 
 
 class Callbacks(Callback):
     """Several callbacks as one, called in their order. An error becomes a CallbackError."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
-        self.callbacks = tuple(callbacks)
+        self.callbacks = checked(callbacks)
 
     @override
     def on_start(self, planned: int, finished: int) -> None:
         for callback in self.callbacks:
-            with _blamed(callback):
-                callback.on_start(planned, finished)
+            _tell(callback, "on_start", planned, finished)
 
     @override
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
         for callback in self.callbacks:
-            with _blamed(callback):
-                callback.on_exam(run, exam, outcome)
+            _tell(callback, "on_exam", run, exam, outcome)
 
     @override
     def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:
         for callback in self.callbacks:
-            with _blamed(callback):
-                callback.on_end(run, reason, record)
+            _tell(callback, "on_end", run, reason, record)
 
     @override
     def on_message(self, message: str) -> None:
         for callback in self.callbacks:
-            with _blamed(callback):
-                callback.on_message(message)
+            _tell(callback, "on_message", message)

@@ -19,6 +19,8 @@ from grokbench.runs.store import Store
 from grokbench.runs.surroundings import known_surroundings
 from grokbench.runs.workers import run_in_workers, unsendable
 
+DEVICES = ("auto", "cpu", "cuda")
+
 
 def run(
     plans: Iterable[Plan],
@@ -75,8 +77,10 @@ def resolve_device(device: str) -> str:
     """`auto` as `cuda` where torch finds a CUDA device, else as `cpu`.
 
     Raises:
-        AgentError: `cuda` is wanted and there is none.
+        AgentError: `cuda` is wanted and there is none, or it is no device.
     """
+    if device not in DEVICES:
+        raise AgentError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
     has_cuda = _has_cuda()
     if device == "cuda" and not has_cuda:
         raise AgentError("torch finds no CUDA device here: choose device cpu or auto, or install a torch with CUDA")

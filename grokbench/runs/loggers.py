@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from typing_extensions import override
@@ -13,6 +15,10 @@ from grokbench.evaluation.rows import exam_row
 from grokbench.runs.callbacks import Callback
 from grokbench.runs.plan import Run
 from grokbench.runs.records import RunRecord
+
+MODES = ("online", "offline", "disabled", "shared")
+OWN = {"id", "name", "resume", "reinit", "settings"}  # options of `wandb.init` that the logger sets
+FORBIDDEN = "/\\#?%:"  # in the name of a project
 
 
 class WandbLogger(Callback):
@@ -27,11 +33,11 @@ class WandbLogger(Callback):
 
     Args:
         project: the project's name.
-        **options: of `wandb.init`, such as `entity`, `tags`, or `mode="offline"`.
+        **options: of `wandb.init`, such as `entity`, `tags`, or `mode="offline"`. A `config` is added to every run's.
 
     Raises:
         MissingExtraError: wandb isn't installed.
-        CallbackError: nobody is logged in to Weights & Biases here.
+        CallbackError: nobody is logged in to Weights & Biases here, or an option is wrong.
     """
 
     def __init__(self, project: str, **options: Any) -> None:
@@ -39,6 +45,8 @@ class WandbLogger(Callback):
             self._wandb = import_module("wandb")
         except ImportError:
             raise MissingExtraError(f"Weights & Biases needs wandb: {install('wandb')}") from None
+        _check(project, options, self._wandb.init)
+        self._config = dict(options.pop("config", None) or {})
         self._options = {"mode": os.environ.get("WANDB_MODE", "online")} | options | {"project": project}
         self._log_in()
         self._shown: dict[Run, Any] = {}
@@ -76,7 +84,7 @@ class WandbLogger(Callback):
         shown = self._wandb.init(
             id=_identity(run),
             name=f"{task.id} {recipe.name} seed {run.seed}",
-            config=recipe.plain_hyperparameters | names,
+            config=self._config | recipe.plain_hyperparameters | names,
             resume="allow",
             reinit="create_new",  # the runs of a cohort are shown side by side
             settings=self._wandb.Settings(silent=True, console="off"),  # the terminal has a display already
@@ -84,6 +92,18 @@ class WandbLogger(Callback):
         )
         shown.define_metric("*", step_metric="step")
         return shown
+
+
+def _check(project: str, options: Mapping[str, Any], init: Callable[..., Any]) -> None:
+    """Raise CallbackError for what `wandb.init` would refuse only at the first exam, or would get twice."""
+    if not isinstance(project, str) or not project or set(project) & set(FORBIDDEN):
+        raise CallbackError(f"a project of Weights & Biases has a name without {' '.join(FORBIDDEN)}, got {project!r}")
+    if options.get("mode", "online") not in MODES:
+        raise CallbackError(f"mode must be one of {', '.join(MODES)}, got {options['mode']!r}")
+    if own := sorted(options.keys() & OWN):
+        raise CallbackError(f"{', '.join(own)} of wandb.init can't be chosen: every run has its own")
+    if unknown := sorted(options.keys() - signature(init).parameters.keys()):
+        raise CallbackError(f"wandb.init has no option {', '.join(unknown)}")
 
 
 def _identity(run: Run) -> str:

@@ -67,6 +67,11 @@ class AgentRecord(Sparse):
     hash: str
     feature_dims: list[Width] | None = None
 
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the record states. Raises RecipeError if it can't be one."""
+        return Recipe(self.name, self.target, self.hyperparameters, self.source)
+
 
 class OutcomeRecord(Strict):
     """The outcome of the exams, as `evaluation.protocol.Outcome`. `end` is null while the run is incomplete."""
@@ -197,18 +202,22 @@ def read_record(path: Path) -> RunRecord:
     """The record in the file `path`.
 
     Raises:
-        RecordError: the file can't be read, isn't a record, or states an outcome that doesn't follow from its exams.
+        RecordError: the file can't be read or isn't a record. Or its outcome doesn't follow from its exams, or its agent's hash
+            from its hyperparameters.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
         record = RunRecord.model_validate(content)
         recomputed = record.recomputed()
+        stated = record.agent.recipe.hash
     except ValidationError as error:
         raise RecordError(f"{path}: {_finding(content, error)}") from None
     except (OSError, ValueError, RecursionError, KeyError, IndexError) as error:
         raise RecordError(f"{path}: not a run record: {error}") from None
     if recomputed != record.outcome:
         raise RecordError(f"{path}: the outcome it states doesn't follow from its exams")
+    if stated != record.agent.hash:
+        raise RecordError(f"{path}: the hash it states isn't that of its agent and hyperparameters")
     return record
 
 

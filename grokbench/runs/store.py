@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from grokbench.runs.plan import Experiment, Run
 from grokbench.runs.provenance import COMMON_PACKAGES, installed_versions
 from grokbench.runs.records import RunRecord, read_record, to_json
 
+RECORD_NAME = re.compile(r"seed-[0-9]+.*\.json")
 LONGEST_FILE_NAME = 60  # characters of the seeds in a checkpoint's name; more seeds are hashed
 
 
@@ -189,7 +191,9 @@ def _json_files(folder: Path) -> Iterator[Path]:
 
 
 def _looks_like_a_record(path: Path) -> bool:
-    """Whether the text of a file mentions exams. A file that can't be read might."""
+    """Whether a file has a record's name, or its text mentions exams. A file that can't be read might."""
+    if RECORD_NAME.match(path.name):
+        return True
     try:
         return '"exams"' in path.read_text(encoding="utf-8", errors="replace")
     except OSError:

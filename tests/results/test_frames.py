@@ -88,7 +88,8 @@ def test_a_folder_that_is_missing_or_damaged(folder: Path, tmp_path: Path) -> No
     with pytest.raises(RecordError, match="there is no folder"):
         grokbench.load_runs(tmp_path / "none")
     (tmp_path / "seed-0.json").write_text('{"exams": ')
-    with pytest.raises(RecordError, match=r"1 damaged records: .*seed-0\.json"):
+    (tmp_path / "seed-1.json").write_text("")
+    with pytest.raises(RecordError, match=r"2 damaged records: .*seed-0\.json"):
         grokbench.load_runs(tmp_path)
 
 
@@ -144,8 +145,10 @@ def test_exams_of_several_runs_name_their_run() -> None:
     """In the order of the runs."""
     records = (made_up(), made_up(MUL, 1, agent="transformer"))
     frame = Runs(records).exams
-    names = frame[["task", "agent", "seed"]].drop_duplicates().to_numpy().tolist()
-    assert names == [[ADD, "mlp", 0], [MUL, "transformer", 1]]
+    names = frame[["run", "task", "agent", "seed", "salt"]].drop_duplicates().to_numpy().tolist()
+    assert names == [[0, ADD, "mlp", 0, ""], [1, MUL, "transformer", 1, ""]]
+    joined = frame.join(Runs(records).runs[["operation"]], on="run")
+    assert joined.groupby("operation").size().to_dict() == {"add": len(records[0].exams), "mul": len(records[1].exams)}
     assert len(frame) == sum(len(record.exams) for record in records)
 
 

@@ -80,7 +80,7 @@ class Failing(Callback):
 def test_an_error_of_a_callback_is_no_failure_of_the_agent(tmp_path: Path) -> None:
     """No record says that the agent failed, and the same call without the error makes the run."""
     callback, out = Failing(), tmp_path / "runs"
-    with pytest.raises(CallbackError, match="Failing failed, a callback: KeyError: 'no such metric'; finished runs are safe"):
+    with pytest.raises(CallbackError, match=r"Failing failed, a callback: KeyError: 'no such metric'\. Finished runs are safe"):
         grokbench.run(AddingAgent, "add_mod5-0.5-to50", seed=0, out=out, callbacks=[callback])
     assert not list(out.rglob("seed-*.json"))
     callback.fails = False
@@ -95,3 +95,24 @@ def test_a_sweep_tells_its_callbacks_every_end(processes: int) -> None:
     grokbench.sweep(AddingAgent, "add_mod5-{ratio}-to10", ratio=[0.4, 0.6], seeds="0-1", processes=processes, callbacks=[told])
     assert sum(event == "on_end" for _, event, *_ in heard) == 4
     assert sum(event == "on_exam" for _, event, *_ in heard) == 4 * 2
+
+
+class Exhausted(Callback):
+    """Has no more items."""
+
+    @override
+    def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
+        next(iter(()))
+
+
+def test_stop_iteration_is_the_callbacks_too() -> None:
+    """Python's own machinery of generators would hide it."""
+    with pytest.raises(CallbackError, match="Exhausted failed, a callback: StopIteration"):
+        grokbench.run(AddingAgent, "add_mod5-0.5-to50", seed=0, callbacks=[Exhausted()])
+
+
+@pytest.mark.parametrize("callbacks", [Exhausted(), [Exhausted], None])
+def test_callbacks_are_a_list_of_objects(callbacks: Any) -> None:
+    """Nothing runs with anything else."""
+    with pytest.raises(CallbackError, match=r"callbacks must be a list of objects, such as \[grokbench"):
+        grokbench.run(AddingAgent, "add_mod5-0.5-to50", seed=0, callbacks=callbacks)

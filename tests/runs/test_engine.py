@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from grokbench.agents.recipes import Recipe, find_recipe, recipe
-from grokbench.errors import RecipeError
+from grokbench.errors import AgentError, RecipeError
 from grokbench.runs import engine, execution
 from grokbench.runs.plan import Cohort, Experiment, Run, plan
 from grokbench.runs.records import RunRecord, read_record
@@ -54,6 +54,12 @@ def shell(*arguments: str, every_exam: bool = True) -> subprocess.Popen[str]:
         [sys.executable, "-c", code if every_exam else plain, *arguments],
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+
+
+def test_an_unknown_device_is_named(tmp_path: Path) -> None:
+    """Before anything runs."""
+    with pytest.raises(AgentError, match="device must be one of auto, cpu, cuda, got 'gpu'"):
+        engine.run(plan([TASK], [find_recipe("mlp")], seeds=[0]), Store(tmp_path), device="gpu")
 
 
 def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:

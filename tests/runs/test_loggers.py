@@ -41,8 +41,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[FakeRun]:
     """Every run that a made-up wandb was asked to show."""
     runs: list[FakeRun] = []
 
-    def init(**options: Any) -> FakeRun:
-        runs.append(FakeRun(options))
+    def init(
+        *, project: str, mode: str, id: str, name: str, config: Any, resume: str, reinit: str, settings: Any, tags: Any = None
+    ) -> FakeRun:
+        runs.append(FakeRun(dict(locals())))
         return runs[-1]
 
     module = SimpleNamespace(init=init, login=lambda verify: True, Settings=dict, Error=Exception)
@@ -93,6 +95,31 @@ def test_runs_of_a_cohort_are_shown_side_by_side(shown: list[FakeRun]) -> None:
     grokbench.sweep("mlp", TASK, seeds="0-2", processes=1, callbacks=[grokbench.WandbLogger("grokking")])
     assert [run.options["config"]["seed"] for run in shown] == [0, 1, 2]
     assert all(len(run.rows) == 10 and run.options["reinit"] == "create_new" for run in shown)
+
+
+def test_ones_own_config_stands_beside_the_hyperparameters(shown: list[FakeRun]) -> None:
+    """Those of the run go before it."""
+    grokbench.run("mlp", TASK, seed=3, callbacks=[grokbench.WandbLogger("grokking", config={"about": "x", "seed": 9})])
+    assert (shown[0].options["config"]["about"], shown[0].options["config"]["seed"]) == ("x", 3)
+
+
+@pytest.mark.parametrize(
+    ("project", "options", "message"),
+    [
+        ("a/b", {}, "has a name without /"),
+        ("", {}, "has a name without /"),
+        (None, {}, "has a name without /"),
+        ("a", {"mode": "ofline"}, "mode must be one of online, offline"),
+        ("a", {"name": "mine", "id": "x"}, "id, name of wandb.init can't be chosen"),
+        ("a", {"modee": "offline"}, "wandb.init has no option modee"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_runs(
+    shown: list[FakeRun], project: Any, options: dict[str, Any], message: str
+) -> None:
+    """W&B would refuse them at the first exam."""
+    with pytest.raises(CallbackError, match=message):
+        grokbench.WandbLogger(project, **options)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

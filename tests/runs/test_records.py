@@ -83,13 +83,14 @@ def test_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
         (("outcome", "steps_to_generalize"), 10),
         (("outcome", "final_rank"), 1.0),
         (("fingerprint",), 3),
+        (("agent", "hyperparameters", "optimizer", "lr"), 7.0),
         (("surprise",), 1),
         (("task",), "add_mod5-0.50-v1"),
     ],
     ids=str,
 )
 def test_a_forged_record_is_refused(record: dict[str, Any], tmp_path: Path, place: tuple[Any, ...], value: Any) -> None:
-    """An exam off the grid, an impossible count, an outcome that doesn't follow from the exams, an unknown key."""
+    """An exam off the grid, an impossible count, an outcome or a hash that doesn't follow, an unknown key."""
     path = tmp_path / "record.json"
     path.write_text(json.dumps(put(record, place, value)))
     with pytest.raises(RecordError):

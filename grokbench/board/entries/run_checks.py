@@ -76,7 +76,7 @@ def _instance_findings(run: RunRecord) -> Iterator[Finding]:
 def _agent_findings(run: RunRecord, recipe: Recipe) -> Iterator[Finding]:
     if not AGENT_NAME.fullmatch(run.agent.name):
         yield _error(run, "its agent's name can't be shown", "use at most 60 letters, digits, points and hyphens")
-    stated = Recipe(run.agent.name, run.agent.target, run.agent.hyperparameters, run.agent.source)
+    stated = run.agent.recipe
     if replace(packed_recipe(stated), name=recipe.name) != recipe:
         yield _error(run, "was made by another recipe or code than the entry's", "bring the recipe and code that made the runs")
     elif run.agent.hash != stated.hash:

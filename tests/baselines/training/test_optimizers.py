@@ -226,6 +226,19 @@ class Forgetful(SignDescent):
             parameter.sub_(mean, alpha=0.1)
 
 
+class Counting(SignDescent):
+    """Counts its updates outside of the state, and acts on the count late."""
+
+    updates = 0
+
+    @override
+    def step(self, closure: Any = None) -> Any:
+        """Step, with a smaller learning rate after the hundredth."""
+        self.updates += 1
+        self.param_groups[0]["lr"] *= 0.1 if self.updates == 100 else 1.0
+        return super().step()
+
+
 class Unstorable(SignDescent):
     """Keeps a set in its state."""
 
@@ -253,6 +266,7 @@ class Nothing:
         ({"optimizer": {"target": 3}}, "target must be a class, or its name as .*, got 3"),
         ({"optimizer": {"target": Nothing}}, "a class with the interface of torch"),
         ({"optimizer": {"target": Forgetful}}, "goes on differently from its own state_dict"),
+        ({"optimizer": {"target": Counting}}, "changes updates, which its state_dict lacks"),
         ({"optimizer": {"target": Unstorable}}, "no checkpoint can hold: state_dict holds a object at /state/0/seen"),
         ({"optimizer": {"name": "lbfgs"}}, "lbfgs makes . forward-backward passes .* set passes_per_step = . or more"),
         ({"training": {"passes_per_step": 2}}, "make one pass in an update"),
@@ -277,6 +291,27 @@ def test_names_of_parameters_are_checked() -> None:
     """A projection of a parameter that the network doesn't have is refused at the start."""
     with pytest.raises(RecipeError, match=r"names nothing: the parameters are layer1, layer0|names nothing: the param"):
         started("mlp", [0], tables={"projection": {"norm": "rows", "names": ["nothing"]}})
+
+
+class Decaying(SignDescent):
+    """Has a learning rate that falls from the tenth update on, and keeps all of that in its groups."""
+
+    @override
+    def step(self, closure: Any = None) -> Any:
+        """Step."""
+        group = self.param_groups[0]
+        group["updates"] = group.get("updates", 0) + 1
+        group["lr"] *= 0.5 if group["updates"] > 9 else 1.0
+        return super().step()
+
+
+def test_an_optimizers_own_schedule_is_never_undone_in_silence() -> None:
+    """`[schedule]` sets the learning rate before every step. Without a schedule the optimizer's own counts."""
+    agent = begun([0], {"optimizer": {"target": Decaying}, "schedule": {"name": "constant", "warmup": 5}})
+    agent.learn(8)
+    with pytest.raises(AgentError, match=r'changes its learning rate itself, .* set name = "constant" and warmup = 0'):
+        agent.learn(5)
+    begun([0], {"optimizer": {"target": Decaying}, "schedule": {"name": "constant", "warmup": 0}}).learn(20)
 
 
 class Greedy(SignDescent):
