@@ -32,10 +32,11 @@ Row = dict[str, str]  # column → cell; a missing cell is empty
 
 @dataclass(frozen=True)
 class Group:
-    """All records of one agent on one task."""
+    """All records of one agent on one task with one salt."""
 
     task: Task
     agent: str
+    salt: str
     complete: tuple[RunRecord, ...]
     incomplete: tuple[RunRecord, ...]
 
@@ -66,24 +67,25 @@ class Group:
 
 
 def group(records: Iterable[RunRecord]) -> list[Group]:
-    """The records by task, budget and agent, in their order. Of several records of the same run, a complete one counts.
+    """The records by task, budget, agent and salt, in their order. Of several records of the same run, a complete one counts.
 
     Raises:
         ResultError: two complete records of the same run have different exams.
     """
     unique = without_duplicates(records)
     names = _agent_names(unique)
-    grouped: dict[tuple[Task, str], list[RunRecord]] = defaultdict(list)
+    grouped: dict[tuple[Task, str, str], list[RunRecord]] = defaultdict(list)
     for record in unique:
-        grouped[record.parsed_task(), names[record.agent.hash]].append(record)
+        grouped[record.parsed_task(), names[record.agent.hash], record.salt].append(record)
     return [
         Group(
             task=task,
             agent=agent,
+            salt=salt,
             complete=tuple(record for record in members if record.incomplete is None),
             incomplete=tuple(record for record in members if record.incomplete is not None),
         )
-        for (task, agent), members in grouped.items()
+        for (task, agent, salt), members in grouped.items()
     ]
 
 
@@ -100,7 +102,7 @@ def _agent_names(records: Iterable[RunRecord]) -> dict[str, str]:
 
 
 def task_table(records: Iterable[RunRecord], style: str = "simple") -> str:
-    """A row per task and agent: medians over complete runs, and the median final rank over generalized runs.
+    """A row per task, agent and salt: medians over complete runs, and the median final rank over generalized runs.
 
     `style` is a table format of `tabulate`.
     """
@@ -108,15 +110,15 @@ def task_table(records: Iterable[RunRecord], style: str = "simple") -> str:
 
 
 def score_table(records: Iterable[RunRecord], style: str = "simple") -> str:
-    """A row per agent: its score against the pinned reference on the same seeds.
+    """A row per agent and salt: its score against the pinned reference on the same seeds.
 
     `style` is a table format of `tabulate`.
     """
-    by_agent: dict[str, list[Group]] = defaultdict(list)
+    by_agent: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for runs in group(records):
         if not runs.task.control:
-            by_agent[runs.agent].append(runs)
-    return _table([_score_row(agent, groups) for agent, groups in by_agent.items()], SCORE_COLUMNS, style)
+            by_agent[runs.agent, runs.salt].append(runs)
+    return _table([_score_row(agent, groups) for (agent, _), groups in by_agent.items()], SCORE_COLUMNS, style)
 
 
 def report(records: Sequence[RunRecord], style: str = "simple") -> str:
@@ -164,6 +166,7 @@ def _notes(runs: Group) -> list[str]:
     diverged = sum(record.outcome.end == "diverged" for record in runs.complete)
     return [
         *(["never scored"] if runs.task.control and runs.complete else []),
+        *([f"salt {runs.salt}"] if runs.salt else []),
         *(["sparse exams"] if runs.task.exam_grid == "sparse" else []),
         *(f"seed {record.seed} {record.incomplete}" for record in runs.incomplete),
         *([f"{diverged} diverged"] if diverged else []),
@@ -201,7 +204,7 @@ def _obstacles(groups: Sequence[Group]) -> list[str]:
     pinned = scoring.reference().tasks
     other_budgets = [runs.task.id for runs in groups if runs.task.budget != parse_id(runs.task.id).budget]
     sparse = [runs.task.id for runs in groups if runs.task.exam_grid == "sparse"]
-    salted = [runs.task.id for runs in groups if any(record.salt for record in runs.complete)]
+    salted = [runs.task.id for runs in groups if runs.salt]
     without_reference = [runs.task.id for runs in groups if not set(runs.seeds) <= set(pinned.get(runs.task.id, {}))]
     return [
         *(f"{len(runs.incomplete)} incomplete on {runs.task.id}" for runs in groups if runs.incomplete),
