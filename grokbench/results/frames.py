@@ -179,8 +179,10 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
         "exam_grid": record.exam_grid or "full",
         **record.parsed_task().parts,
     }
-    hyperparameters = dict(flattened(record.agent.hyperparameters))
-    return row | {f"hyperparameter.{name}" if name in row else name: value for name, value in hyperparameters.items()}
+    for name, value in flattened(record.agent.hyperparameters):
+        shown = f"hyperparameter.{name}" if name in row else name
+        row[shown] = tuple(value) if isinstance(value, list) else value  # pandas compares and groups tuples
+    return row
 
 
 def _exam_rows(record: RunRecord) -> list[dict[str, Any]]:

@@ -127,7 +127,8 @@ def test_hyperparameters_of_several_agents_share_a_table() -> None:
     for agent in ("mlp", "transformer"):
         for table, values in find_recipe(agent).plain_hyperparameters.items():
             for name, value in values.items():
-                assert frame.loc[agent, f"{table}.{name}"] == value
+                assert frame.loc[agent, f"{table}.{name}"] == (tuple(value) if isinstance(value, list) else value)
+    assert frame["network.hidden"].nunique() == 1  # lists couldn't be compared
     assert frame["network.hidden"].isna().tolist() == [False, True]
 
 
