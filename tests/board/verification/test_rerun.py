@@ -57,23 +57,23 @@ def test_a_changed_entry_meets_other_runs(entry: Path) -> None:
     assert mixed_salt(read_good_entry(entry), "salt") != before
 
 
-class Planned(Exception):
-    """The number of runs that were planned."""
-
-
 class StopWhenPlanned(Callback):
-    """Stops the engine before anything runs."""
+    """Stops the engine before anything runs, and keeps the number of runs that were planned."""
+
+    planned = 0
 
     @override
     def on_start(self, planned: int, finished: int) -> None:
-        raise Planned(planned)
+        self.planned = planned
+        raise KeyboardInterrupt
 
 
 def planned_runs(entry: Path, runs: int) -> int:
     """The number of official runs that are planned first."""
-    with pytest.raises(Planned) as planned:
-        verify_entry(entry, salt="salt", runs=runs, sandboxed=False, callbacks=[StopWhenPlanned()])
-    return int(planned.value.args[0])
+    callback = StopWhenPlanned()
+    with pytest.raises(KeyboardInterrupt):
+        verify_entry(entry, salt="salt", runs=runs, sandboxed=False, callbacks=[callback])
+    return callback.planned
 
 
 def test_a_whole_cohort_is_repeated(entry: Path) -> None:
