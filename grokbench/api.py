@@ -1,8 +1,10 @@
 """What a notebook calls to make runs: `grokbench.run` and `grokbench.sweep`."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ from typing_extensions import override
 
 from grokbench.agents.agent import Agent
 from grokbench.agents.recipes import Recipe, recipe
-from grokbench.errors import AgentError
+from grokbench.errors import AgentError, SweepError
 from grokbench.results.frames import RunResult, Runs
 from grokbench.runs import engine
 from grokbench.runs.callbacks import Callback, checked
@@ -103,6 +105,9 @@ def sweep(
     budget: int | None = None,
     exams: ExamGrid = "full",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    probes: bool = False,
+    logits: bool = False,
+    threads: int = 1,
     processes: int | None = None,
     cluster: Cluster | None = None,
     callbacks: Sequence[Callback] = (),
@@ -128,6 +133,9 @@ def sweep(
         budget: the largest step that counts as T, None for each task's own.
         exams: `sparse` takes fewer exams, without ranks. T is then up to a tenth later, and no score is computed.
         device: where agents compute.
+        probes: train linear probes on every layer now and then.
+        logits: let the agents show logits, so that the exams have `train_loss` and `held_out_loss`.
+        threads: the threads that a run computes on.
         processes: the most worker processes, by default as many as cores.
         cluster: a Ray cluster to run on instead, such as `Cluster(address="auto")`.
         callbacks: who is told of exams and ends, such as `WandbLogger`, in this process.
@@ -145,13 +153,23 @@ def sweep(
     """
     several = [agents] if isinstance(agents, str | type | Recipe) else agents
     chosen = [agent if isinstance(agent, Recipe) else recipe(agent) for agent in several]
-    grid = make_grid(chosen, tasks, vary={**(vary or {}), **axes}, seeds=seeds, budget=budget, exams=exams, salt=salt)
-    plans = grid.plans()
+    options = {"device": device, "probes": probes, "logits": logits, "threads": threads, "processes": processes}
+    try:
+        grid = make_grid(chosen, tasks, vary={**(vary or {}), **axes}, seeds=seeds, budget=budget, exams=exams, salt=salt)
+        plans = grid.plans()
+    except SweepError as error:
+        raise SweepError(f"{error}{_hint(axes)}") from None
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
         with SweepProgress() if progress else nullcontext(Callback()) as shown:
             told = [shown, *checked(callbacks)]
-            return Runs(tuple(run_plans(plans, store, callbacks=told, device=device, processes=processes, cluster=cluster)))
+            return Runs(tuple(run_plans(plans, store, callbacks=told, cluster=cluster, **options)))
+
+
+def _hint(axes: Iterable[str]) -> str:
+    """For an axis that is nearly called like an option of `sweep`, the option."""
+    near = [match for name in axes for match in get_close_matches(name, signature(sweep).parameters, n=1, cutoff=0.8)]
+    return f"; did you mean {near[0]}, an option of sweep?" if near else ""
 
 
 class _Busy(Callback):

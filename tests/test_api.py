@@ -7,7 +7,7 @@ import pytest
 from typing_extensions import override
 
 import grokbench
-from grokbench.errors import AgentError, GrokbenchError, TaskError
+from grokbench.errors import AgentError, GrokbenchError, SweepError, TaskError
 from tests.support.agents import AddingAgent, RaisingAgent
 
 TASK = "add_mod5-0.5"
@@ -67,3 +67,16 @@ def test_every_public_name_is_there() -> None:
     assert set(grokbench.__all__) <= set(dir(grokbench))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = grokbench.nothing
+
+
+def test_a_misspelt_option_of_a_sweep_is_recognized() -> None:
+    """It looks like an axis."""
+    with pytest.raises(SweepError, match=r"nothing is called budgt: .*; did you mean budget, an option of sweep?"):
+        grokbench.sweep("mlp", "add_mod5-0.5", budgt=10)
+
+
+def test_a_sweep_takes_the_options_of_a_run() -> None:
+    """Threads, losses and probes."""
+    (run,) = grokbench.sweep("mlp", "add_mod5-0.5-to10", seeds=[0], threads=1, logits=True, probes=True)
+    assert run.exams["held_out_loss"].notna().all()
+    assert "probe" in run.exams
