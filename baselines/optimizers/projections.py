@@ -36,18 +36,18 @@ class Projection:
     mode: Annotated[str, one_of(("fix", "clip"))] = "fix"
     c: Positive | None = None
 
+    def check_names(self, parameters: Collection[str]) -> None:
+        """Raise RecipeError if `names` has a name that the network's parameters don't have."""
+        unknown = sorted(set(self.names or ()) - set(parameters))
+        check(not unknown, f"[projection] names {', '.join(unknown)}: the parameters are {', '.join(parameters)}")
+
     def start(self, parameters: Parameters, fan_in_first: Collection[str]) -> Norms:
         """The norms before the first step, by the parameters' names. With `global` they have a single name.
 
         Args:
             parameters: name → (S, …).
             fan_in_first: the matrices that are stored (fan-in, fan-out), whose weight vectors are columns.
-
-        Raises:
-            RecipeError: `names` has a name that the network doesn't have.
         """
-        unknown = sorted(set(self.names or ()) - set(parameters))
-        check(not unknown, f"[projection] names {', '.join(unknown)}: the parameters are {', '.join(parameters)}")
         return {name: norm.clone() for name, norm in self._norms(parameters, fan_in_first).items()}
 
     def apply(self, parameters: Parameters, norms: Norms, fan_in_first: Collection[str]) -> None:

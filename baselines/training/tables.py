@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
+import torch
+
 from baselines.fields import check, fields_of, from_table
 from baselines.networks.network import Network
 from baselines.optimizers.adamw import AdamWSettings
@@ -39,6 +41,7 @@ Table = dict[str, Any]
 Kind = TypeVar("Kind")
 
 OPTIMIZERS: dict[str, type[AdamWSettings] | type[MuonSettings]] = {"adamw": AdamWSettings, "muon": MuonSettings}
+FEW_SYMBOLS = 2  # of a network that is made for the names of its parameters
 OLD_NAMES = {"learning_rate": "[optimizer] lr"}
 
 
@@ -64,7 +67,7 @@ def method(
         _optimizer(optimizer, network, checked_schedule, checked_training),
         checked_schedule,
         gradient_filter=None if gradient is None else _chosen(FILTERS, gradient, "gradient", "filter"),
-        projection=None if projection is None else _read(Projection, projection, "projection"),
+        projection=None if projection is None else _projection(projection, network),
         noise=None if noise is None else _read(Noise, noise, "noise"),
         average=None if average is None else _read(Average, average, "average"),
     )
@@ -73,6 +76,13 @@ def method(
 def _schedule(table: Table) -> Schedule:
     schedule: Schedule = _chosen(SCHEDULES, table, "schedule", "name")
     return schedule
+
+
+def _projection(table: Table, network: Network[Any]) -> Projection:
+    projection: Projection = _read(Projection, table, "projection")
+    if projection.names:
+        projection.check_names(network.init_params(FEW_SYMBOLS, torch.Generator().manual_seed(0)))
+    return projection
 
 
 def _optimizer(table: Table, network: Network[Any], schedule: Schedule, training: Training) -> Settings:

@@ -288,9 +288,9 @@ def test_mistakes_are_named_before_anything_runs(tables: dict[str, Any], message
 
 
 def test_names_of_parameters_are_checked() -> None:
-    """A projection of a parameter that the network doesn't have is refused at the start."""
-    with pytest.raises(RecipeError, match=r"names nothing: the parameters are layer1, layer0|names nothing: the param"):
-        started("mlp", [0], tables={"projection": {"norm": "rows", "names": ["nothing"]}})
+    """A projection of a parameter that the network doesn't have is refused before anything runs."""
+    with pytest.raises(RecipeError, match=r"\[projection\] names nothing: the parameters are layer0, layer1"):
+        recipe("mlp", projection={"norm": "rows", "names": ["nothing"]}).make()
 
 
 class Decaying(SignDescent):
