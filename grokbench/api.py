@@ -15,7 +15,7 @@ from grokbench.agents.recipes import Recipe, recipe
 from grokbench.errors import AgentError, SweepError
 from grokbench.results.frames import RunResult, Runs
 from grokbench.runs import engine
-from grokbench.runs.callbacks import Callback, checked
+from grokbench.runs.callbacks import Callback, Callbacks
 from grokbench.runs.execution import BUSY
 from grokbench.runs.plan import Run, plan
 from grokbench.runs.progress import Progress, SweepProgress
@@ -74,11 +74,12 @@ def run(
     plans = plan([task], [chosen], seeds=[seed], salt=salt, budget=budget)
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
+        busy = _Busy()
         with Progress(max_steps=max_steps) if progress else nullcontext(Callback()) as shown:
             engine.run(
                 plans,
                 store,
-                callbacks=[shown, busy := _Busy(), *checked(callbacks)],
+                callbacks=[shown, busy, Callbacks(callbacks)],
                 device=device,
                 max_steps=max_steps,
                 probes=probes,
@@ -162,7 +163,7 @@ def sweep(
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) if out is None else Path(out))
         with SweepProgress() if progress else nullcontext(Callback()) as shown:
-            told = [shown, *checked(callbacks)]
+            told = [shown, Callbacks(callbacks)]
             return Runs(tuple(run_plans(plans, store, callbacks=told, cluster=cluster, **options)))
 
 

@@ -149,19 +149,18 @@ class PerMember(CohortOptimizer):
         self._copy(self.values, self.rows)
         if not self.schedule.changes:
             return
-        factor = self.schedule.at(self.clock + 1)
-        for group, peak in self._groups():
-            group["lr"] = peak * factor
+        for group, rate in self._scheduled():
+            group["lr"] = rate
 
-    def _groups(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """Every group of every member's parameters, and its peak learning rate."""
+    def _scheduled(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """Every group of every member's parameters, and the learning rate that the schedule has for the update."""
+        factor = self.schedule.at(self.clock + 1)
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
-            yield from zip(optimizer.param_groups, peaks, strict=True)
+            yield from ((group, peak * factor) for group, peak in zip(optimizer.param_groups, peaks, strict=True))
 
     def _check_rates(self) -> None:
         """Raise AgentError where an update has changed the learning rate, which the schedule sets anew before the next one."""
-        factor = self.schedule.at(self.clock + 1)
-        if any(group["lr"] != peak * factor for group, peak in self._groups()):
+        if any(group["lr"] != rate for group, rate in self._scheduled()):
             raise AgentError(
                 "the optimizer changes its learning rate itself, and [schedule] sets it before every step: set "
                 'name = "constant" and warmup = 0 in [schedule]'

@@ -126,12 +126,12 @@ def run(
     plans = plan(tasks, recipes, suite=suite, seeds=parse_seeds(seeds), salt=salt, budget=budget)
     if suite is not None and not salt:
         _print_obstacles(recipes)
-    trackers = loggers(wandb)
+    chosen = loggers(wandb)
     with Progress(max_steps=max_steps) as progress:
         done = engine.run(
             plans,
             Store(out),
-            callbacks=[progress, *trackers],
+            callbacks=[progress, *chosen],
             max_steps=max_steps,
             probes=probes,
             logits=logits,

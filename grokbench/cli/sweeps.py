@@ -64,9 +64,9 @@ def sweep(
         raise SweepError(f"{file} describes the whole sweep: leave out --{', --'.join(given)}, or write them into it")
     grid = make_grid(**given | {"vary": _assignments(vary)}) if file is None else read_grid(file)
     plans = grid.plans()
-    trackers = loggers(wandb)
+    chosen = loggers(wandb)
     with SweepProgress() as progress:
-        records = run_plans(plans, Store(out), callbacks=[progress, *trackers], **computing.options)
+        records = run_plans(plans, Store(out), callbacks=[progress, *chosen], **computing.options)
     complete = sum(record.incomplete is None for record in records)
     axes = [name for name, values in grid.axes.items() if len(values) > 1]
     if axes:
@@ -168,9 +168,9 @@ def tune(
     space = Space.of(published, family=family, own=_ranges(ranges))
     folder = out or Path("tuning") / published.name
     store = open_folder(folder, space)
-    trackers = loggers(wandb)
+    chosen = loggers(wandb)
     with SweepProgress() as progress:
-        tuning = run_tuning(space, store, callbacks=[progress, *trackers], **computing.options)
+        tuning = run_tuning(space, store, callbacks=[progress, *chosen], **computing.options)
     tuned = tuned_file(folder, published.name)
     tuned.write_bytes(recipe_text(tuning.recipe(published.name)))
     tuning_figure(tuning).savefig(folder / FIGURE, dpi=150)

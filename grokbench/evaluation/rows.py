@@ -25,7 +25,9 @@ def exam_row(exam: Exam, task: Task) -> dict[str, float | None]:
     }
     for name, layers in (exam.ranks or {}).items():
         row |= {name: layers[-1]} | _numbered(name, layers)
-    for metric, layers in ((name, layers) for name, layers in (exam.metrics or {}).items() if layers):
+    for metric, layers in (exam.metrics or {}).items():
+        if not layers:
+            continue
         taken = metric in row or metric in NAMES or metric in MEASURES
         name = f"metric.{metric}" if taken else metric
         row |= _numbered(name, layers) or {name: layers[0]}

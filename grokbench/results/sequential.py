@@ -22,9 +22,7 @@ MOST_ROUNDS = LOOKS[-1]
 ALLOWED_SPEEDUP = 1.5  # claims that are so many times too fast should be found
 HIDDEN = 0.3  # the share of unsolved runs that claims must not leave out
 CONFIRMED_BELOW = 0.005  # level of every look at which claims that are 1.5 times too fast, or hide runs, are excluded
-CONTRADICTED_PER_ROUND = (
-    0.00015  # level of a look for each of its rounds; in simulations all looks together spend less than 1 %
-)
+CONTRADICTED_PER_ROUND = 0.00015  # level of a look for each of its rounds; simulated, all looks spend less than 1 %
 MOST_COUNTED = 24  # rounds that raise the level
 
 TimesByTask = Mapping[str, Sequence[float]]  # task → min(T, budget) of its runs

@@ -34,14 +34,6 @@ class Callback:
         """Something happened that a person should know, such as a damaged checkpoint that was moved aside."""
 
 
-def checked(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
-    """The callbacks. Raises CallbackError for anything but a list of objects."""
-    if not isinstance(callbacks, Sequence) or not all(isinstance(each, Callback) for each in callbacks):
-        example = "[grokbench.WandbLogger('grokking')]"
-        raise CallbackError(f"callbacks must be a list of objects, such as {example}, got {callbacks!r}")
-    return tuple(callbacks)
-
-
 def _tell(callback: Callback, event: str, *arguments: Any) -> None:
     """Tell a callback of an event. Its error says whose it is, so that nobody takes it for the agent's."""
     try:
@@ -54,10 +46,13 @@ def _tell(callback: Callback, event: str, *arguments: Any) -> None:
 
 
 class Callbacks(Callback):
-    """Several callbacks as one, called in their order. An error becomes a CallbackError."""
+    """Several callbacks as one, called in their order. An error becomes a CallbackError, and so does anything but a list."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
-        self.callbacks = checked(callbacks)
+        if not isinstance(callbacks, Sequence) or not all(isinstance(each, Callback) for each in callbacks):
+            example = "[grokbench.WandbLogger('grokking')]"
+            raise CallbackError(f"callbacks must be a list of objects, such as {example}, got {callbacks!r}")
+        self.callbacks = tuple(callbacks)
 
     @override
     def on_start(self, planned: int, finished: int) -> None:

@@ -177,7 +177,7 @@ def write_entry(folder: Path, form: Form, runs: Sequence[RunRecord], *, tuning: 
         raise EntryError("the closed division trains a baseline's network; your own agent enters with --division open")
     if own := own_target(agent.target, agent.hyperparameters):
         files[CODE] = _packable_code(own, agent.source)
-    packed = packed_recipe(Recipe(agent.name, agent.target, agent.hyperparameters, agent.source))
+    packed = packed_recipe(agent.recipe)
     if is_baseline(packed.target) or packed.hyperparameters:
         files[RECIPE] = _toml({"agent": packed.target, **packed.plain_hyperparameters})
     else:
