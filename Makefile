@@ -12,7 +12,7 @@ run: $(VENV)/.ready
 	$(BIN)/grokbench plot runs
 
 test: $(VENV)/.ready
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.speed

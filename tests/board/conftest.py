@@ -10,8 +10,6 @@ from grokbench.results.scoring import Reference
 from tests.support.entries import good_runs, write_good_entry
 from tests.support.reference import made_up_reference
 
-PINNED = scoring.reference
-
 
 @pytest.fixture(autouse=True)
 def reference(monkeypatch: pytest.MonkeyPatch) -> Reference:
@@ -19,13 +17,6 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> Reference:
     made_up = made_up_reference()
     monkeypatch.setattr(scoring, "reference", lambda: made_up)
     return made_up
-
-
-@pytest.fixture
-def pinned_reference(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> Reference:
-    """The reference that ships with the package, for tests of the committed leaderboard."""
-    monkeypatch.setattr(scoring, "reference", PINNED)
-    return PINNED()
 
 
 @pytest.fixture(scope="session")

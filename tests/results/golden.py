@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from grokbench.board.entries.checks import check_entries
 from grokbench.board.publishing.standings import Standing, standings
+from tests.support.committed import committed
 
-LEADERBOARD = Path(__file__).resolve().parents[2] / "leaderboard"
 TARGET = Path(__file__).with_name("golden.json")
 
 
@@ -22,7 +21,7 @@ def numbers(standing: Standing) -> dict[str, Any]:
 
 def write(target: Path) -> None:
     """Write the numbers of every accepted entry whose suite has a reference."""
-    content = {standing.entry.name: numbers(standing) for standing in standings(check_entries(leaderboard=LEADERBOARD))}
+    content = {standing.entry.name: numbers(standing) for standing in standings(committed())}
     target.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

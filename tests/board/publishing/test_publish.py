@@ -14,13 +14,13 @@ from grokbench.board.publishing import parquet
 from grokbench.board.publishing.publish import publish, stale_files, write_board
 from grokbench.errors import MarkdownError
 from grokbench.results import scoring
+from tests.support.committed import LEADERBOARD
 from tests.support.entries import write_good_entry
 from tests.support.reference import made_up_reference
 from tests.test_cli import Command, grokbench
 
 __all__ = ["grokbench"]  # a fixture
 README = "# Board\n\n<!-- board -->\n<!-- /board -->\n\n<!-- columns -->\n<!-- /columns -->\n"
-COMMITTED = Path(__file__).resolve().parents[3] / "leaderboard"
 
 
 def test_what_is_published_is_not_stale(leaderboard: Path) -> None:
@@ -182,7 +182,7 @@ print(len(rows), rows.features["seed"].dtype)
 @pytest.mark.parametrize("which", ["committed", "published", "with other files"])
 def test_the_folder_is_a_data_set(published: Path, tmp_path: Path, which: str) -> None:
     """`load_dataset` reads it by the folder's name, offline, whatever else lies in the folder. The runs come first."""
-    folder = COMMITTED if which == "committed" else published
+    folder = LEADERBOARD if which == "committed" else published
     if which == "with other files":
         folder = shutil.copytree(published, tmp_path / "copy")
         (folder / "verdicts").mkdir()
@@ -209,9 +209,3 @@ def test_a_readme_without_marks_is_not_overwritten(leaderboard: Path) -> None:
     with pytest.raises(MarkdownError, match="needs the lines"):
         publish(leaderboard)
     assert (leaderboard / "README.md").read_text(encoding="utf-8") == "# no marks"
-
-
-@pytest.mark.usefixtures("pinned_reference")
-def test_the_committed_files_are_up_to_date() -> None:
-    """Tables, pages and schemas are those that the entries and the code give."""
-    assert stale_files(check_entries(leaderboard=COMMITTED), COMMITTED) == [], "run `make board`"

@@ -17,17 +17,17 @@ from grokbench.board.publishing.schemas import SCHEMAS, schema_text
 from grokbench.errors import EntryError
 from grokbench.runs.records import RunRecord
 from grokbench.tasks import list_suites, list_tasks
+from tests.support.committed import LEADERBOARD
 from tests.support.entries import FORM, good_runs, write_good_entry
 from tests.support.verdicts import add_verdict
 
-COMMITTED = Path(__file__).resolve().parents[3] / "leaderboard"
 Change = Callable[[Any], Any]
 
 
 @cache
 def schema(name: str) -> Draft202012Validator:
     """A schema as another program reads it, from the committed file."""
-    content = json.loads((COMMITTED / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    content = json.loads((LEADERBOARD / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(content)
     return Draft202012Validator(content)
 
@@ -64,17 +64,17 @@ def changed(content: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]
 
 def test_the_committed_schemas_are_the_codes() -> None:
     """And there is no other."""
-    found = {path.name: path.read_text(encoding="utf-8") for path in (COMMITTED / "schemas").iterdir()}
+    found = {path.name: path.read_text(encoding="utf-8") for path in (LEADERBOARD / "schemas").iterdir()}
     assert found == {f"{name}.schema.json": schema_text(name) for name in SCHEMAS}
 
 
 def test_committed_files_follow_the_schemas() -> None:
     """Every form, every run, and every file of verdicts as a whole."""
-    for folder in (COMMITTED / "entries").iterdir():
+    for folder in (LEADERBOARD / "entries").iterdir():
         assert accepts("entry", tomllib.loads((folder / "entry.toml").read_text(encoding="utf-8")))
         lines = (folder / "runs.jsonl").read_text(encoding="utf-8").splitlines()
         assert all(accepts("run", json.loads(line)) for line in lines[::10])
-    for path in (COMMITTED / "verdicts").glob("*.json"):
+    for path in (LEADERBOARD / "verdicts").glob("*.json"):
         assert accepts("verdict", json.loads(path.read_text(encoding="utf-8")))
 
 
