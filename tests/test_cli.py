@@ -18,6 +18,7 @@ import torch
 from grokbench.agents.recipes import find_recipe
 from grokbench.cli import COMMANDS, main, sweeps
 from grokbench.errors import StoreError, TaskError
+from grokbench.results import frames
 from grokbench.runs.records import to_json
 from grokbench.runs.store import find_records
 from grokbench.tasks import get_suite, list_suites
@@ -262,7 +263,7 @@ def test_phase_without_pyarrow_leaves_out_the_parquet_file(
     """A plain installation has none. All other files are written, the page too, and a line says how to get it."""
     choice = ("--agents", "mlp", "--tasks", "add_mod5-0.5", "--vary", "weight_decay=1,9", "--seeds", "3", "--budget", "10")
     assert grokbench("sweep", *choice, "--device", "cpu", "--out", str(tmp_path)).returncode == 0
-    monkeypatch.setattr(sweeps, "find_spec", lambda name: None)
+    monkeypatch.setattr(frames, "find_spec", lambda name: None)
     assert sweeps.phase((tmp_path,), x="weight_decay") == 0
     printed = capsys.readouterr()
     assert "pip install -e '.[hub]'" in printed.err

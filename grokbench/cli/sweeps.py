@@ -1,8 +1,6 @@
 """Commands that vary settings: sweep, phase, tune."""
 
 import sys
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -98,9 +96,7 @@ def phase(
     """
     from grokbench.results.duplicates import without_duplicates
     from grokbench.results.frames import Runs
-    from grokbench.results.phase import phase_title, power_law
-    from grokbench.results.phase_page import phase_page
-    from grokbench.results.phase_plots import phase_figure
+    from grokbench.results.phase import power_law
 
     records, _ = read_runs(folders)
     if not records:
@@ -108,27 +104,12 @@ def phase(
     runs, chosen = Runs(tuple(without_duplicates(records))), _assignments(where)
     if fit and y is not None:
         raise ResultError("a power law is fitted over one thing that varies: leave out --y, or --fit")
-    base = out or folders[0] / "phase"
-    base.parent.mkdir(parents=True, exist_ok=True)
-    table = runs.phase_table(x, y, where=chosen)
-    law = power_law(runs.runs, x, where=chosen) if fit else None
-    figure = phase_figure(table, law, title=phase_title(runs.runs, where=chosen))
-    page = phase_page(runs.runs, [run.exams for run in runs], table, x, y, chosen)
-    write: dict[str, Callable[[Path], Any]] = {
-        "png": lambda path: figure.savefig(path, dpi=150),
-        "svg": lambda path: figure.savefig(path, dpi=150),
-        "csv": lambda path: table.to_csv(path, index=False),
-        "parquet": lambda path: table.to_parquet(path, index=False),
-        "html": lambda path: path.write_text(page, encoding="utf-8", newline="\n"),
-    }
-    if find_spec("pyarrow") is None:
-        del write["parquet"]
+    files = runs.save_phase(out or folders[0] / "phase", x=x, y=y, where=chosen, fit=fit)
+    print("\n".join(map(str, files)))
+    if not any(file.suffix == ".parquet" for file in files):
         print(f"no Parquet file: {install('hub')} adds what writes it", file=sys.stderr)
-    for ending, write_file in write.items():
-        path = base.with_name(f"{base.name}.{ending}")
-        write_file(path)
-        print(path)
-    if law is not None:
+    if fit:
+        law = power_law(runs.runs, x, where=chosen)
         print(f"T = {law.factor:.4g} · {x}^{law.exponent:.3f}; 95 % interval of the exponent {law.low:.3f} to {law.high:.3f}")
     return 0
 

@@ -1,8 +1,9 @@
 """Runs as pandas DataFrames: one row per run, or one row per exam."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from grokbench.agents.recipes import flattened
 from grokbench.errors import RecordError
 from grokbench.evaluation.rows import exam_row
 from grokbench.results.duplicates import without_duplicates
+from grokbench.results.files import with_ending, write_files
 from grokbench.results.phase import phase_table, phase_title, power_law
 from grokbench.results.tables import report
 from grokbench.runs.records import RunRecord
@@ -143,6 +145,35 @@ class Runs(Sequence[RunResult]):
         table = self.phase_table(x, y, where=where)
         law = power_law(self.runs, x, where=where) if fit and y is None else None
         return phase_figure(table, law, title=phase_title(self.runs, where=where))
+
+    def save_phase(
+        self, path: str | Path, *, x: str, y: str | None = None, where: Mapping[str, Any] | None = None, fit: bool = False
+    ) -> list[Path]:
+        """Write the phase diagram as `<path>.png`, `.svg` and `.html`, and its table as `.csv` and, with pyarrow, `.parquet`.
+
+        The page shows the curves of the setting under the pointer. The arguments are those of `phase`, and so are the errors.
+
+        Returns:
+            The written files.
+
+        Raises:
+            ResultError: a file can't be written.
+        """
+        from grokbench.results.phase_page import phase_page
+
+        base, table = Path(path), self.phase_table(x, y, where=where)
+        figure = self.phase(x, y, where=where, fit=fit)
+        page = phase_page(self.runs, [run.exams for run in self], table, x, y, where or {})
+        writers: dict[str, Callable[[Path], Any]] = {
+            "png": partial(figure.savefig, dpi=150),
+            "svg": partial(figure.savefig, dpi=150),
+            "csv": partial(table.to_csv, index=False),
+            "parquet": partial(table.to_parquet, index=False),
+            "html": partial(Path.write_text, data=page, encoding="utf-8", newline="\n"),
+        }
+        if find_spec("pyarrow") is None:
+            del writers["parquet"]
+        return write_files({with_ending(base, ending): write for ending, write in writers.items()})
 
     def __repr__(self) -> str:
         return f"Runs({len(self)} runs of {len({record.task for record in self.records})} tasks)"

@@ -1,6 +1,7 @@
 """The figure of grokking: accuracies over log-steps, with the effective rank of the last layer below."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from grokbench.errors import ResultError
+from grokbench.results.files import with_ending, write_files
 from grokbench.results.tables import group
 from grokbench.runs.records import RunRecord
 
@@ -25,15 +27,12 @@ def draw_curves(records: Sequence[RunRecord], out: Path, *, endings: Sequence[st
     A path that has one of the endings, such as `figure.png`, is saved with this ending alone.
 
     Raises:
-        ResultError: no run has exams.
+        ResultError: no run has exams, or a file can't be written.
     """
     figure = curves_figure(records)
     has_ending = out.suffix.removeprefix(".") in endings
-    paths = [out] if has_ending else [out.with_name(f"{out.name}.{ending}") for ending in endings]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        figure.savefig(path, dpi=150)
-    return paths
+    paths = [out] if has_ending else [with_ending(out, ending) for ending in endings]
+    return write_files(dict.fromkeys(paths, partial(figure.savefig, dpi=150)))
 
 
 def curves_figure(records: Sequence[RunRecord]) -> Figure:

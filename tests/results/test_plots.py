@@ -97,6 +97,13 @@ def test_figures_are_saved_under_every_ending(tmp_path: Path) -> None:
     assert draw_curves([drawn_run()], tmp_path / "only", endings=("png",)) == [tmp_path / "only.png"]
 
 
+def test_a_place_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
+    """It says which, and what to do."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ResultError, match=r"can't write .*grokking.png \(.*\): choose another place"):
+        draw_curves([drawn_run()], tmp_path / "file" / "grokking")
+
+
 def test_nothing_to_draw_is_an_error() -> None:
     """No runs, or runs without exams."""
     for records in ([], [drawn_run().model_copy(update={"exams": []})]):
