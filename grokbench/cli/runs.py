@@ -179,7 +179,8 @@ def plot(folders: Positional[tuple[Path, ...]] = (Path("runs"),), *, out: Path |
 
     Args:
         folders: folders of runs.
-        out: the picture's path; with the ending .png or .svg one file, else both. Default: grokking in the first folder.
+        out: the picture's path, or a folder. With the ending .png or .svg one file, else both. Default: grokking in the first
+            folder of runs.
     """
     from grokbench.results.plots import draw_curves
 

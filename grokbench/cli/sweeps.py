@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import join
 from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -68,8 +69,8 @@ def sweep(
     complete = sum(record.incomplete is None for record in records)
     axes = [name for name, values in grid.axes.items() if len(values) > 1]
     if axes:
-        shown = " ".join(f"--{option} {name}" for option, name in zip("xy", axes, strict=False))
-        print(f"grokbench phase {out} {shown}")
+        shown = [word for option, name in zip("xy", axes, strict=False) for word in (f"--{option}", name)]
+        print(join(["grokbench", "phase", str(out), *shown]))
     return 0 if complete == sum(len(plan.runs) for plan in plans) else 1
 
 
@@ -92,7 +93,7 @@ def phase(
         y: what varies along the vertical axis.
         where: name=value, to choose among runs that differ in more.
         fit: over one thing that varies, fit T ∝ x^a and print a with its interval.
-        out: the files' path without an ending. Default: phase in the first folder.
+        out: the files' path without an ending, or a folder. Default: phase in the first folder of runs.
     """
     from grokbench.results.duplicates import without_duplicates
     from grokbench.results.frames import Runs
@@ -102,8 +103,6 @@ def phase(
     if not records:
         raise ResultError(f"no runs below {', '.join(map(str, folders))}: make some with `grokbench sweep`")
     runs, chosen = Runs(tuple(without_duplicates(records))), _assignments(where)
-    if fit and y is not None:
-        raise ResultError("a power law is fitted over one thing that varies: leave out --y, or --fit")
     files = runs.save_phase(out or folders[0] / "phase", x=x, y=y, where=chosen, fit=fit)
     print("\n".join(map(str, files)))
     if not any(file.suffix == ".parquet" for file in files):

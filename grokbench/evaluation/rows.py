@@ -6,6 +6,7 @@ from grokbench.evaluation.protocol import Exam
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.tasks import Task
 
+COLUMNS = ("step", "train_accuracy", "held_out_accuracy", "loss", "train_loss", "held_out_loss", *MEASURES)  # in every table
 NAMES = ("run", "task", "agent", "seed", "salt")  # what a table of several runs shows beside an exam's numbers
 
 

@@ -22,6 +22,11 @@ def write_files(writers: Mapping[Path, Callable[[Path], Any]]) -> list[Path]:
     return list(writers)
 
 
+def base_path(path: Path, name: str) -> Path:
+    """The path of files without their ending: `name` in a folder that exists, else the path as it is."""
+    return path / name if path.is_dir() else path
+
+
 def with_ending(path: Path, ending: str) -> Path:
     """The path with one more ending. What looks like an ending already, as in `decay-0.9`, stays."""
     return path.with_name(f"{path.name}.{ending}")

@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from grokbench.agents.recipes import flattened
-from grokbench.errors import RecordError
-from grokbench.evaluation.rows import exam_row
+from grokbench.errors import RecordError, ResultError
+from grokbench.evaluation.rows import COLUMNS, NAMES, exam_row
 from grokbench.results.duplicates import without_duplicates
-from grokbench.results.files import with_ending, write_files
+from grokbench.results.files import base_path, with_ending, write_files
 from grokbench.results.phase import phase_table, phase_title, power_law
 from grokbench.results.tables import report
-from grokbench.runs.records import RunRecord
+from grokbench.runs.records import Cost, OutcomeRecord, RunRecord
 from grokbench.runs.store import find_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+OUTCOMES = (*OutcomeRecord.model_fields, *Cost.model_fields)
+RUN_COLUMNS = (*NAMES[1:], "code", "incomplete", *OUTCOMES, "budget", "exam_grid")  # beside parts of tasks, hyperparameters
+WHOLE_NUMBERS = ("steps_to_memorize", "first_crossing", "steps_to_generalize", "examples", "flops", "parameters")
+NUMBERS = ("passing_share", "final_rank", "rank_at_generalization")
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,11 @@ class RunResult:
 
         `evaluation.rows.exam_row` has all of them.
         """
-        return pd.DataFrame(_exam_rows(self.record))
+        return _exams_frame(_exam_rows(self.record))
+
+    def __hash__(self) -> int:
+        record = self.record
+        return hash((record.task, record.agent.hash, record.seed, record.salt))
 
     def plot(self) -> "Figure":
         """Accuracies and effective rank over steps, as a matplotlib figure."""
@@ -91,12 +100,12 @@ class Runs(Sequence[RunResult]):
     def runs(self) -> pd.DataFrame:
         """One row per run: task, agent, seed, outcome, cost, the task's `operation`, `p` and `ratio`, and hyperparameters.
 
+        `code` is where the agent's class is, with the start of its code's hash if it is none of the baselines.
         A hyperparameter's column has its full name, such as `optimizer.weight_decay`. One that is called like one of the other
         columns, such as a dropout rate `p`, is `hyperparameter.p`.
         """
-        whole = ["steps_to_memorize", "first_crossing", "steps_to_generalize", "examples", "flops", "parameters"]
-        frame = pd.DataFrame([_run_row(record) for record in self.records])
-        return frame.astype({name: "Int64" for name in whole if name in frame})
+        frame = pd.DataFrame([_run_row(record) for record in self.records], columns=None if self.records else RUN_COLUMNS)
+        return frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64") | dict.fromkeys(NUMBERS, "float64"))
 
     @cached_property
     def exams(self) -> pd.DataFrame:
@@ -105,7 +114,7 @@ class Runs(Sequence[RunResult]):
         `run` is the number of the run's row in `runs`, so `exams.join(runs[["ratio"]], on="run")` adds its columns.
         """
         rows = (({"run": n} | _names(record) | row) for n, record in enumerate(self.records) for row in _exam_rows(record))
-        return pd.DataFrame(list(rows))
+        return _exams_frame(list(rows), names=NAMES)
 
     def table(self) -> str:
         """What `grokbench score` prints: outcomes per task and agent, and scores against the pinned reference."""
@@ -138,12 +147,14 @@ class Runs(Sequence[RunResult]):
             fit: draw T ∝ x^a too, over one thing that varies.
 
         Raises:
-            ResultError: there is no such name, the runs differ in more, or the fit has too few points.
+            ResultError: there is no such name, the runs differ in more, or the fit has too few points or two axes.
         """
         from grokbench.results.phase_plots import phase_figure
 
+        if fit and y is not None:
+            raise ResultError("a power law is fitted over one thing that varies: leave out y, or the fit")
         table = self.phase_table(x, y, where=where)
-        law = power_law(self.runs, x, where=where) if fit and y is None else None
+        law = power_law(self.runs, x, where=where) if fit else None
         return phase_figure(table, law, title=phase_title(self.runs, where=where))
 
     def save_phase(
@@ -151,7 +162,8 @@ class Runs(Sequence[RunResult]):
     ) -> list[Path]:
         """Write the phase diagram as `<path>.png`, `.svg` and `.html`, and its table as `.csv` and, with pyarrow, `.parquet`.
 
-        The page shows the curves of the setting under the pointer. The arguments are those of `phase`, and so are the errors.
+        In a folder the files are called `phase`. The page shows the curves of the setting under the pointer. The arguments are
+        those of `phase`, and so are the errors.
 
         Returns:
             The written files.
@@ -161,7 +173,7 @@ class Runs(Sequence[RunResult]):
         """
         from grokbench.results.phase_page import phase_page
 
-        base, table = Path(path), self.phase_table(x, y, where=where)
+        base, table = base_path(Path(path), "phase"), self.phase_table(x, y, where=where)
         figure = self.phase(x, y, where=where, fit=fit)
         page = phase_page(self.runs, [run.exams for run in self], table, x, y, where or {})
         writers: dict[str, Callable[[Path], Any]] = {
@@ -200,9 +212,17 @@ def _names(record: RunRecord) -> dict[str, Any]:
     return {"task": record.task, "agent": record.agent.name, "seed": record.seed, "salt": record.salt}
 
 
+def _exams_frame(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows of exams, with the columns that every table has, and NaN where nothing was measured."""
+    columns = [*names, *COLUMNS]
+    frame = pd.DataFrame([{**dict.fromkeys(columns), **row} for row in rows], columns=None if rows else columns)
+    return frame.astype(dict.fromkeys(COLUMNS[1:], "float64"))
+
+
 def _run_row(record: RunRecord) -> dict[str, Any]:
     row = {
         **_names(record),
+        "code": f"{record.agent.target} {record.agent.source[:8]}".strip(),
         "incomplete": record.incomplete,
         **record.outcome.model_dump(),
         **record.cost.model_dump(),

@@ -11,6 +11,7 @@ A setting grokked if more than half of its runs did. Else it has the phase of mo
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from grokbench.errors import ResultError
 
 PHASES = ("grokked", "collapsed", "memorized", "unfit")
 UNVARIED = ("budget", "exam_grid")  # columns beside hyperparameters and parts of the task that runs of one table share
+MAKERS = ("agent", "code", "salt")  # columns that tell runs of one setting apart
 RESAMPLES = 2_000
 MOST_NAMES = 2  # of tasks or agents in a title
 
@@ -49,7 +51,7 @@ def full_column(runs: pd.DataFrame, name: str) -> str:
     Raises:
         ResultError: no column of the runs is called so, or several are.
     """
-    choices = varied_columns(runs, every=True)
+    choices = [*MAKERS, *varied_columns(runs, every=True)]
     matching = [column for column in choices if column == name or column.endswith(f".{name}")]
     if name in matching or len(matching) == 1:
         return name if name in matching else matching[0]
@@ -99,20 +101,33 @@ def phase_table(runs: pd.DataFrame, x: str, y: str | None = None, *, where: Mapp
         `low` and `high` (its 95 % interval), `median_memorized`, `final_rank`, and `phase`.
 
     Raises:
-        ResultError: no column has such a name, or the runs differ in more than x and y.
+        ResultError: no column has such a name, a run has no value of x or y, or the runs differ in more: in something else that
+            varies, or those of one setting in their agent, its code or their salt.
     """
     runs = chosen(runs, where or {})
     axes = [full_column(runs, name) for name in (y, x) if name is not None]
     if len(set(axes)) < len(axes):
         raise ResultError(f"x and y are both {axes[0]}: choose two things that vary")
-    others = [column for column in varied_columns(runs) if column not in axes]
-    if others:
-        first = others[0]
-        values = sorted(set(runs[first].map(comparable)), key=str)
-        raise ResultError(f"the runs differ in {', '.join(others)} too: choose with where, for example {first}={values[0]}")
     keyed = runs.assign(**{axis: runs[axis].map(comparable) for axis in axes})
+    if missing := [axis for axis in axes if keyed[axis].isna().any()]:
+        count = int(keyed[missing[0]].isna().sum())
+        raise ResultError(f"{count} of the {len(runs)} runs have no {missing[0]}: choose other runs with where")
+    if others := _other_differences(keyed, axes):
+        first = others[0]
+        values = sorted(set(runs[first].map(comparable)) - {""}, key=str)
+        raise ResultError(f"the runs differ in {', '.join(others)} too: choose with where, for example {first}={values[0]}")
     rows = [dict(zip(axes, key, strict=True)) | _row(members) for key, members in keyed.groupby(axes, sort=True, dropna=False)]
     return pd.DataFrame(rows)[[*reversed(axes), *_row(runs)]]
+
+
+def _other_differences(runs: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """What the runs differ in beside the axes: what varies, and agent, code and salt if they differ in one setting."""
+    varied = [column for column in varied_columns(runs) if column not in axes]
+    settings = runs.assign(**{column: runs[column].map(comparable) for column in varied}).groupby(
+        [*axes, *varied], dropna=False
+    )
+    makers = [maker for maker in MAKERS if maker not in axes and settings[maker].nunique().max() > 1]
+    return [*varied, *makers]
 
 
 def phase_title(runs: pd.DataFrame, *, where: Mapping[str, Any] | None = None) -> str:
@@ -131,10 +146,12 @@ def power_law(runs: pd.DataFrame, x: str, *, where: Mapping[str, Any] | None = N
     """The fit T ∝ x^a to the medians of log T, where more than half of the runs generalized. Its interval resamples runs.
 
     Raises:
-        ResultError: fewer than three values of x have a median, or x isn't above 0.
+        ResultError: x isn't a number above 0, or fewer than three of its values have a median.
     """
     runs = chosen(runs, where or {})
     column = full_column(runs, x)
+    if texts := [key for key in runs[column].map(comparable).unique() if not isinstance(key, Real)]:
+        raise ResultError(f"a power law is over numbers, and {x} is {texts[0]}: leave out the fit")
     times = {float(key): _times(members) for key, members in runs.groupby(runs[column].map(comparable))}
     solved = {key: values for key, values in times.items() if np.isfinite(np.median(values))}
     if len(solved) < 3 or min(solved) <= 0:

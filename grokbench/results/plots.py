@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from grokbench.errors import ResultError
-from grokbench.results.files import with_ending, write_files
+from grokbench.results.files import base_path, with_ending, write_files
 from grokbench.results.tables import group
 from grokbench.runs.records import RunRecord
 
@@ -24,12 +24,14 @@ MAX_COLUMNS = 4
 def draw_curves(records: Sequence[RunRecord], out: Path, *, endings: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Save the figure of these runs as `<out>.png` and `<out>.svg`, and return the paths.
 
-    A path that has one of the endings, such as `figure.png`, is saved with this ending alone.
+    A path that has one of the endings, such as `figure.png`, is saved with this ending alone. In a folder the files are called
+    `grokking`.
 
     Raises:
         ResultError: no run has exams, or a file can't be written.
     """
     figure = curves_figure(records)
+    out = base_path(out, "grokking")
     has_ending = out.suffix.removeprefix(".") in endings
     paths = [out] if has_ending else [with_ending(out, ending) for ending in endings]
     return write_files(dict.fromkeys(paths, partial(figure.savefig, dpi=150)))

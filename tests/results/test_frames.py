@@ -9,7 +9,8 @@ import pytest
 import grokbench
 from grokbench.agents.recipes import find_recipe
 from grokbench.errors import RecordError, ResultError
-from grokbench.results.frames import RunResult, Runs
+from grokbench.evaluation.rows import COLUMNS
+from grokbench.results.frames import NUMBERS, RUN_COLUMNS, RunResult, Runs
 from grokbench.runs import engine
 from grokbench.runs.plan import plan
 from grokbench.runs.records import ExamRecord, RunRecord, to_json
@@ -186,6 +187,24 @@ def test_without_runs_there_are_empty_tables() -> None:
     assert "solved" in runs.table()
     with pytest.raises(ResultError, match="no runs to draw"):
         runs.plot()
+
+
+def test_columns_and_their_types_do_not_depend_on_the_values() -> None:
+    """Without runs, without ranks, and where no run has a value."""
+    assert Runs(()).runs.columns.tolist() == Runs((made_up(),)).runs.columns[: len(RUN_COLUMNS)].tolist()
+    assert Runs(()).exams.columns.tolist() == ["run", "task", "agent", "seed", "salt", *COLUMNS]
+    paused = made_up().model_copy(update={"exams": []})
+    assert RunResult(paused).exams["step"].tolist() == []
+    sparse = paused.model_copy(update={"exams": [exam.model_copy(update={"ranks": None}) for exam in made_up().exams]})
+    assert RunResult(sparse).exams["effective_rank"].isna().all()
+    frame = Runs((sparse.model_copy(update={"outcome": sparse.outcome.model_copy(update={"final_rank": None})}),)).runs
+    assert {str(frame[name].dtype) for name in NUMBERS} == {"float64"}
+    assert {str(RunResult(sparse).exams[name].dtype) for name in COLUMNS[1:]} == {"float64"}
+
+
+def test_a_run_can_be_a_key() -> None:
+    """Equal runs are one key."""
+    assert len({RunResult(made_up()), RunResult(made_up()), RunResult(made_up(seed=1))}) == 2
 
 
 def test_runs_are_a_sequence() -> None:

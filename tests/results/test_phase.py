@@ -93,6 +93,38 @@ def test_other_budgets_and_exams_are_not_mixed(runs: Runs) -> None:
         mixed.phase_table("ratio", "weight_decay")
 
 
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [({"salt": "fresh"}, "salt"), ({"name": "other"}, "agent"), ({"source": "ab" * 32}, "code"), ({"target": "m:B"}, "code")],
+)
+def test_runs_of_one_setting_are_of_one_agent_and_salt(runs: Runs, change: dict[str, str], column: str) -> None:
+    """Runs of another agent, of other code or on other instances are never pooled. They can be chosen."""
+    (other,) = runs[:1].records
+    update = change if "salt" in change else {"agent": other.agent.model_copy(update=change)}
+    mixed = Runs((*runs.records, other.model_copy(update=update)))
+    with pytest.raises(ResultError, match=f"differ in {column} too"):
+        mixed.phase_table("ratio", "weight_decay")
+    frame = mixed.runs
+    chosen = mixed.phase_table("ratio", "weight_decay", where={column: frame[column].iloc[-1]})
+    assert chosen["runs"].tolist() == [1]
+
+
+def test_a_run_without_a_value_is_no_row() -> None:
+    """An axis that some runs lack, such as a noise that one recipe alone has."""
+    noise = recipe("mlp", noise={"scale": 0.1, "on": "gradient"})
+    plain, noisy = (make_run("add_mod23-0.5", seed=0, steps_to_generalize=600, recipe=each) for each in (recipe("mlp"), noise))
+    with pytest.raises(ResultError, match=r"1 of the 2 runs have no noise\.scale"):
+        Runs((plain, noisy)).phase_table("noise.scale")
+
+
+def test_a_fit_is_over_one_number(runs: Runs) -> None:
+    """Not over two things, and not over names."""
+    with pytest.raises(ResultError, match="over one thing that varies"):
+        runs.phase("ratio", "weight_decay", fit=True)
+    with pytest.raises(ResultError, match=r"a power law is over numbers, and optimizer\.name is adamw"):
+        power_law(runs.runs, "optimizer.name", where={"ratio": 0.7, "weight_decay": 1.0})
+
+
 def test_a_power_law_is_found(runs: Runs) -> None:
     """T = 600/decay has the exponent −1, up to the exams' grid. Its interval has it too."""
     law = power_law(runs.runs, "weight_decay", where={"ratio": 0.7})

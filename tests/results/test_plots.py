@@ -104,6 +104,11 @@ def test_a_place_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
         draw_curves([drawn_run()], tmp_path / "file" / "grokking")
 
 
+def test_in_a_folder_the_figure_has_its_own_name(tmp_path: Path) -> None:
+    """Such as the current one, `.`."""
+    assert [path.name for path in draw_curves([drawn_run()], tmp_path)] == ["grokking.png", "grokking.svg"]
+
+
 def test_nothing_to_draw_is_an_error() -> None:
     """No runs, or runs without exams."""
     for records in ([], [drawn_run().model_copy(update={"exams": []})]):
