@@ -38,12 +38,18 @@ def check(condition: bool, message: str) -> None:
         raise RecipeError(message)
 
 
+def check_table(table: Any, where: str) -> None:
+    """Raise RecipeError unless the recipe's `where` is a table."""
+    check(isinstance(table, Mapping), f"[{where}] must be a table of hyperparameters, got {where} = {table!r}")
+
+
 def from_table(kind: type[Hyperparameters], table: Mapping[str, Any], where: str) -> Hyperparameters:
     """The hyperparameters of class `kind` from the recipe's table `[where]`, in which lists are tuples.
 
     Raises:
-        RecipeError: the table lacks a hyperparameter, has an unknown name, or has a wrong value.
+        RecipeError: it isn't a table, lacks a hyperparameter, has an unknown name, or has a wrong value.
     """
+    check_table(table, where)
     try:
         return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
     except ValidationError as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from difflib import get_close_matches
 from inspect import signature
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from grokbench.tasks import ExamGrid
 
 
 def run(
-    agent: str | type[Agent] | Recipe,
+    agent: str | PathLike[str] | type[Agent] | Recipe,
     task: str,
     *,
     seed: int = 0,
@@ -96,7 +97,7 @@ def run(
 
 
 def sweep(
-    agents: str | type[Agent] | Recipe | Sequence[str | type[Agent] | Recipe],
+    agents: str | PathLike[str] | type[Agent] | Recipe | Sequence[str | PathLike[str] | type[Agent] | Recipe],
     tasks: str | Sequence[str],
     *,
     vary: Mapping[str, Any] | None = None,
@@ -152,7 +153,7 @@ def sweep(
         AgentError: an agent can't be made.
         CallbackError: a callback failed.
     """
-    several = [agents] if isinstance(agents, str | type | Recipe) else agents
+    several = [agents] if isinstance(agents, str | PathLike | type | Recipe) else agents
     chosen = [agent if isinstance(agent, Recipe) else recipe(agent) for agent in several]
     options = {"device": device, "probes": probes, "logits": logits, "threads": threads, "processes": processes}
     try:
@@ -175,6 +176,8 @@ def _hint(axes: Iterable[str]) -> str:
 
 class _Busy(Callback):
     """Notes the run that another process makes."""
+
+    is_harmless = True
 
     run: Run | None = None
 

@@ -19,6 +19,7 @@ from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.tasks import Instance, Task, make_instance, parse_id
 from grokbench.tasks.images import PIXELS, ImageTask
+from grokbench.tasks.task import checked_salt, whole_number
 
 FEATURE_BOUND = 1e6  # nominal, because ranks don't depend on scale
 LOSSES = ("train_loss", "held_out_loss")
@@ -94,7 +95,7 @@ class GrokEnv(gymnasium.Env[Observation, Action]):
     ) -> None:
         self.task = _task(task, budget)
         self.feature_dims = checked_feature_dims(feature_dims)
-        self.salt = salt
+        self.salt = checked_salt(salt)
         self.logits = logits
         self.render_mode = _checked_render_mode(render_mode)
         self.observation_space = observation_space(self.task)
@@ -177,12 +178,12 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         logits: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise ActionError(f"num_envs is the number of seeds, at least 1, got {num_envs}")
+        if (whole_number(num_envs) or 0) < 1:
+            raise ActionError(f"num_envs is the number of seeds, a whole number from 1 up, got {num_envs!r}")
         self.task = _task(task, budget)
-        self.num_envs = num_envs
+        self.num_envs = int(num_envs)
         self.feature_dims = checked_feature_dims(feature_dims)
-        self.salt = salt
+        self.salt = checked_salt(salt)
         self.logits = logits
         self.render_mode = _checked_render_mode(render_mode)
         self.single_observation_space = observation_space(self.task)
@@ -204,8 +205,8 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         restarted = self._to_restart(options)
         seeds = self._seeds(seed)
         fresh = {i: make_instance(self.task, seeds[i], self.salt) for i in restarted}
-        if isinstance(seed, int | np.integer):
-            super().reset(seed=int(seed))
+        if seed is not None and (given := [each for each in np.atleast_1d(np.asarray(seed, dtype=object)) if each is not None]):
+            super().reset(seed=int(given[0]))
         previous = self._examiner
         instances = [fresh[i] if previous is None or i in fresh else previous.instances[i] for i in range(self.num_envs)]
         self._examiner = Examiner(instances, self.feature_dims)
@@ -257,8 +258,8 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         return [i for i in range(self.num_envs) if mask[i]]
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
-        if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-            return [int(seed) + i for i in range(self.num_envs)]
+        if (first := whole_number(seed)) is not None:
+            return [first + i for i in range(self.num_envs)]
         if not isinstance(seed, Sequence | np.ndarray | None) or isinstance(seed, str):
             raise TaskError(f"a seed is a whole number, or one for each member, got {seed!r}")
         given = [None] * self.num_envs if seed is None else list(seed)
@@ -339,7 +340,10 @@ def _of_members(actions: Action, live: list[int], num_envs: int) -> Action:
     """The part of an action that belongs to the live members. What isn't a dict is left for the examiner to refuse."""
     if not isinstance(actions, dict):
         return actions
-    arrays = {name: value if hasattr(value, "ndim") else np.asarray(value) for name, value in actions.items()}
+    try:
+        arrays = {name: value if hasattr(value, "ndim") else np.asarray(value) for name, value in actions.items()}
+    except ValueError as error:  # lists of different lengths
+        raise ActionError(f"an action is made of arrays with a row for each member: {error}") from None
     for name, array in arrays.items():
         if array.ndim == 0 or len(array) != num_envs:
             raise ActionError(f"{name} must have a leading axis of {num_envs} members, got shape {tuple(array.shape)}")

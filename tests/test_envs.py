@@ -89,7 +89,7 @@ def test_bad_render_mode_and_number_of_members() -> None:
     """The error names the accepted values."""
     with pytest.raises(ValueError, match="render_mode must be one of"):
         GrokEnv(NAME, render_mode="human")
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="from 1 up, got 0"):
         GrokVectorEnv(NAME, num_envs=0)
 
 

@@ -53,6 +53,16 @@ def test_a_vector_is_its_members_seed_for_seed() -> None:
     assert not last[3].any()
 
 
+def test_a_list_of_seeds_seeds_the_generator_too() -> None:
+    """The seeds that a later reset draws are the same each time, as after a single seed."""
+    drawn = []
+    for _ in range(2):
+        envs = vector()
+        envs.reset(seed=[4, None, 6])
+        drawn.append(envs.reset()[1]["seed"].tolist())
+    assert drawn[0] == drawn[1]
+
+
 def play_on(envs: VectorEnv[Any, Any, Any], rights: list[int], diverging: int | None = None) -> None:
     """Take exams until every member has ended, and five more."""
     left = 5

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from baselines.fields import check, fields_of, from_table
+from baselines.fields import check, check_table, fields_of, from_table
 from baselines.networks.network import Network
 from baselines.optimizers.adamw import AdamWSettings
 from baselines.optimizers.averages import Average
@@ -60,6 +60,10 @@ def method(
     Raises:
         RecipeError: a table lacks a hyperparameter, has an unknown name or a wrong value, or the optimizer can't be used.
     """
+    needed = {"training": training, "optimizer": optimizer, "schedule": schedule}
+    optional = {"gradient": gradient, "projection": projection, "noise": noise, "average": average}
+    for name, table in (needed | {name: table for name, table in optional.items() if table is not None}).items():
+        check_table(table, name)
     checked_training, checked_schedule = _read(Training, training, "training"), _schedule(schedule)
     return Method(
         network,

@@ -52,9 +52,12 @@ class Spec:
         A vector environment gives `batched=True`.
 
         Raises:
+            AgentError: another package made the environment, or grokbench with `vectorization_mode="sync"` or "async".
             gymnasium.error.ResetNeeded: the environment hasn't been reset.
         """
         inner: Any = env.unwrapped
+        if not hasattr(type(inner), "observe"):
+            raise AgentError(f"expected an environment of grokbench.make or grokbench.make_vec, got {type(inner).__name__}")
         batched = hasattr(inner, "instances")
         instances = inner.instances if batched else [inner.instance]
         return Spec(
@@ -144,12 +147,16 @@ class Agent(ABC):
         """Reset the agent on an environment of grokbench that has been reset, to drive it by hand.
 
         Raises:
-            AgentError: the agent isn't batched, and the environment is a vector of several.
+            AgentError: the agent isn't batched, and the environment is a vector of several. Or the environment was made for
+                layers of other widths, or isn't grokbench's.
             gymnasium.error.ResetNeeded: the environment hasn't been reset.
         """
         spec = Spec.of(env, device=device)
         if spec.batched and not self.batched:
             raise AgentError(f"{type(self).__name__} isn't batched: give it an environment of grokbench.make, not of make_vec")
+        if tuple(self.feature_dims) != spec.feature_dims:
+            shown = f"{type(self).__name__} shows layers of widths {tuple(self.feature_dims)}"
+            raise AgentError(f"{shown}, the environment expects {spec.feature_dims}: make it with feature_dims=…")
         inner: Any = env.unwrapped
         self.reset(inner.observe(), spec)
 

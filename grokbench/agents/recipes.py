@@ -1,8 +1,10 @@
 """Recipes: an agent with every hyperparameter set, found by name, by file or by class."""
 
+import contextlib
 import hashlib
 import inspect
 import json
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -21,6 +23,7 @@ from grokbench.agents.targets import is_baseline, line_of, load_target, name_of,
 from grokbench.agents.texts import decoded, encodable, text_bytes
 from grokbench.errors import ActionError, AgentError, FaultyAgentError, GrokbenchError, RecipeError
 
+EXACT = 1 << 53  # whole numbers up to here are exact as floats
 LONGEST_NAME = 60
 SELECTORS = ("name", "target", "filter")  # keys that say what a table describes
 OWN_OPTIMIZERS = ("adamw", "muon")  # that the baselines write themselves; pytorch-optimizer can have made the others
@@ -49,6 +52,8 @@ class Recipe:
     optimizer: type[Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not _can_be_a_folder(self.name):
+            raise RecipeError(f"a recipe's name is text that a folder can be called, without / and \\, got {self.name!r}")
         for key, value in self.hyperparameters.items():
             _check_value(self.name, str(key), value)
         object.__setattr__(self, "hyperparameters", _frozen(self.hyperparameters))
@@ -56,6 +61,13 @@ class Recipe:
     def __reduce__(self) -> tuple[Any, ...]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return partial(type(self), **values | {"hyperparameters": self.plain_hyperparameters}), ()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names that its class or function takes, as far as they can be read."""
+        with contextlib.suppress(TypeError, ValueError):
+            return tuple(inspect.signature(self.factory or _load(self.target)).parameters)
+        return ()
 
     @property
     def plain_hyperparameters(self) -> dict[str, Any]:
@@ -105,7 +117,7 @@ class Recipe:
         return agent
 
 
-def recipe(base: str | type[Agent] | Recipe, /, *, name: str | None = None, **changes: Any) -> Recipe:
+def recipe(base: str | os.PathLike[str] | type[Agent] | Recipe, /, *, name: str | None = None, **changes: Any) -> Recipe:
     """A recipe, changed where you say so.
 
     ```python
@@ -125,23 +137,30 @@ def recipe(base: str | type[Agent] | Recipe, /, *, name: str | None = None, **ch
         RecipeError: there is no such recipe.
         AgentError: the class of an optimizer can't be loaded.
     """
-    start = base if isinstance(base, Recipe) else find_recipe(base) if isinstance(base, str) else _of_class(base)
-    return changed_recipe(start, changes, name=name)
+    return changed_recipe(_recipe_of(base), changes, name=name)
+
+
+def _recipe_of(base: str | os.PathLike[str] | type[Agent] | Recipe) -> Recipe:
+    if isinstance(base, Recipe):
+        return base
+    return find_recipe(base) if isinstance(base, str | os.PathLike) else _of_class(base)
 
 
 def changed_recipe(base: Recipe, changes: Mapping[str, Any], *, name: str | None = None) -> Recipe:
     """The same for hyperparameters of any name, `name` and `base` too. Raises AgentError as `recipe` does."""
     merged = _merged(base.plain_hyperparameters, changes)
-    return _with_source(name or _changed_name(base.name, changes), base.target, merged, base=base)
+    named = _changed_name(base.name, changes) if name is None else _bounded(name, name) if isinstance(name, str) else name
+    return _with_source(named, base.target, merged, base=base)
 
 
-def find_recipe(name: str) -> Recipe:
+def find_recipe(name: str | os.PathLike[str]) -> Recipe:
     """The recipe of a baseline by its name, of a file (`….toml`), or of a class (`module:Class`).
 
     Raises:
         RecipeError: there is none, or it can't be read.
         AgentError: the class can't be loaded.
     """
+    name = os.fspath(name)
     if name.endswith(".toml"):
         return _read_recipe_file(name)
     if ":" in name:
@@ -180,7 +199,7 @@ def _of_class(agent: type[Agent]) -> Recipe:
 
 def _read_recipe_file(path: str) -> Recipe:
     try:
-        name = encodable(Path(path).stem)
+        name = encodable(Path(path).stem).replace("\\", "-")
         return _read_recipe(_bounded(name, name), decoded(text_bytes(Path(path))), Path(path).parent)
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"can't read the recipe {path!r}: {error}") from error
@@ -249,7 +268,14 @@ def _check_arguments(factory: Callable[..., Any], hyperparameters: Mapping[str, 
         signature.bind(**hyperparameters)
     except TypeError as error:
         accepted = ", ".join(signature.parameters) or "none"
-        raise RecipeError(f"{of.target} doesn't accept what {of.name!r} sets: {error}; it takes {accepted}") from error
+        known = dict(flattened(hyperparameters))
+        meant = [key for name in hyperparameters for key in known if key.endswith(f".{name}")]
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        raise RecipeError(f"{of.target} doesn't accept what {of.name!r} sets: {error}; it takes {accepted}{hint}") from error
+
+
+def _can_be_a_folder(name: Any) -> bool:
+    return isinstance(name, str) and name.strip(".") != "" and not set(name) & set("/\\\0")
 
 
 def _check_value(recipe_name: str, key: str, value: Any) -> None:
@@ -273,8 +299,19 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         tables = isinstance(merged.get(key), dict) and isinstance(value, Mapping)
-        merged[key] = _merged(merged[key], value) if tables and not _names_another(merged[key], value) else value
+        is_same = tables and not _names_another(merged[key], value)
+        merged[key] = _merged(merged[key], value) if is_same else _in_form(merged.get(key), value)
     return merged
+
+
+def _in_form(base: Any, value: Any) -> Any:
+    """The value in the form of the base's: 3.0 for 3 where the base has 0.3. Otherwise 3 and 3.0 would be two agents."""
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if isinstance(base, float) and is_whole and abs(value) <= EXACT:
+        return float(value)
+    if isinstance(base, list) and isinstance(value, list | tuple) and len(base) == len(value):
+        return [_in_form(old, new) for old, new in zip(base, value, strict=True)]
+    return value
 
 
 def _names_another(base: Mapping[str, Any], change: Mapping[str, Any]) -> bool:

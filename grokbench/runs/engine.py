@@ -18,6 +18,7 @@ from grokbench.runs.stopping import stopping_at_exams
 from grokbench.runs.store import Store
 from grokbench.runs.surroundings import known_surroundings
 from grokbench.runs.workers import run_in_workers, unsendable
+from grokbench.tasks.task import whole_number
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -62,12 +63,12 @@ def run(
         StoreError: the folder can't be written; what was finished before is safe.
         MissingExtraError: a cluster is wanted, and Ray isn't installed.
     """
-    if not all(isinstance(count, int) and count >= 1 for count in (threads, 1 if processes is None else processes)):
-        raise WorkerError(f"threads and processes must be at least 1, in whole numbers, got {threads} and {processes}")
-    if max_steps is not None and max_steps < 1:
-        raise ProtocolError(f"max_steps must be a whole number of steps from 1 up, got {max_steps}")
+    if any(count is not None and (whole_number(count) or 0) < 1 for count in (threads, processes)):
+        raise WorkerError(f"threads and processes must be at least 1, in whole numbers, got {threads!r} and {processes!r}")
+    if max_steps is not None and (whole_number(max_steps) or 0) < 1:
+        raise ProtocolError(f"max_steps must be a whole number of steps from 1 up, got {max_steps!r}")
     chosen = resolve_device(device) if cluster is None else cluster.device(device)
-    options = RunOptions(chosen, max_steps, probes, logits, threads)
+    options = RunOptions(chosen, max_steps, probes, logits, int(threads))
     keep_freed_memory()
     with computing_threads(threads):
         return _Engine(list(plans), store, Callbacks(callbacks), options).run(processes, cluster)
@@ -105,7 +106,8 @@ class _Engine:
         unfinished = [[run for run in plan.runs if not self.store.finished(run)] for plan in self.plans]
         todo = [(plan, runs) for plan, runs in zip(self.plans, unfinished, strict=True) if runs]
         self.sizes = self._cohort_sizes(plan.experiments[0].recipe for plan, _ in todo)
-        self.store.prepare()
+        if todo:
+            self.store.prepare()
         self._tell_changes(plan for plan, _ in todo)
         planned = sum(len(plan.runs) for plan in self.plans)
         self.callback.on_start(planned, planned - sum(map(len, unfinished)))

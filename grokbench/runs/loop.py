@@ -27,7 +27,7 @@ from grokbench.runs.stopping import is_asked_to_stop
 from grokbench.runs.store import Store, read_checkpoint
 from grokbench.runs.surroundings import generators_state, known_surroundings, restore_generators, seed_generators
 from grokbench.tasks import make_instance
-from grokbench.tasks.task import is_unicode
+from grokbench.tasks.task import is_unicode, whole_number
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
@@ -202,7 +202,8 @@ class CohortLoop:
         """Let the agent take `steps` steps, and mark the exam that follows."""
         report = _batched_report(_checked_report(self.agent.learn(steps)), batched=self.agent.batched)
         action = self.agent.act()
-        if self.options.probes and is_probed(self.step + steps, self.step):
+        has_features = isinstance(action, Mapping) and "features" in action  # else the examiner says what is wrong
+        if has_features and self.options.probes and is_probed(self.step + steps, self.step):
             report["probe"] = self._probe(action)
         exams = self._mark(action, report)
         self.step += steps
@@ -315,10 +316,12 @@ def _checked_cost(cost: Mapping[str, int], horizon: int) -> Mapping[str, int]:
     """What an agent says that it costs. Raises AgentError for what no record can hold after `horizon` steps."""
     if not isinstance(cost, Mapping):
         raise AgentError(f"cost() must return a dict, such as {{'parameters': 1000}}, got {cost!r}")
-    for name, value in cost.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value * horizon < COUNTS_END:
-            raise AgentError(f"cost() gives {name} = {value}, expected a number from 0 to {COUNTS_END // horizon:.0e}")
-    return cost
+    numbers = {name: whole_number(value) for name, value in cost.items()}
+    for name, number in numbers.items():
+        if number is None or not 0 <= number * horizon < COUNTS_END:
+            most = f"{COUNTS_END // horizon:.0e}"
+            raise AgentError(f"cost() gives {name} = {cost[name]!r}, expected a whole number from 0 to {most}")
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _checked_report(report: Any) -> Mapping[str, Any]:

@@ -47,6 +47,8 @@ class _Display(Callback):
     What is shown is asked for at once, so subclasses set their attributes first.
     """
 
+    is_harmless = True
+
     def __init__(self, console: Console | None, shown: Callable[[], RenderableType]) -> None:
         self.console = console or Console(stderr=True, soft_wrap=True, markup=False)
         self._live = Live(console=self.console, refresh_per_second=4, get_renderable=shown)

@@ -20,6 +20,7 @@ from grokbench.evaluation.protocol import PROTOCOL, Exam, protocol_of, rank_at
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import TASK_FORM, Sparse, StoredCount, Strict
 from grokbench.tasks import Task, parse_id
+from grokbench.tasks.task import BUDGETS_END
 
 Width = Annotated[int, Field(ge=1, lt=1 << 31)]
 MOST_MODULES = 1_000  # of an agent's code
@@ -121,7 +122,7 @@ class RunRecord(Sparse):
     schema_version: Literal[3] = Field(alias="schema")
     protocol: Literal[2]
     task: Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"pattern": rf"^{TASK_FORM}-v1$"})]
-    budget: Annotated[int, Field(ge=1, lt=1 << 31)]
+    budget: Annotated[int, Field(ge=1, lt=BUDGETS_END)]
     exam_grid: Literal["sparse"] | None = None
     agent: AgentRecord
     seed: StoredCount

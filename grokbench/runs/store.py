@@ -27,10 +27,13 @@ LONGEST_FILE_NAME = 60  # characters of the seeds in a checkpoint's name; more s
 
 
 class Store:
-    """Records and checkpoints below one folder. Several processes may use it at once."""
+    """Records and checkpoints below one folder. Several processes may use it at once.
+
+    The folder stays the same if an agent changes the current folder.
+    """
 
     def __init__(self, out: Path) -> None:
-        self.out = Path(out)
+        self.out = Path(out).absolute()
 
     def prepare(self) -> None:
         """Make the folder.

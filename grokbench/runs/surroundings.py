@@ -13,6 +13,7 @@ import numpy as np
 NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _ALONE = threading.RLock()
 Generators = dict[str, Any]  # the state of each global generator by its name
+_OUTSIDE: list[Generators] = []  # the generators as they are outside of the surroundings, the innermost last
 
 
 class _Setting(NamedTuple):
@@ -50,17 +51,32 @@ def _put_back() -> Iterator[None]:
 
     settings, folder, environment, threads = _settings(), os.getcwd(), dict(os.environ), torch.get_num_threads()
     before = {name: setting.get() for name, setting in settings.items()}
-    generators = generators_state()
+    _OUTSIDE.append(generators_state())
     try:
         yield
     finally:
         _apply(settings, before)
-        restore_generators(generators)
+        restore_generators(_OUTSIDE.pop())
         torch.set_num_threads(threads)
         os.chdir(folder)
         if dict(os.environ) != environment:
             os.environ.clear()
             os.environ.update(environment)
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Within it the global generators of the CPU are those of the caller again: for callbacks, which must not change a run."""
+    if not _OUTSIDE:
+        yield
+        return
+    inside, theirs = _cpu_generators_state(), _OUTSIDE.pop()
+    restore_generators({name: theirs[name] for name in inside})
+    try:
+        yield
+    finally:
+        _OUTSIDE.append(theirs | _cpu_generators_state())
+        restore_generators(inside)
 
 
 def unusual_settings() -> dict[str, str]:
@@ -73,11 +89,17 @@ def generators_state() -> Generators:
     """The states of the global generators of Python, numpy and torch, CUDA's too where it is used."""
     import torch
 
-    numpys = np.random.get_state()  # noqa: NPY002 - agents may draw from numpy's global generator
-    states: Generators = {"python": random.getstate(), "numpy": numpys, "torch": torch.get_rng_state()}
+    states = _cpu_generators_state()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # else asking for the state would start CUDA
         states["cuda"] = torch.cuda.get_rng_state_all()
     return states
+
+
+def _cpu_generators_state() -> Generators:
+    import torch
+
+    numpys = np.random.get_state()  # noqa: NPY002 - agents may draw from numpy's global generator
+    return {"python": random.getstate(), "numpy": numpys, "torch": torch.get_rng_state()}
 
 
 def restore_generators(states: Generators) -> None:

@@ -93,6 +93,8 @@ Report = Ready | ExamTaken | RunEnded | MessageSent | CohortDone | CohortRaised
 class _Parent(Callback):
     """The parent at the other end of the pipe, as the callback of a cohort."""
 
+    is_harmless = True
+
     def __init__(self, pipe: Connection, runs: tuple[Run, ...]) -> None:
         self.pipe, self.runs = pipe, runs
 

@@ -99,7 +99,7 @@ def filled(task: str, values: Mapping[str, Any]) -> str:
 def hyperparameter(base: Recipe, name: str) -> str:
     """The full name of a hyperparameter, `optimizer.weight_decay` for `weight_decay`.
 
-    A name with a point that the recipe doesn't set is returned as it is: the agent may take it.
+    What the recipe doesn't set is returned as it is, if its class takes it or the name has a point: the agent may take it.
 
     Raises:
         SweepError: the recipe has no such hyperparameter, or several that end in this name.
@@ -108,7 +108,7 @@ def hyperparameter(base: Recipe, name: str) -> str:
     ending = [key for key in known if key == name or key.endswith(f".{name}")]
     if len(ending) == 1 or name in known:
         return name if name in known else ending[0]
-    if "." in name and not ending:
+    if not ending and ("." in name or name in base.arguments):
         return name
     raise SweepError(_unknown(base, name, ending))
 
@@ -144,12 +144,8 @@ def changed(base: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def _like(base: Any, value: Any) -> Any:
-    """The value in the form of the base's: 1.0 for 1 where the base has 0.3, [64] for 64 where it has [256]."""
-    if isinstance(base, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(base, list) and base and not isinstance(value, Sequence):
-        return [_like(each, value) for each in base]
-    return value
+    """The value in the form of the base's: [64] for 64 where the base has [256]."""
+    return [value] * len(base) if isinstance(base, list) and not isinstance(value, Sequence) and base else value
 
 
 def _value(word: str) -> Any:
@@ -178,7 +174,7 @@ def _is_number(value: Any) -> bool:
 def _unknown(base: Recipe, name: str, ending: Sequence[str]) -> str:
     if ending:
         return f"{base.name} has {' and '.join(ending)}: write one of them for {name}"
-    known = [key for key, _ in flattened(base.plain_hyperparameters)]
+    known = [key for key, _ in flattened(base.plain_hyperparameters)] or list(base.arguments)
     accepted = ", ".join(known) or "no hyperparameters"
     near = get_close_matches(name, [key.rpartition(".")[2] for key in known], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""

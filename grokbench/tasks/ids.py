@@ -3,11 +3,11 @@
 import re
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import get_args
+from typing import Any, get_args
 
 from grokbench.errors import TaskError
 from grokbench.tasks import images, tables
-from grokbench.tasks.task import NAMESPACE, ExamGrid, Task
+from grokbench.tasks.task import BUDGETS_END, NAMESPACE, ExamGrid, Task, whole_number
 
 VERSIONS = (1,)
 _VERSION = re.compile(r"(?P<name>.+)-v(?P<version>[0-9]{1,6})")
@@ -30,11 +30,15 @@ def parse_id(task_id: str, budget: int | None = None, exam_grid: ExamGrid = "ful
     followed = _FOLLOWED.fullmatch(name)
     task = _task(followed["name"] if followed else name, version, task_id)
     if followed:
-        task = replace(task, budget=int(followed["steps"]), followed=True)
+        task = replace(task, budget=_checked_budget(int(followed["steps"])), followed=True)
     if exam_grid not in get_args(ExamGrid):
         raise TaskError(f"exams are {' or '.join(get_args(ExamGrid))}, got {exam_grid!r}")
     task = replace(task, exam_grid=exam_grid)
-    return task if budget is None else replace(task, budget=_checked_budget(budget))
+    if budget is None:
+        return task
+    if task.followed and budget != task.budget:
+        raise TaskError(f"{task_id!r} states its budget: write the number of steps after -to, got a budget of {budget!r} too")
+    return replace(task, budget=_checked_budget(budget))
 
 
 def _task(name: str, version: int, task_id: str) -> Task:
@@ -60,10 +64,11 @@ def _split_version(name: str, task_id: str) -> tuple[str, int]:
     return match["name"], version
 
 
-def _checked_budget(budget: int) -> int:
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        raise TaskError(f"a budget is a positive whole number of steps, got {budget!r}")
-    return budget
+def _checked_budget(budget: Any) -> int:
+    number = whole_number(budget)
+    if number is None or not 1 <= number < BUDGETS_END:
+        raise TaskError(f"a budget is a whole number of steps from 1 to {BUDGETS_END - 1:,}, got {budget!r}")
+    return number
 
 
 def _suggestion(name: str) -> str:

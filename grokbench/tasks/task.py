@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from grokbench.errors import TaskError
 
 NAMESPACE = "grokbench"
+BUDGETS_END = 1 << 31  # steps; every budget is smaller
 DEFAULT_BUDGET = 10_000
 DEFAULT_THRESHOLD = 0.99
 
@@ -185,9 +186,15 @@ def make_instance(task: Task, seed: int, salt: str = "") -> Instance:
 
 def checked_seed(seed: Any) -> int:
     """The seed as Python's number. Raises TaskError unless it is a whole number in [0, 2⁶³)."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+    number = whole_number(seed)
+    if number is None or not 0 <= number < 2**63:
         raise TaskError(f"a seed is a whole number in [0, 2**63), got {seed!r}")
-    return int(seed)
+    return number
+
+
+def whole_number(value: Any) -> int | None:
+    """The value as Python's number, if it is a whole number of Python or numpy; else None."""
+    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
 
 
 def checked_salt(salt: Any) -> str:

@@ -49,6 +49,18 @@ def test_an_environment_must_have_been_reset(vector: bool) -> None:
         AddingAgent().start(env)
 
 
+def test_an_agent_starts_on_an_environment_of_grokbench() -> None:
+    """Not on several in a wrapper of Gymnasium's, and not on one for layers of other widths."""
+    several = grokbench.make_vec("add_mod5-0.5", 2, vectorization_mode="sync", feature_dims=(4,))
+    several.reset(seed=0)
+    with pytest.raises(AgentError, match=r"of grokbench\.make or grokbench\.make_vec, got SyncVectorEnv"):
+        AddingAgent().start(several)
+    wide = grokbench.make("add_mod5-0.5", feature_dims=(8,))
+    wide.reset(seed=0)
+    with pytest.raises(AgentError, match=r"shows layers of widths \(4,\), the environment expects \(8,\)"):
+        AddingAgent().start(wide)
+
+
 def test_an_agent_that_is_not_batched_starts_on_a_single_environment() -> None:
     """It gets the observation of the reset. A vector has an axis of members, even if there is a single member."""
     env, agent = grokbench.make(TASK.id, feature_dims=(4,)), AddingAgent()

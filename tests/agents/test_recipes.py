@@ -69,7 +69,7 @@ def test_a_changed_name_can_be_shown() -> None:
 
 def test_long_names_differ_where_the_changes_do() -> None:
     """A name that was cut has a hash of all changes, and is still fit for a folder."""
-    base = Recipe("my own/recipe" * 5, "m:C")
+    base = Recipe("my own:recipe" * 5, "m:C")
     names = {recipe(base, width=width, depth="a long word " * 8).name for width in (64, 128)}
     assert len(names) == 2
     assert all(re.fullmatch(r"[\w.-]{1,60}", name) for name in names)
@@ -160,6 +160,36 @@ def test_a_file_with_a_name_that_no_record_can_have(tmp_path: Path, name: str) -
     path = tmp_path / f"{name}.toml"
     path.write_text('extends = "mlp"')
     assert len(find_recipe(str(path)).name.encode()) <= 60
+
+
+@pytest.mark.parametrize("name", ["../mine", "a/b", "a\0b", "", ".", "..", 5])
+def test_a_name_is_that_of_a_folder(name: Any) -> None:
+    """Records lie in a folder of this name, below the folder of runs."""
+    with pytest.raises(RecipeError, match="a recipe's name is text that a folder can be called"):
+        recipe("mlp", name=name)
+    assert len(recipe("mlp", name="a" * 300).name) <= 60
+
+
+def test_a_path_is_a_file(tmp_path: Path) -> None:
+    """As its text is."""
+    (tmp_path / "mine.toml").write_text('extends = "mlp"\n[optimizer]\nweight_decay = 3\n')
+    assert recipe(tmp_path / "mine.toml") == find_recipe(tmp_path / "mine.toml") == find_recipe(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize("whole", [3, np.int64(3)])
+def test_a_whole_number_in_place_of_another_makes_the_same_agent(whole: Any) -> None:
+    """Otherwise its runs would be made, and counted, twice."""
+    same, other = (recipe("transformer", optimizer={"weight_decay": decay}) for decay in (3.0, whole))
+    assert (same.hash, same.name.removesuffix(".0")) == (other.hash, other.name.removesuffix(".0"))
+    betas = [recipe("transformer", optimizer={"betas": betas}).hash for betas in ([0, 0.5], [0.0, 0.5])]
+    assert betas[0] == betas[1]
+    assert recipe("mlp", training={"batch_size": 3}).plain_hyperparameters["training"]["batch_size"] == 3
+
+
+def test_a_hyperparameter_in_the_wrong_place_is_told() -> None:
+    """The message names the table that has it."""
+    with pytest.raises(RecipeError, match=r"unexpected keyword argument 'lr'.*did you mean optimizer\.lr\?"):
+        recipe("mlp", lr=3.0).make()
 
 
 def test_a_file_names_an_agent_and_everything_that_it_sets(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,14 @@ def test_tensors_of_any_dtype_come_back(name: str) -> None:
 def test_the_device_comes_back() -> None:
     """An optimizer may keep the device that it computes on."""
     assert trees.unpack(trees.pack({"device": torch.device("cpu")}))["device"] == torch.device("cpu")
+
+
+def test_a_counter_comes_back() -> None:
+    """Such as the milestones of torch's MultiStepLR."""
+    tree = {"milestones": Counter({30: 1, 80: 2}), "words": Counter(a=3)}
+    again = trees.unpack(trees.pack(tree))
+    assert again == tree
+    assert {type(value) for value in again.values()} == {Counter}
 
 
 def test_numbers_that_are_not_finite_come_back() -> None:

@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field
 
 from baselines.fields import Count, Fraction, NonNegative, Positive, PositiveCount, check, from_table, hyperparameters, one_of
+from grokbench.agents.recipes import recipe
 from grokbench.errors import RecipeError
 
 
@@ -40,6 +41,13 @@ def test_values_up_to_the_bounds_are_taken(changes: dict[str, Any]) -> None:
     """Each value arrives as it is; the other fields already lie at their bounds."""
     made = example(**changes)
     assert all(getattr(made, name) == value for name, value in changes.items())
+
+
+@pytest.mark.parametrize("name", ["network", "training", "optimizer", "schedule", "gradient", "noise"])
+def test_a_recipe_is_made_of_tables(name: str) -> None:
+    """A value in place of a table is told, and no run fails by it."""
+    with pytest.raises(RecipeError, match=rf"\[{name}\] must be a table of hyperparameters, got {name} = 'cosine'"):
+        recipe("mlp", **{name: "cosine"}).make()
 
 
 @pytest.mark.parametrize(

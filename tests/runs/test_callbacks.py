@@ -1,5 +1,6 @@
 """Callbacks: several of them hear every event, in their order, and an error of theirs isn't the agent's."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,45 @@ def test_a_sweep_tells_its_callbacks_every_end(processes: int) -> None:
     grokbench.sweep(AddingAgent, "add_mod5-{ratio}-to10", ratio=[0.4, 0.6], seeds="0-1", processes=processes, callbacks=[told])
     assert sum(event == "on_end" for _, event, *_ in heard) == 4
     assert sum(event == "on_exam" for _, event, *_ in heard) == 4 * 2
+
+
+class Guessing(AddingAgent):
+    """Its features depend on Python's global generator."""
+
+    @override
+    def act(self) -> dict[str, Any]:
+        action = super().act()
+        return action | {"features": action["features"] * random.random()}
+
+
+class Meddling(Callback):
+    """Draws random numbers, and writes into the exam that it gets."""
+
+    def __init__(self) -> None:
+        self.drawn: list[float] = []
+
+    @override
+    def on_exam(self, run: Run, exam: Exam, outcome: Outcome) -> None:
+        self.drawn.append(random.random())
+        for layers in (exam.ranks or {}).values():
+            layers[-1] = -1.0
+
+
+def test_a_callback_changes_no_run() -> None:
+    """Runs draw the same numbers as without it. The callback draws other numbers at every exam, those of its process."""
+    callback = Meddling()
+    told, plain = (
+        grokbench.sweep(Guessing, "add_mod5-0.5-to50", seeds="0-1", processes=1, callbacks=callbacks)
+        for callbacks in ([callback], [])
+    )
+    assert [run.record.exams for run in told] == [run.record.exams for run in plain]
+    assert len(set(callback.drawn)) == len(callback.drawn) > 2
+    theirs = Meddling()
+    random.seed(5)
+    grokbench.run(Guessing, "add_mod5-0.5-to50", callbacks=[theirs])
+    theirs.drawn.append(random.random())
+    random.seed(5)
+    assert theirs.drawn == [random.random() for _ in theirs.drawn]
 
 
 class Exhausted(Callback):

@@ -265,6 +265,14 @@ def test_a_finished_record_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(path.name for path in read) == ["seed-0.json", "seed-1.json"]
 
 
+def test_finished_runs_need_no_place_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as those on a read-only disk: there is nothing left to do."""
+    plans = plan(["add_mod5-0.5-to20"], [find_recipe(f"{AGENTS}:AddingAgent")], seeds=[0])
+    assert engine.run(plans, Store(tmp_path), device="cpu")
+    monkeypatch.setattr(Store, "prepare", lambda store: pytest.fail("it is written to"))
+    assert engine.run(plans, Store(tmp_path), device="cpu")
+
+
 def test_a_recipe_that_makes_no_agent_is_reported_before_anything_runs(tmp_path: Path) -> None:
     """The error is raised, and nothing is written."""
     with pytest.raises(RecipeError, match="lr must be a number above 0"):

@@ -79,7 +79,7 @@ class Odd(AddingAgent):
         ("report", "learn must return None or a dict with text as keys, such as {'loss': 0.5}, got 0.5"),
         ("dtype", "dtype of Odd must be text such as 'float32', or None, got <class 'numpy.float32'>"),
         ("cost", "cost() must return a dict, such as {'parameters': 1000}, got [1]"),
-        ("whole", "cost() gives parameters = 1000000.0, expected a number"),
+        ("whole", "cost() gives parameters = 1000000.0, expected a whole number"),
         ("made", "Odd can't be made: KeyError: 'weights' (test_faults.py, line "),
         ("types", "Odd can't be made: TypeError: object of type 'int' has no len() (test_faults.py, line "),
     ],

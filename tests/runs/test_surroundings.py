@@ -84,6 +84,14 @@ def test_what_an_agent_changes_reaches_no_other(tmp_path: Path, change: str, whe
     assert set(settings or {}) == ({change} if change in CHANGES else set())
 
 
+def test_an_agent_that_changes_the_folder_leaves_its_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the folder of runs that the caller means, a relative one too."""
+    monkeypatch.chdir(tmp_path)
+    meddling = recipe(Meddling, name="meddling", change="folder", where="reset")
+    assert engine.run(plan([TASK], [meddling], seeds=[0]), Store(Path("runs")), device="cpu")
+    assert len(list(tmp_path.glob("runs/*/meddling-*/seed-0.json"))) == 1
+
+
 def test_the_callers_settings_change_no_run_and_come_back(tmp_path: Path) -> None:
     """A notebook that works in float64 without gradients gets the runs of any other."""
     plans = plan([TASK], [find_recipe("mlp")], seeds=[0])

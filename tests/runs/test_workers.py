@@ -200,7 +200,10 @@ def test_a_worker_that_cannot_start_is_an_error(tmp_path: Path, monkeypatch: pyt
         run(tmp_path, [recipe(AddingAgent)])
 
 
-@pytest.mark.parametrize("options", [{"processes": 0}, {"threads": 0}, {"max_steps": -5}, {"max_steps": 0}])
+IMPOSSIBLE = [{"processes": 0}, {"threads": 0}, {"threads": "1"}, *({"max_steps": n} for n in (-5, 0, float("nan"), 1.5, "10"))]
+
+
+@pytest.mark.parametrize("options", IMPOSSIBLE)
 def test_impossible_numbers(tmp_path: Path, options: dict[str, Any]) -> None:
     """Before anything runs."""
     with pytest.raises((WorkerError, ProtocolError), match=r"must be at least 1|from 1 up"):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.errors import SweepError
 from grokbench.sweeps.axes import axis_values, changed, filled, hyperparameter, parse_values, placeholders
+from tests.support.agents import AddingAgent
 
 MLP = find_recipe("mlp")
 
@@ -113,6 +114,20 @@ def test_an_impossible_value_is_told(values: dict[str, object], why: str) -> Non
     with pytest.raises(SweepError) as caught:
         changed(MLP, values)
     assert why in str(caught.value)
+
+
+def test_the_argument_of_a_class_is_an_axis() -> None:
+    """One that it has a default for, so that no recipe states it."""
+    assert hyperparameter(recipe(Guessing), "lr") == "lr"
+    with pytest.raises(SweepError, match="and Guessing has lr; did you mean lr"):
+        hyperparameter(recipe(Guessing), "lrr")
+
+
+class Guessing(AddingAgent):
+    """Has an argument."""
+
+    def __init__(self, lr: float = 0.1) -> None:
+        self.lr = lr
 
 
 def test_names_in_braces_are_filled() -> None:

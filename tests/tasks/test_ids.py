@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -141,11 +142,16 @@ def test_a_ratio_below_one_holds_a_question_out() -> None:
     assert (task.num_train, task.num_held_out) == (3, 1)
 
 
-@pytest.mark.parametrize("budget", [0, -5, 1.5, True, "10"])
+@pytest.mark.parametrize("budget", [0, -5, 1.5, True, "10", 1 << 31])
 def test_a_bad_budget_is_an_error(budget: object) -> None:
     """A budget is a positive whole number of steps."""
-    with pytest.raises(TaskError, match="budget is a positive whole number"):
+    with pytest.raises(TaskError, match="a budget is a whole number of steps from 1 to"):
         parse_id("add_mod5-0.5", budget=budget)  # type: ignore[arg-type]
+
+
+def test_a_budget_of_numpy() -> None:
+    """It becomes Python's number, which a record can hold."""
+    assert type(parse_id("add_mod5-0.5", budget=np.int64(7)).budget) is int  # type: ignore[arg-type]
 
 
 def test_another_budget() -> None:
@@ -176,10 +182,12 @@ def test_formula_and_source_of_every_operation() -> None:
 
 
 def test_the_budget_of_a_followed_task_is_in_its_id() -> None:
-    """Another budget is another id, because the runs end elsewhere. The threshold is the task's own."""
-    task = parse_id("mnist5k-n500-to300", budget=77)
+    """Another budget would be another task, because the runs end elsewhere. The threshold is the task's own."""
+    task = parse_id("mnist5k-n500-to77")
     assert (task.id, task.budget, task.followed) == ("mnist5k-n500-to77-v1", 77, True)
-    assert task == parse_id("mnist5k-n500-to77")
+    assert task == parse_id("mnist5k-n500-to77", budget=77)
+    with pytest.raises(TaskError, match="'mnist5k-n500-to77' states its budget"):
+        parse_id("mnist5k-n500-to77", budget=20)
     assert task.threshold == parse_id("mnist5k-n500").threshold == THRESHOLDS["mnist5k-n500"]
     assert parse_id("add_mod97-0.3-to999999999").budget == 999_999_999
 
