@@ -8,7 +8,7 @@ them is censored at the budget. The others are those of the leaderboard's entrie
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from grokbench.results.sequential import (
     LOOKS,
     MOST_ROUNDS,
     contradicted_below,
+    repeats,
     slower,
     too_fast,
 )
@@ -36,8 +37,10 @@ from tools.pools import Times, fresh_times, official_times, pool_of
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
 SECTION = "false-alarms"
 SECTION_OF_LUCK = "luck"
+SECTION_OF_REPEATS = "repeats"
 
 SIMULATIONS = 2_000
+REPEATS, SPREAD_OF_REPEATS = 400, 0.5  # simulations of repeated official runs, standard deviation of log T
 TOGETHER = 250  # simulations whose permutations fit into memory
 SPEEDUPS = (1.0, 1.25, 1.5, 2.0)  # how many times too fast a claim is; 1 is honest
 CLAIMED = len(PROTOCOL.official_seeds)
@@ -171,6 +174,35 @@ def write_luck(all_standings: Iterable[Standing]) -> None:
     write_section(PAGE, SECTION_OF_LUCK, table(rows, ("entry", "contradicted", "confirmed")))
 
 
+def share_excused(correlation: float, speedup: float = 1.0, *, hidden: float = 0.0) -> float:
+    """The share of claims that repeated official runs excuse: log-normal times, of which a seed's repetition correlates."""
+    rng = np.random.default_rng(2)
+    excused = 0
+    for _ in range(REPEATS):
+        log_times = SPREAD_OF_REPEATS * rng.standard_normal((SYNTHETIC_TASKS, CLAIMED))
+        noise = SPREAD_OF_REPEATS * sqrt(1 - correlation**2) * rng.standard_normal(log_times.shape)
+        claimed, again = (SYNTHETIC_MEDIAN * np.exp(logs) for logs in (log_times, correlation * log_times + noise))
+        again = np.where(rng.random(log_times.shape) < hidden, BUDGET, again)
+        old, new = ({str(task): its.tolist() for task, its in enumerate(times)} for times in (claimed / speedup, again))
+        excused += repeats(old, new, dict.fromkeys(old, BUDGET))
+    return excused / REPEATS
+
+
+def write_repeats() -> None:
+    """Write the table of claims that repeated official runs excuse."""
+    headers = ("correlation of log T", "honest: excused", "1.5× too fast: excused", f"{HIDDEN:.0%} hidden: excused")
+    rows = [
+        [
+            f"{correlation:g}",
+            f"{share_excused(correlation):.1%}",
+            f"{share_excused(correlation, ALLOWED_SPEEDUP):.1%}",
+            f"{share_excused(correlation, hidden=HIDDEN):.1%}",
+        ]
+        for correlation in (0.8, 0.92, 0.98)
+    ]
+    write_section(PAGE, SECTION_OF_REPEATS, table(rows, headers))
+
+
 def main() -> None:
     """Simulate, write the tables into the page and print them."""
     synthetic = [
@@ -182,6 +214,7 @@ def main() -> None:
     tables = "\n\n".join(table(rows) for rows in (synthetic, real) if rows)
     write_section(PAGE, SECTION, tables)
     write_luck(all_standings)
+    write_repeats()
     print(tables)
 
 

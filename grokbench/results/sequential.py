@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokbench.results.statistics import SIGNIFICANCE, hidden_p_values, less_often_p_values, paired_p, slower_p_values
+from grokbench.results.statistics import SIGNIFICANCE, below_zero_p, hidden_p_values, less_often_p_values, slower_p_values
 
 LOOKS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # the rounds after which the evidence is looked at
 MOST_ROUNDS = LOOKS[-1]
@@ -35,7 +35,7 @@ class Decision(StrEnum):
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
     UNDECIDED = "undecided"
-    REPEATED = "repeated"  # fresh runs contradict, but all official runs repeat: their instances are the easier ones
+    REPEATED = "repeated"  # fresh runs contradict, but all official runs repeated: their instances are the easier ones
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,15 @@ def last_look(claimed: TimesByTask, new: TimesByTask, budgets: Mapping[str, floa
     return last
 
 
-def repeats(claimed: TimesByTask, again: TimesByTask) -> bool:
-    """Whether repeated runs are as fast as the claimed runs of the same seeds: a paired exchange test finds them no slower.
+def repeats(claimed: TimesByTask, again: TimesByTask, budgets: Mapping[str, float]) -> bool:
+    """Whether repeated runs exclude that the claims are `ALLOWED_SPEEDUP` times too fast, by a paired test on log T.
 
     Entries share the official instances, and so their luck. Where these are easier than fresh ones, fresh runs contradict an
-    honest claim. The same instances don't.
+    honest claim. The same instances don't. A claimed run that is unsolved says nothing about speed, and is left out.
     """
-    first, second = [claimed[task] for task in again], list(again.values())
-    slower_by = sum(np.log(np.mean(new) / np.mean(old)) for old, new in zip(first, second, strict=True))
-    return bool(slower_by <= 0 or paired_p(first, second) >= SIGNIFICANCE)
+    differences: list[float] = []
+    for task, times in again.items():
+        old, new = np.array(claimed[task], dtype=float), np.array(times, dtype=float)
+        if_honest = np.minimum(ALLOWED_SPEEDUP * old, budgets[task])  # the true times, if the claims are too fast
+        differences += np.log(new / if_honest)[old < budgets[task]].tolist()
+    return not differences or below_zero_p(differences) < SIGNIFICANCE

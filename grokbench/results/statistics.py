@@ -126,15 +126,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def improvement_probability(samples: Samples, references: Samples) -> float:
-    """The probability that a run generalizes sooner than a run of the reference, mean over tasks. Agarwal et al. 2021.
+    """The probability that a run generalizes faster than a run of the reference, mean over tasks. Agarwal et al. 2021.
 
     A tie counts as half.
     """
     times = np.asarray(samples, dtype=float)[:, :, None]  # (tasks, seeds, 1)
     reference_times = np.asarray(references, dtype=float)[:, None, :]  # (tasks, 1, seeds)
-    sooner = (times < reference_times).mean(axis=(1, 2))
+    faster = (times < reference_times).mean(axis=(1, 2))
     ties = (times == reference_times).mean(axis=(1, 2))
-    return float((sooner + ties / 2).mean())
+    return float((faster + ties / 2).mean())
 
 
 def shared_places(
@@ -142,8 +142,8 @@ def shared_places(
 ) -> list[int]:
     """The place of every method in a table, from the best score down.
 
-    A method shares the place above unless it is significantly slower than the first method of that place. So a table of m rows
-    needs m − 1 tests, not one for each pair.
+    A method shares the place above unless it is significantly slower than the first method of that place. The first method of a
+    place is tested against all methods below it, Holm-corrected.
 
     Args:
         methods: min(T, budget) of every method, task by task and seed by seed.
@@ -152,13 +152,45 @@ def shared_places(
     """
     spreads = tuning_spreads or [0.0] * len(methods)
     places: list[int] = []
-    first = 0
-    for number, method in enumerate(methods):
-        spread = hypot(spreads[first], spreads[number])
-        if number and paired_p(methods[first], method, tuning_spread=spread) < significance:
-            first = number
-        places.append(first + 1)
+    while (first := len(places)) < len(methods):
+        below = range(first + 1, len(methods))
+        p_values = holm([paired_p(methods[first], methods[i], tuning_spread=hypot(spreads[first], spreads[i])) for i in below])
+        slower = [i for i, p in zip(below, p_values, strict=True) if p < significance]
+        places += [first + 1] * ((slower[0] if slower else len(methods)) - first)
     return places
+
+
+def below_zero_p(differences: Sequence[float]) -> float:
+    """One-sided p-value of differences with a mean below zero, if they are symmetric about zero: their signs are flipped.
+
+    The test enumerates all flips of up to 16 differences, and draws `EXCHANGES` otherwise.
+    """
+    values = np.asarray(differences, dtype=float)  # (n,)
+    flipped = np.where(_exchanges(values.shape, EXCHANGES), -values, values)  # (flips, n)
+    means = flipped.mean(axis=-1)
+    return float((means <= means[0] + TIE_MARGIN).mean())
+
+
+def ratio_of_means(claimed: Samples, new: Samples) -> tuple[float, float, float]:
+    """The geometric mean over tasks of mean(new) / mean(claimed), and its 95 % interval: both are resampled, task by task.
+
+    Args:
+        claimed: times of claimed runs, task by task.
+        new: times of new runs. Their number may differ from that of claimed runs.
+    """
+    rng = np.random.Generator(np.random.Philox(6))
+
+    def log_means(samples: Samples) -> tuple[float, NDArray[np.float64]]:
+        means, resampled = 0.0, np.zeros(RESAMPLES)
+        for sample in samples:
+            times = np.asarray(sample, dtype=float)
+            means += float(np.log(times.mean())) / len(samples)
+            resampled += np.log(rng.choice(times, (RESAMPLES, len(times))).mean(axis=1)) / len(samples)
+        return means, resampled
+
+    (old, old_resampled), (latest, latest_resampled) = log_means(claimed), log_means(new)
+    low, high = np.quantile(latest_resampled - old_resampled, [0.025, 0.975])
+    return exp(latest - old), exp(float(low)), exp(float(high))
 
 
 def wilson_interval(solved: int, runs: int, *, confidence: float = 0.95) -> tuple[float, float]:

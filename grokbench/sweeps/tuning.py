@@ -156,9 +156,9 @@ def spread(search: TrialsByPoint, *, halves: int = RULES.halves) -> float:
 
 
 def expected_steps(search: TrialsByPoint, settings: int) -> float:
-    """The expected RMST of the best of so many settings, drawn from those of the search (Dodge et al. 2019, arXiv 1909.03004).
+    """The expected RMST of the best of so many settings, drawn with replacement from those of the search.
 
-    A geometric mean over tasks, in steps.
+    A geometric mean over tasks, in steps. Dodge et al. 2019, arXiv 1909.03004.
     """
     steps = np.sort([log_steps(search[point]) for point in search])
     count = len(steps)
@@ -220,7 +220,7 @@ class Tuning:
             f"chosen: {values or 'the starting setting'}\n"
             f"its RMST on the suite tuning: {final:,.0f} steps in the final\n"
             f"RMST in the search, with one seed: chosen {winner:,.0f}, starting setting {start:,.0f}, "
-            f"a random setting {one:,.0f}, the best of {len(self.sampled)} {most:,.0f}\n"
+            f"a random setting {one:,.0f}, the best of {len(self.sampled)} draws {most:,.0f}\n"
             f"{solving_share(self.sampled):.0%} of the {len(self.sampled)} random settings solve half of their runs\n"
             f"the log score has a spread of {self.spread:.2f} from tuning"
         )

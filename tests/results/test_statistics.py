@@ -260,6 +260,39 @@ def test_a_rank_is_shared_with_its_first_method_alone() -> None:
     assert statistics.paired_p(methods[first_apart - 1], methods[first_apart]) > 0.05
 
 
+def test_ranks_are_corrected_for_the_number_of_rows() -> None:
+    """A row that differs from the first at 4 % is behind it alone, and not among nine others."""
+    rng = np.random.default_rng(0)
+    first = rng.lognormal(6, 0.1, (2, 8))
+    slower = next(
+        method.tolist()
+        for method in (first * 1.001**i * rng.lognormal(0, 0.1, first.shape) for i in range(1_000))
+        if 0.02 < statistics.paired_p(first.tolist(), method.tolist()) < 0.04 and method.mean() > first.mean()
+    )
+    assert statistics.shared_places([first.tolist(), slower]) == [1, 2]
+    assert statistics.shared_places([first.tolist(), *[slower] * 9]) == [1] * 10
+
+
+def test_signs_are_flipped() -> None:
+    """Of three negative differences one flip in eight has so low a mean. Differences of both signs say nothing."""
+    assert statistics.below_zero_p([-1.0, -2.0, -0.5]) == 1 / 8
+    assert statistics.below_zero_p([1.0, 2.0, 0.5]) == 1.0
+    assert statistics.below_zero_p([-1.0, 1.0]) == 0.75
+    assert statistics.below_zero_p([-1.0] * 30) < 1e-4
+
+
+def test_the_ratio_of_means() -> None:
+    """Without spread the interval is a point. It covers the truth in about 95 of 100 cases."""
+    assert statistics.ratio_of_means([[100] * 10, [50] * 10], [[200] * 4, [100] * 4]) == pytest.approx((2, 2, 2))
+    covered = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        old, new = rng.lognormal(6, 0.3, (3, 20)), 1.5 * rng.lognormal(6, 0.3, (3, 20))
+        _, low, high = statistics.ratio_of_means(old.tolist(), new.tolist())
+        covered += low < 1.5 < high
+    assert covered >= 87
+
+
 def test_dozens_of_rows_can_still_differ() -> None:
     """The smallest p of a drawn test leaves room for Holm's correction over a hundred rows."""
     fast, slow = [[100] * 10] * 3, [[200] * 10] * 3

@@ -34,7 +34,7 @@ class Eliminator(AddingAgent):
 
 
 class Joiner(Agent):
-    """Joins what its members know: it solves their tables as many times sooner as there are members in its cohort."""
+    """Joins what its members know: it solves their tables as many times faster as there are members in its cohort."""
 
     feature_dims = (4,)
     batched = True

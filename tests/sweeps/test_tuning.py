@@ -150,7 +150,7 @@ def test_a_tuning_says_what_it_chose() -> None:
     """Values, steps, the share of good settings, the spread. Its figure can be drawn."""
     text = str(made_up(Space.of(find_recipe("transformer"))))
     assert text.startswith("chosen: optimizer.lr = ")
-    assert "the best of 32" in text
+    assert "the best of 32 draws" in text
     assert len(tuning_figure(made_up(Space.of(find_recipe("transformer")))).axes) == 3
 
 

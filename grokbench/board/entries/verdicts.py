@@ -4,7 +4,7 @@ A verdict holds for one digest of what it depends on (`digest_of`). It lapses wh
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Annotated
@@ -18,6 +18,7 @@ from grokbench.board.entries.findings import Finding, UnreadableFile
 from grokbench.errors import EntryError
 from grokbench.results import sequential
 from grokbench.results.sequential import Decision, Look, TimesByTask
+from grokbench.results.statistics import ratio_of_means
 from grokbench.runs.provenance import Provenance
 from grokbench.runs.schema import Strict
 from grokbench.sweeps.tuning import TuningKey
@@ -56,7 +57,7 @@ class Pace(Strict):
 
 
 class OtherFamily(Strict):
-    """How an open entry's agent did on a task of another family.
+    """How the code of an entry did on a task of another family.
 
     Attributes:
         task: the task's id.
@@ -103,7 +104,7 @@ class Verdict(Strict):
         slower_p: `Look.slower` of the deciding look.
         too_fast_p: `Look.too_fast` of the deciding look.
         pace: seconds of a step; None for an agent of the entry's own, which has no network to compare with.
-        other_family: the result on a task of another family; None for a closed entry, and for tasks that aren't tables.
+        other_family: the result on a task of another family; None for an entry without code, and for tasks that aren't tables.
         tuning: the repeated runs of the entry's tuning; None for an untuned entry.
         failed: the runs that didn't end, each with its reason.
         sandboxed: whether the agent was kept from network and secrets.
@@ -163,6 +164,15 @@ class Verdict(Strict):
         decision = f"{self.decision}, cut short" if self.cut_short else self.decision
         return f"{decision} after {self.rounds} rounds (p = {self.slower_p:.4f} slower, {self.too_fast_p:.4f} too fast)"
 
+    @property
+    def ratio_text(self) -> str:
+        """The mean time of fresh runs over that of claimed runs, with its 95 % interval; empty without fresh runs."""
+        if not self.fresh:
+            return ""
+        claimed, new = _claimed_and_new(self.fresh)
+        ratio, low, high = ratio_of_means(list(claimed.values()), list(new.values()))
+        return f"×{ratio:.2f} ({low:.2f}–{high:.2f})"
+
     def recomputed(self) -> Decision:
         """The decision, computed from the times."""
         return decide(last_look(self.fresh), self.official)
@@ -174,6 +184,7 @@ class Verdict(Strict):
             f"tuning: {len(self.tuning.repeated)} of {len(self.tuning.runs)} repeated to the bit" if self.tuning else "",
             *(f"{task}: {times}" for task, times in self.fresh.items()),
             f"claimed times: {self.decision_text}",
+            f"mean time, fresh over claimed: {self.ratio_text}" if self.fresh else "",
             f"a step takes {self.pace.ratio:.2f} times as long as AdamW's" if self.pace else "",
             *self.problems,
             "" if self.sandboxed else "the agent ran without a sandbox",
@@ -184,18 +195,22 @@ class Verdict(Strict):
 
 def last_look(fresh: Mapping[str, ComparedTimes]) -> Look:
     """The look at the rounds so far that decides, or the last one."""
-    return sequential.last_look(*_claimed_and_new(fresh), {task: parse_id(task).budget for task in fresh})
+    return sequential.last_look(*_claimed_and_new(fresh), _budgets(fresh))
 
 
 def decide(look: Look, official: Mapping[str, ComparedTimes]) -> Decision:
     """The decision at a look, with the times of all official runs if they were repeated."""
     if look.decision != Decision.CONTRADICTED or not official:
         return look.decision
-    return Decision.REPEATED if sequential.repeats(*_claimed_and_new(official)) else Decision.CONTRADICTED
+    return Decision.REPEATED if sequential.repeats(*_claimed_and_new(official), _budgets(official)) else Decision.CONTRADICTED
 
 
 def _claimed_and_new(compared: Mapping[str, ComparedTimes]) -> tuple[TimesByTask, TimesByTask]:
     return {task: times.claimed for task, times in compared.items()}, {task: times.new for task, times in compared.items()}
+
+
+def _budgets(tasks: Iterable[str]) -> dict[str, float]:
+    return {task: parse_id(task).budget for task in tasks}
 
 
 VERDICTS = TypeAdapter(Annotated[list[Verdict], Field(min_length=1, max_length=1_000)])

@@ -24,6 +24,7 @@ VERDICT_COLUMNS = (
     "sandbox",
     "machine",
     "claimed times",
+    "mean time, fresh / claimed (95 % interval)",
     "seconds a step / AdamW",
     "result",
 )
@@ -59,8 +60,8 @@ def _results(standing: Standing, all_standings: Sequence[Standing]) -> str:
         "score (95 % interval)": standing.score_text,
         "solved (95 % interval)": f"{standing.solved_text} ({standing.solve_rate_text})",
         "reached the threshold and left it": f"{len(standing.lost)}/{len(standing.runs)}",
-        "a run is sooner than one of the reference": standing.faster_text,
-        "sooner than the reference?": sooner(standing, all_standings),
+        "a run is faster than one of the reference": standing.faster_text,
+        "faster than the reference?": faster(standing, all_standings),
         "delay (median of T over steps to memorize)": "" if standing.delay is None else f"{standing.delay:.1f}",
         "final effective rank": standing.final_rank_text,
         "holds its level by": hold(standing.entry),
@@ -80,12 +81,12 @@ def _ratios(standing: Standing) -> list[str]:
         (task.id, f"×{ratio:.2f}", f"×{without:.2f}")
         for task, ratio, without in zip(standing.tasks, standing.ratios, standing.scores_without, strict=True)
     ]
-    headers = ["task", "times sooner than the reference", "score without this task"]
+    headers = ["task", "times faster than the reference", "score without this task"]
     return [tabulate(rows, headers, tablefmt="github", disable_numparse=True)]
 
 
-def sooner(standing: Standing, all_standings: Sequence[Standing]) -> str:
-    """Whether the entry is sooner than the reference: one test a row of its suite's table, Holm-corrected over the rows."""
+def faster(standing: Standing, all_standings: Sequence[Standing]) -> str:
+    """Whether the entry is faster than the reference: one test a row of its suite's table, Holm-corrected over the rows."""
     if standing.is_reference:
         return "the reference"
     suite = standing.entry.form.suite
@@ -135,7 +136,8 @@ def _verdicts(standing: Standing) -> list[str]:
         "Re-executions. Rounds of runs on fresh instances go on until they confirm the claimed times, or contradict them. "
         '"Slower" is the probability that honest runs are by chance so much slower, or so much more often unsolved. "Too fast" '
         f"is the probability that the new runs do so well by chance if the claims are {ALLOWED_SPEEDUP:g} times too fast, or "
-        f"leave out {HIDDEN:.0%} of runs that are unsolved."
+        f"leave out {HIDDEN:.0%} of runs that are unsolved. Both tests look at ranks and at the number of unsolved runs. "
+        "A score is made of means, in which a few unsolved runs weigh much. So the means are compared too."
     )
     return [heading, tabulate(rows, VERDICT_COLUMNS, tablefmt="github", disable_numparse=True)]
 
@@ -153,6 +155,7 @@ def _verdict_cells(verdict: Verdict, current: bool) -> list[str]:
         "yes" if verdict.sandboxed else "no",
         inert(", ".join([provenance.device, f"{provenance.threads} threads", *versions])),
         verdict.decision_text,
+        verdict.ratio_text,
         pace,
         inert(result),
     ]

@@ -80,7 +80,7 @@ TABLE_COLUMNS = {
     "title": Column(TEXT, "the entry's title"),
     "division": Column(TEXT, "closed or open"),
     "tuned": Column("bool", "whether the setting was chosen by the rules of tuning"),
-    "score": Column(REAL, "how many times sooner than the reference"),
+    "score": Column(REAL, "how many times faster than the reference"),
     "score_low": Column(REAL, "lower end of the 95 % interval"),
     "score_high": Column(REAL, "upper end of the 95 % interval"),
     "solved": Column(INTEGER, "scored runs that generalize"),

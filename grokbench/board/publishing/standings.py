@@ -65,7 +65,7 @@ class Standing:
 
     @property
     def score(self) -> float:
-        """How many times sooner than the reference: the geometric mean of `ratios`."""
+        """How many times faster than the reference: the geometric mean of `ratios`."""
         return scoring.score(self.ratios)
 
     @property
@@ -75,7 +75,7 @@ class Standing:
 
     @property
     def depends_on_the_task(self) -> bool:
-        """Whether leaving out one task makes the entry slower than the reference instead of sooner, or the reverse."""
+        """Whether leaving out one task makes the entry slower than the reference instead of faster, or the reverse."""
         return any((score > 1) != (self.score > 1) for score in self.scores_without) and not self.is_reference
 
     @property

@@ -16,13 +16,14 @@ BOARD_COLUMNS = {
     "rank": (
         "Methods that were tuned by the rules are ranked within their network, from the best score down. A row shares the "
         "rank above unless it is significantly slower than the first row of that rank (paired exchange test over tasks and "
-        f"seeds, with the spread of both tunings, {statistics.SIGNIFICANCE:.0%}). *{UNSOLVED}*: fewer than half of the runs "
+        f"seeds, with the spread of both tunings, {statistics.SIGNIFICANCE:.0%}, Holm-corrected). Neighbors of different ranks "
+        f"may still be equally fast. *{UNSOLVED}*: fewer than half of the runs "
         "generalize. *untuned*: a setting that wasn't tuned by the rules, without a rank; its page says where it comes from. "
         "*open*: anything that keeps to the protocol, without a rank."
     ),
     "entry": "Its page has its tuning, cost, curves, the ratio on every task, its verdicts, and the commands that repeat it.",
     "score (95 % interval)": (
-        "How many times sooner than the pinned reference: the geometric mean over tasks of the ratio of restricted mean steps "
+        "How many times faster than the pinned reference: the geometric mean over tasks of the ratio of restricted mean steps "
         "(RMST). An unsolved run counts as the whole budget, so without any solved run the score is an upper bound (≤). The "
         "interval counts the seeds of both, and the spread that tuning brings to both."
     ),
@@ -31,7 +32,8 @@ BOARD_COLUMNS = {
         "They unlearned the task, or passed too few exams."
     ),
     "final effective rank": (
-        "The median over the runs that generalize, at the later of 3·T and T + 1,000, and the number of these runs. It depends "
+        "The median over the runs that generalize, and the number of these runs. It is measured at the later of 3·T and "
+        "T + 1,000, at twice the budget at the latest. It depends "
         "on the network, and on when it is measured: at 3·T where T is large, and at ten times T where T is about 100."
     ),
     "delay": "The median of steps-to-generalize over steps-to-memorize, over the runs that generalize. Failures don't count.",

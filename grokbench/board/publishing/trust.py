@@ -33,7 +33,8 @@ TRUST_LEGEND = {
     Trust.REEXECUTED: (
         "Runs were repeated in the same way, and fresh instances confirmed the claimed times. They excluded claims that are "
         f"{ALLOWED_SPEEDUP:g} times too fast, and claims that hide {HIDDEN:.0%} of unsolved runs. Or they were slower, but all "
-        "official runs, repeated, were as fast as claimed."
+        f"official runs, repeated, excluded claims that are {ALLOWED_SPEEDUP:g} times too fast. A score can still be too high "
+        "by more, where a few unsolved runs decide a mean: the entry's page compares the means."
     ),
     Trust.REPRODUCED: (
         "In addition, other people entered a reproduction. It was re-executed too, and can't be told apart from this entry "
@@ -41,7 +42,7 @@ TRUST_LEGEND = {
     ),
     Trust.FAILED: (
         "A verdict on the present files is bad. New runs are slower than the claimed ones or unsolved more often. Or a step "
-        "makes more passes than it declares, or an open entry learns nothing on a task of another family. "
+        "makes more passes than it declares, or an entry's code learns nothing on a task of another family. "
         "The entry stays listed."
     ),
 }

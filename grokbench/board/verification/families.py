@@ -1,6 +1,8 @@
-"""A task of another family, on which the agent of an open entry runs unchanged.
+"""A task of another family, on which the code of an entry runs unchanged: an open entry's agent, or a closed one's optimizer.
 
 Code that solves for the structure of modular tables fills them in without learning. It falls to chance on a permutation group.
+An optimizer runs in the process of its agent, so its code could do the same. An optimizer that generalizes on none of its
+entry's tables fills none in, and needn't learn the group.
 """
 
 from collections.abc import Sequence
@@ -19,11 +21,11 @@ BUDGET = 3_000  # steps
 
 
 def other_family_plans(entry: Entry, recipe: Recipe, *, salt: str) -> list[Plan]:
-    """The run of an open entry on a task of another family. A suite of images has none."""
+    """The run of an entry with code on a task of another family. A suite of images has none."""
     tables = all(isinstance(task, TableTask) for task in list_tasks(entry.form.suite))
-    return (
-        plan([OTHER_FAMILY], [recipe], seeds=[0], salt=salt, budget=BUDGET) if entry.form.division == "open" and tables else []
-    )
+    generalizes = any(run.outcome.steps_to_generalize is not None for run in entry.runs)
+    has_code = entry.form.division == "open" or (bool(entry.recipe.source) and generalizes)
+    return plan([OTHER_FAMILY], [recipe], seeds=[0], salt=salt, budget=BUDGET) if has_code and tables else []
 
 
 def other_family(records: Sequence[RunRecord]) -> OtherFamily | None:

@@ -143,7 +143,7 @@ def scored_runs(entry: Entry) -> list[RunKey]:
 
 
 def has_no_code(entry: Entry) -> bool:
-    """Whether the entry is a recipe of a baseline alone, which can't know the official instances."""
+    """Whether the entry is a recipe of a baseline alone. Its runs can't know the official instances; its settings may."""
     return not entry.recipe.source
 
 

@@ -63,9 +63,10 @@ def test_a_verdict_in_words(leaderboard: Path) -> None:
     assert lines[0] == "run again: add_mod47-0.35-v1 seed 3; repeated to the bit: 0 of 1"
     assert lines[1] == "add_mod47-0.35-v1: claimed mean 1,100 steps, 2 new runs 1,100"
     assert lines[2] == "claimed times: confirmed after 2 rounds (p = 0.5000 slower, 0.0010 too fast)"
-    assert lines[3] == "a step takes 1.20 times as long as AdamW's"
-    assert lines[4] == "add_mod47-0.35-v1 seed 3 differs on the same machine, versions, threads and code"
-    assert lines[5] == "the agent ran without a sandbox"
+    assert lines[3] == "mean time, fresh over claimed: ×1.00 (0.83–1.20)"
+    assert lines[4] == "a step takes 1.20 times as long as AdamW's"
+    assert lines[5] == "add_mod47-0.35-v1 seed 3 differs on the same machine, versions, threads and code"
+    assert lines[6] == "the agent ran without a sandbox"
 
 
 def test_a_verdict_without_enough_rounds_is_cut_short(leaderboard: Path) -> None:

@@ -1,5 +1,6 @@
 """A task of another family: a method that solves modular tables falls to chance there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_a_closed_entry_has_no_run_there(entry: Path, tmp_path: Path) -> None:
     recipe = Recipe("eliminator", "agent:Eliminator", {}, factory=Eliminator)
     assert other_family_plans(read_good_entry(entry), recipe, salt="s") == []
     assert other_family([]) is None
+
+
+@pytest.mark.parametrize("generalizes", [True, False])
+def test_an_optimizer_of_ones_own_has_one_if_it_generalizes(entry: Path, generalizes: bool) -> None:
+    """Its code runs in the agent's process, where it could fill in the table as well."""
+    good = read_good_entry(entry)
+    lost = tuple(
+        run.model_copy(update={"outcome": run.outcome.model_copy(update={"steps_to_generalize": None})}) for run in good.runs
+    )
+    own = replace(good, recipe=replace(good.recipe, source="ab" * 32), runs=good.runs if generalizes else lost)
+    plans = other_family_plans(own, good.recipe, salt="s")
+    assert [each.experiments[0].task.id for each in plans] == ["compose_s4-0.9-v1"] * generalizes
 
 
 def test_one_more_right_answer_than_the_limit_is_no_chance() -> None:
