@@ -3,9 +3,9 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 import grokbench
 from grokbench.errors import RecordError, WorkerError
@@ -84,10 +84,10 @@ def list_(suite: str | None = None) -> int:
 
 
 def run(
-    agents: Names,
+    agents: Annotated[Names, arg(aliases=["--agent"])],
     *,
     suite: str | None = None,
-    tasks: Names = (),
+    tasks: Annotated[Names, arg(aliases=["--task"])] = (),
     seeds: Names = ("0-9",),
     out: Path = Path("runs"),
     salt: str = "",

@@ -40,6 +40,7 @@ Returns:
 
 Raises:
     RankError: neither or both of `features` and `covariance` are given, or the shape is wrong.
+    LinAlgError: a feature isn't finite.
 """
 
 
@@ -91,6 +92,8 @@ def _spectrum(
         raise RankError("a measure of rank takes either features or covariance=, and exactly one of them")
     if given_covariance is None:
         given_covariance, n = covariance(features, center=center), features.shape[-2]
+    if given_covariance.ndim < 2 or given_covariance.shape[-1] != given_covariance.shape[-2]:
+        raise RankError(f"a covariance must have shape (…, d, d), got {tuple(given_covariance.shape)}")
     return array_api.array_namespace(given_covariance), eigenvalues(given_covariance), n
 
 

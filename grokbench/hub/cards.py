@@ -31,6 +31,12 @@ def about(instance: Instance) -> str:
     )
 
 
+def _size(rows: int) -> str:
+    """The Hub's category of a dataset with so many rows."""
+    sizes = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
+    return next((name for limit, name in sizes.items() if rows < limit), "1M<n<10M")
+
+
 def card(instance: Instance, splits: Sequence[str]) -> str:
     """The README of a dataset's folder, with the YAML header by which `datasets.load_dataset` finds the splits."""
     task = instance.task
@@ -41,7 +47,7 @@ license: {LICENSE}
 tags:
 - grokking
 size_categories:
-- {"n<1K" if task.num_questions < 1_000 else "1K<n<10K" if task.num_questions < 10_000 else "10K<n<100K"}
+- {_size(task.num_questions)}
 configs:
 - config_name: default
   data_files:

@@ -111,6 +111,8 @@ class _Engine:
         self._tell_changes(plan for plan, _ in todo)
         planned = sum(len(plan.runs) for plan in self.plans)
         self.callback.on_start(planned, planned - sum(map(len, unfinished)))
+        for note in self.store.notes:
+            self.callback.on_message(note)
         cohorts = [cohort for plan, runs in todo for cohort in self._cohorts(plan, runs)]
         if cluster is not None:
             return run_on_ray(cohorts, self.store, self.callback, self.options, cluster)

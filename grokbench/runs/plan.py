@@ -103,8 +103,11 @@ def plan(
         exams: the exams of `tasks`, `full` or `sparse`. A suite has all exams.
 
     Raises:
-        TaskError: a task or the suite is unknown, a seed is no whole number, the salt is no text, or there is nothing to run.
+        TaskError: a task or the suite is unknown, a seed is no whole number, the salt is no text, a budget is given for a suite
+            alone, or there is nothing to run.
     """
+    if suite and budget is not None and not tasks:
+        raise TaskError(f"the suite {suite!r} has a budget of its own: leave out the budget, or name its tasks instead")
     seeds = tuple(checked_seed(seed) for seed in seeds)
     wanted = [(parse_id(name, budget, exams), seeds) for name in tasks]
     if suite:

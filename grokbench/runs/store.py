@@ -34,6 +34,7 @@ class Store:
 
     def __init__(self, out: Path) -> None:
         self.out = Path(out).absolute()
+        self.notes: list[str] = []  # what `finished` moved aside, and why
 
     def prepare(self) -> None:
         """Make the folder.
@@ -69,18 +70,20 @@ class Store:
         return sorted((self.out / experiment.folder).glob("cohort-*.safetensors"))
 
     def finished(self, run: Run) -> bool:
-        """Whether the run has a complete record. A damaged record is moved aside, so that the run is made again.
+        """Whether the run has a complete record. A damaged record is moved aside, which `notes` says. The run is made again.
 
         Raises:
-            RecordError: the file is another run's record, or other versions of the agent's packages made it.
+            RecordError: the file can't be read, is another run's record, or other versions of the agent's packages made it.
         """
         path = self.record_path(run)
         if not path.exists():
             return False
         try:
             record = read_record(path)
-        except RecordError:
-            self.set_aside(path)
+        except RecordError as error:
+            if isinstance(error.__cause__ or error.__context__, OSError):
+                raise
+            self.notes.append(f"{error}; moved to {self.set_aside(path).name}, the run is made anew")
             return False
         experiment = run.experiment
         expected = (experiment.task, experiment.recipe.hash, run.seed, experiment.salt)

@@ -248,6 +248,13 @@ def test_deep_grokkings_text(scale: float) -> None:
     assert ranks.deep_grokking_rank_paper(wide) == count
 
 
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3)])
+def test_a_covariance_is_square(shape: tuple[int, ...]) -> None:
+    """The error has its shape."""
+    with pytest.raises(RankError, match="a covariance must have shape"):
+        ranks.effective_rank(covariance=np.zeros(shape))
+
+
 @pytest.mark.parametrize("name", MEASURES)
 def test_either_features_or_covariance(name: str) -> None:
     """Giving neither or both is an error."""

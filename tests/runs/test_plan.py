@@ -130,3 +130,10 @@ def test_other_words_are_no_seeds(word: str) -> None:
     with pytest.raises(TaskError) as caught:
         parse_seeds(("0-3", word, "7"))
     assert str(caught.value).endswith(f"such as 0-9 or 0 3 5, got {word!r}")
+
+
+def test_a_suite_alone_takes_no_budget() -> None:
+    """It would be passed over. Tasks by name take it."""
+    with pytest.raises(TaskError, match="the suite 'mini' has a budget of its own"):
+        plan([], [find_recipe("mlp")], seeds=[0], suite="mini", budget=7)
+    assert plan(["add_mod5-0.5"], [find_recipe("mlp")], seeds=[0], budget=7)[0].experiments[0].task.budget == 7

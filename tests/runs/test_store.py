@@ -46,8 +46,18 @@ def test_damaged_files_are_set_aside_and_done_again(tmp_path: Path) -> None:
     record.write_text(record.read_text()[:200])
     callback = run(tmp_path, max_steps=200)
     assert any("start over" in note for note in callback.messages)
+    assert any("not a run record" in note and "moved to seed-0.json.damaged" in note for note in callback.messages)
     assert records(tmp_path) == expected
     assert len(list(tmp_path.rglob("*.damaged"))) == 2
+
+
+def test_a_record_that_can_not_be_read_stays(tmp_path: Path) -> None:
+    """It may be whole."""
+    store, (wanted,) = Store(tmp_path), plan(["add_mod5-0.5"], [find_recipe("mlp")], seeds=[0])[0].runs
+    store.record_path(wanted).mkdir(parents=True)
+    with pytest.raises(RecordError, match="Is a directory"):
+        store.finished(wanted)
+    assert store.record_path(wanted).is_dir()
 
 
 def test_a_full_disk_is_explained_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
