@@ -47,7 +47,8 @@ class WandbLogger(Callback):
             raise MissingExtraError(f"Weights & Biases needs wandb: {install('wandb')}") from None
         _check(project, options, self._wandb.init)
         self._config = dict(options.pop("config", None) or {})
-        self._options = {"mode": os.environ.get("WANDB_MODE", "online")} | options | {"project": project}
+        mode = options.pop("mode", None) or os.environ.get("WANDB_MODE", "online")
+        self._options = options | {"mode": mode, "project": project}
         self._log_in()
         self._shown: dict[Run, Any] = {}
 
@@ -98,7 +99,9 @@ def _check(project: str, options: Mapping[str, Any], init: Callable[..., Any]) -
     """Raise CallbackError for what `wandb.init` would refuse only at the first exam, or would get twice."""
     if not isinstance(project, str) or not project or set(project) & set(FORBIDDEN):
         raise CallbackError(f"a project of Weights & Biases has a name without {' '.join(FORBIDDEN)}, got {project!r}")
-    if options.get("mode", "online") not in MODES:
+    if not isinstance(options.get("config") or {}, Mapping):
+        raise CallbackError(f"config must be a dict, such as vars(arguments), got {options['config']!r}")
+    if (options.get("mode") or "online") not in MODES:
         raise CallbackError(f"mode must be one of {', '.join(MODES)}, got {options['mode']!r}")
     if own := sorted(options.keys() & OWN):
         raise CallbackError(f"{', '.join(own)} of wandb.init can't be chosen: every run has its own")

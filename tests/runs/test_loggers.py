@@ -110,6 +110,7 @@ def test_ones_own_config_stands_beside_the_hyperparameters(shown: list[FakeRun])
         ("", {}, "has a name without /"),
         (None, {}, "has a name without /"),
         ("a", {"mode": "ofline"}, "mode must be one of online, offline"),
+        ("a", {"mode": "offline", "config": [1]}, r"config must be a dict, such as vars\(arguments\), got \[1\]"),
         ("a", {"name": "mine", "id": "x"}, "id, name of wandb.init can't be chosen"),
         ("a", {"modee": "offline"}, "wandb.init has no option modee"),
     ],
