@@ -150,7 +150,7 @@ def _verdict_cells(verdict: Verdict, current: bool) -> list[str]:
     return [
         "these files" if current else "earlier files",
         inert(", ".join(f"{task} seed {seed}" for task, seed in verdict.runs)),
-        f"{len(verdict.repeated)} of {len(verdict.runs)}",
+        _repeated_text(verdict),
         inert("; ".join(f"{task} {times}" for task, times in verdict.fresh.items())),
         "yes" if verdict.sandboxed else "no",
         inert(", ".join([provenance.device, f"{provenance.threads} threads", *versions])),
@@ -159,6 +159,12 @@ def _verdict_cells(verdict: Verdict, current: bool) -> list[str]:
         pace,
         inert(result),
     ]
+
+
+def _repeated_text(verdict: Verdict) -> str:
+    """How many runs repeated to the bit, those of the tuning by themselves."""
+    tuning = f", tuning {len(verdict.tuning.repeated)} of {len(verdict.tuning.runs)}" if verdict.tuning else ""
+    return f"{len(verdict.repeated)} of {len(verdict.runs)}{tuning}"
 
 
 def _reproductions(standing: Standing, all_standings: Sequence[Standing]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from grokbench.agents.recipes import find_recipe
 from grokbench.board.entries.checks import check_entries
+from grokbench.board.entries.verdicts import RepeatedTuning
 from grokbench.board.publishing.pages import page
 from grokbench.board.publishing.standings import Standing, standings
 from grokbench.results.sequential import Decision
@@ -84,13 +85,21 @@ def test_every_task_has_a_row(first: Path) -> None:
     assert tasks[4:] == ["task", "add_mod47-0.35-v1", "div_mod43-0.55-v1", "random_mod23-0.5-v1", "sub_mod37-0.6-v1"]
 
 
+def test_a_verdict_shows_means_and_the_repeated_tuning(first: Path) -> None:
+    """A mean tells of unsolved runs what ranks don't."""
+    key = (3, "sub_mod31-0.65-v1", 0)
+    add_verdict(first, tuning=RepeatedTuning(runs=[key], repeated=[key], differing=[]))
+    (row,) = table_rows(page_of(first, "first"))[-1:]
+    assert (row[2], row[7]) == ("1 of 1, tuning 1 of 1", "×1.00 (0.83–1.20)")
+
+
 def test_verdicts_are_listed_with_their_decision(first: Path) -> None:
     """Those on earlier files too, the newest last."""
     add_verdict(first, decision=Decision.CONTRADICTED, slower_p=0.00009)
     add_verdict(first, digest="0" * 64, sandboxed=False)
     old, new = table_rows(page_of(first, "first"))[-2:]
-    assert (old[0], old[4], old[6][:12], old[8][:6]) == ("these files", "yes", "contradicted", "FAILED")
-    assert (new[0], new[4], new[7], new[8]) == ("earlier files", "no", "1.20", "passed")
+    assert (old[0], old[4], old[6][:12], old[9][:6]) == ("these files", "yes", "contradicted", "FAILED")
+    assert (new[0], new[4], new[8], new[9]) == ("earlier files", "no", "1.20", "passed")
     assert new[6] == "confirmed after 2 rounds (p = 0.5000 slower, 0.0010 too fast)"
 
 
