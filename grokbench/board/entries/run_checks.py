@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from grokbench.agents.recipes import Recipe
 from grokbench.agents.targets import is_baseline
@@ -76,8 +75,8 @@ def _instance_findings(run: RunRecord) -> Iterator[Finding]:
 def _agent_findings(run: RunRecord, recipe: Recipe) -> Iterator[Finding]:
     if not AGENT_NAME.fullmatch(run.agent.name):
         yield _error(run, "its agent's name can't be shown", "use at most 60 letters, digits, points and hyphens")
-    stated = run.agent.recipe
-    if replace(packed_recipe(stated), name=recipe.name) != recipe:
+    stated = run.agent.model_copy(update={"name": recipe.name}).recipe  # any name: it is a stranger's
+    if packed_recipe(stated) != recipe:
         yield _error(run, "was made by another recipe or code than the entry's", "bring the recipe and code that made the runs")
     elif run.agent.hash != stated.hash:
         yield _error(run, "its agent's hash isn't that of the recipe in the record")

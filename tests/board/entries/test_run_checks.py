@@ -41,6 +41,13 @@ def in_run(*path: str, **values: Any) -> Change:
     return change
 
 
+@pytest.mark.parametrize("name", ["<b>x</b>", "../x", "a\0b", ""])
+def test_a_name_that_no_recipe_can_have_is_a_finding(entry: Path, name: str) -> None:
+    """It is read as data, and nothing is raised."""
+    change_runs(entry, in_run("agent", name=name))
+    assert re.search("name can't be shown|line 4: ", errors_of(check_entry(entry)))
+
+
 def in_last_exam(**values: Any) -> Change:
     """Set keys of the fourth run's last exam."""
     return lambda runs: runs[3]["exams"][-1].update(values)
@@ -126,7 +133,7 @@ BAD_RUNS: list[tuple[Change, str]] = [
     (in_run("agent", target="baselines.agents:mlp"), "made by another recipe"),
     (in_run("agent", target="baselines_of_mine:transformer"), "made by another recipe"),
     (in_run("agent", hash="\n\n# Title\n"), "hash isn't that of the recipe"),
-    (in_run("agent", name="<b>x</b>"), "name can't be shown"),
+    (in_run("agent", name="<b>x"), "name can't be shown"),
     (in_run(fingerprint="0" * 64), "its fingerprint isn't that of the instance"),
     (in_run(salt="mine"), "ran on a salted instance"),
     (in_run(budget=6_000), "has a budget of 6,000 steps"),
