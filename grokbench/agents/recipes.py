@@ -52,8 +52,6 @@ class Recipe:
     optimizer: type[Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not _can_be_a_folder(self.name):
-            raise RecipeError(f"a recipe's name is text that a folder can be called, without / and \\, got {self.name!r}")
         for key, value in self.hyperparameters.items():
             _check_value(self.name, str(key), value)
         object.__setattr__(self, "hyperparameters", _frozen(self.hyperparameters))
@@ -149,7 +147,7 @@ def _recipe_of(base: str | os.PathLike[str] | type[Agent] | Recipe) -> Recipe:
 def changed_recipe(base: Recipe, changes: Mapping[str, Any], *, name: str | None = None) -> Recipe:
     """The same for hyperparameters of any name, `name` and `base` too. Raises AgentError as `recipe` does."""
     merged = _merged(base.plain_hyperparameters, changes)
-    named = _changed_name(base.name, changes) if name is None else _bounded(name, name) if isinstance(name, str) else name
+    named = _changed_name(base.name, changes) if name is None else _bounded(checked_name(name), name)
     return _with_source(named, base.target, merged, base=base)
 
 
@@ -242,7 +240,7 @@ def _with_source(name: str, target: str, hyperparameters: dict[str, Any], *, bas
         hyperparameters = hyperparameters | {"optimizer": hyperparameters["optimizer"] | {"target": name_of(optimizer)}}
     elif base is not None and own == own_target(base.target, base.hyperparameters):
         return replace(base, name=name, target=target, hyperparameters=hyperparameters)
-    code = None if own is None else optimizer or _load(_checked_name(own))
+    code = None if own is None else optimizer or _load(_checked_target(own))
     return _with_code(name, target, hyperparameters, code, optimizer=optimizer)
 
 
@@ -252,7 +250,7 @@ def _with_code(name: str, target: str, hyperparameters: dict[str, Any], code: An
     return Recipe(name, target, hyperparameters, sources.hash, sources, **given)
 
 
-def _checked_name(target: Any) -> str:
+def _checked_target(target: Any) -> str:
     if not isinstance(target, str) or ":" not in target:
         raise RecipeError(f'[optimizer] target must be a class, or its name as "my_file:MyClass", got {target!r}')
     return target
@@ -274,8 +272,11 @@ def _check_arguments(factory: Callable[..., Any], hyperparameters: Mapping[str, 
         raise RecipeError(f"{of.target} doesn't accept what {of.name!r} sets: {error}; it takes {accepted}{hint}") from error
 
 
-def _can_be_a_folder(name: Any) -> bool:
-    return isinstance(name, str) and name.strip(".") != "" and not set(name) & set("/\\\0")
+def checked_name(name: Any) -> str:
+    """The name of a recipe, by which a folder of records is called. Raises RecipeError for one that leads elsewhere."""
+    if not isinstance(name, str) or not name.strip(".") or set(name) & set("/\\\0"):
+        raise RecipeError(f"a recipe's name is text that a folder can be called, without / and \\, got {name!r}")
+    return name
 
 
 def _check_value(recipe_name: str, key: str, value: Any) -> None:

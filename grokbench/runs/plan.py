@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grokbench.agents.recipes import Recipe
+from grokbench.agents.recipes import Recipe, checked_name
 from grokbench.errors import TaskError
 from grokbench.tasks import ExamGrid, Task, get_suite, parse_id
 from grokbench.tasks.task import checked_salt, checked_seed
@@ -23,11 +23,17 @@ class Experiment:
         task: the task.
         recipe: the agent with its hyperparameters.
         salt: empty for the published instances; any other text draws fresh ones.
+
+    Raises:
+        RecipeError: the recipe's name can't be that of a folder.
     """
 
     task: Task
     recipe: Recipe
     salt: str = ""
+
+    def __post_init__(self) -> None:
+        checked_name(self.recipe.name)
 
     @property
     def folder(self) -> str:

@@ -22,6 +22,8 @@ from grokbench.agents import Agent, Recipe, Spec, find_recipe, recipe, recipe_na
 from grokbench.agents.recipes import changed_recipe
 from grokbench.agents.targets import is_baseline, load_target
 from grokbench.errors import AgentError, RecipeError
+from grokbench.runs.plan import Experiment
+from grokbench.tasks import parse_id
 from tests.support.agents import AddingAgent, ReportingAgent
 from tests.support.optimizers import LION
 
@@ -167,6 +169,8 @@ def test_a_name_is_that_of_a_folder(name: Any) -> None:
     """Records lie in a folder of this name, below the folder of runs."""
     with pytest.raises(RecipeError, match="a recipe's name is text that a folder can be called"):
         recipe("mlp", name=name)
+    with pytest.raises(RecipeError, match="a recipe's name is text that a folder can be called"):
+        Experiment(parse_id("add_mod5-0.5"), Recipe(name, "m:C"))
     assert len(recipe("mlp", name="a" * 300).name) <= 60
 
 

@@ -70,7 +70,7 @@ def test_a_remote_agent_computes_the_same_to_the_bit(tmp_path: Path) -> None:
         ("Backwards", "seeds_together of Backwards must be a whole number from 1 to 1,000, got -1"),
         ("Countless", "seeds_together of Countless must be a whole number from 1 to 1,000, got .many."),
         ("Wide", r"shows layers of widths \(1099511627776,\), which no run of the entry has"),
-        ("Costly", "expected a number from 0 to"),
+        ("Costly", "expected a whole number from 0 to"),
         ("Priced", "reports costs that it can't have"),
         ("Talker", "a message|took longer|ended"),
         ("Eater", "MemoryError"),
