@@ -18,7 +18,7 @@ from grokbench.runs.stopping import stopping_at_exams
 from grokbench.runs.store import Store
 from grokbench.runs.surroundings import known_surroundings
 from grokbench.runs.workers import run_in_workers, unsendable
-from grokbench.tasks.task import whole_number
+from grokbench.tasks.task import is_count
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -63,9 +63,9 @@ def run(
         StoreError: the folder can't be written; what was finished before is safe.
         MissingExtraError: a cluster is wanted, and Ray isn't installed.
     """
-    if any(count is not None and (whole_number(count) or 0) < 1 for count in (threads, processes)):
+    if not all(is_count(count) for count in (threads, 1 if processes is None else processes)):
         raise WorkerError(f"threads and processes must be at least 1, in whole numbers, got {threads!r} and {processes!r}")
-    if max_steps is not None and (whole_number(max_steps) or 0) < 1:
+    if max_steps is not None and not is_count(max_steps):
         raise ProtocolError(f"max_steps must be a whole number of steps from 1 up, got {max_steps!r}")
     chosen = resolve_device(device) if cluster is None else cluster.device(device)
     options = RunOptions(chosen, max_steps, probes, logits, int(threads))
@@ -111,7 +111,7 @@ class _Engine:
         self._tell_changes(plan for plan, _ in todo)
         planned = sum(len(plan.runs) for plan in self.plans)
         self.callback.on_start(planned, planned - sum(map(len, unfinished)))
-        for note in self.store.notes:
+        for note in self.store.take_notes():
             self.callback.on_message(note)
         cohorts = [cohort for plan, runs in todo for cohort in self._cohorts(plan, runs)]
         if cluster is not None:

@@ -34,7 +34,7 @@ class Store:
 
     def __init__(self, out: Path) -> None:
         self.out = Path(out).absolute()
-        self.notes: list[str] = []  # what `finished` moved aside, and why
+        self._notes: list[str] = []
 
     def prepare(self) -> None:
         """Make the folder.
@@ -70,7 +70,7 @@ class Store:
         return sorted((self.out / experiment.folder).glob("cohort-*.safetensors"))
 
     def finished(self, run: Run) -> bool:
-        """Whether the run has a complete record. A damaged record is moved aside, which `notes` says. The run is made again.
+        """Whether the run has a complete record. A damaged one is moved aside, which `take_notes` tells.
 
         Raises:
             RecordError: the file can't be read, is another run's record, or other versions of the agent's packages made it.
@@ -83,7 +83,7 @@ class Store:
         except RecordError as error:
             if isinstance(error.__cause__ or error.__context__, OSError):
                 raise
-            self.notes.append(f"{error}; moved to {self.set_aside(path).name}, the run is made anew")
+            self._notes.append(f"{error}; moved to {self.set_aside(path).name}, the run is made anew")
             return False
         experiment = run.experiment
         expected = (experiment.task, experiment.recipe.hash, run.seed, experiment.salt)
@@ -91,6 +91,11 @@ class Store:
             raise RecordError(f"{path}: holds the record of another run; move it away or choose another --out")
         _check_versions(path, record, experiment.recipe.packages)
         return record.incomplete is None
+
+    def take_notes(self) -> list[str]:
+        """What `finished` has moved aside since the last call, and why."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def write_record(self, run: Run, record: RunRecord) -> Path:
         """Write a record, whole or not at all. Raises StoreError."""

@@ -197,6 +197,12 @@ def whole_number(value: Any) -> int | None:
     return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
 
 
+def is_count(value: Any) -> bool:
+    """Whether the value is a whole number from 1 up."""
+    number = whole_number(value)
+    return number is not None and number >= 1
+
+
 def checked_salt(salt: Any) -> str:
     """The salt. Raises TaskError unless it is text that UTF-8 can encode."""
     if not isinstance(salt, str) or not is_unicode(salt):

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from grokbench.agents.recipes import find_recipe, recipe
 from grokbench.errors import CheckpointError, RecordError, StoreError
+from grokbench.runs import engine
 from grokbench.runs.plan import Experiment, Run, plan
 from grokbench.runs.records import RunRecord, read_record
 from grokbench.runs.store import Store, find_records, read_checkpoint
 from grokbench.tasks import parse_id
 from tests.runs.test_engine import records, run
+from tests.support.callbacks import Silent
 from tests.support.entries import make_run
 
 TASK = "add_mod5-0.5-v1"
@@ -49,6 +51,17 @@ def test_damaged_files_are_set_aside_and_done_again(tmp_path: Path) -> None:
     assert any("not a run record" in note and "moved to seed-0.json.damaged" in note for note in callback.messages)
     assert records(tmp_path) == expected
     assert len(list(tmp_path.rglob("*.damaged"))) == 2
+
+
+def test_a_damaged_record_is_told_once(tmp_path: Path) -> None:
+    """Also where one store serves several calls, as in a tuning."""
+    store, plans = Store(tmp_path), plan(["add_mod5-0.5-to10"], [find_recipe("mlp")], seeds=[0])
+    store.record_path(plans[0].runs[0]).parent.mkdir(parents=True)
+    store.record_path(plans[0].runs[0]).write_text("{")
+    callback = Silent()
+    for _ in range(2):
+        assert engine.run(plans, store, callbacks=[callback], device="cpu")
+    assert ["moved to" in message for message in callback.messages] == [True]
 
 
 def test_a_record_that_can_not_be_read_stays(tmp_path: Path) -> None:
