@@ -19,7 +19,7 @@ from grokbench.evaluation.protocol import PROTOCOL, Exam, Outcome
 from grokbench.evaluation.ranks import MEASURES
 from grokbench.tasks import Instance, Task, make_instance, parse_id
 from grokbench.tasks.images import PIXELS, ImageTask
-from grokbench.tasks.task import checked_salt, whole_number
+from grokbench.tasks.task import checked_salt, is_count, whole_number
 
 FEATURE_BOUND = 1e6  # nominal, because ranks don't depend on scale
 LOSSES = ("train_loss", "held_out_loss")
@@ -178,7 +178,7 @@ class GrokVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         logits: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        if (whole_number(num_envs) or 0) < 1:
+        if not is_count(num_envs):
             raise ActionError(f"num_envs is the number of seeds, a whole number from 1 up, got {num_envs!r}")
         self.task = _task(task, budget)
         self.num_envs = int(num_envs)

@@ -1,6 +1,5 @@
 """Recipes: an agent with every hyperparameter set, found by name, by file or by class."""
 
-import contextlib
 import hashlib
 import inspect
 import json
@@ -22,6 +21,7 @@ from grokbench.agents.sources import Sources
 from grokbench.agents.targets import is_baseline, line_of, load_target, name_of, normalized, own_target
 from grokbench.agents.texts import decoded, encodable, text_bytes
 from grokbench.errors import ActionError, AgentError, FaultyAgentError, GrokbenchError, RecipeError
+from grokbench.tasks.task import whole_number
 
 EXACT = 1 << 53  # whole numbers up to here are exact as floats
 LONGEST_NAME = 60
@@ -63,9 +63,8 @@ class Recipe:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The names that its class or function takes, as far as they can be read."""
-        with contextlib.suppress(TypeError, ValueError):
-            return tuple(inspect.signature(self.factory or _load(self.target)).parameters)
-        return ()
+        signature = _signature(self.factory or _load(self.target))
+        return tuple(signature.parameters) if signature else ()
 
     @property
     def plain_hyperparameters(self) -> dict[str, Any]:
@@ -258,9 +257,7 @@ def _checked_target(target: Any) -> str:
 
 def _check_arguments(factory: Callable[..., Any], hyperparameters: Mapping[str, Any], of: Recipe) -> None:
     """Raise RecipeError unless the class or function takes these hyperparameters."""
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # of a class that isn't written in Python
+    if (signature := _signature(factory)) is None:
         return
     try:
         signature.bind(**hyperparameters)
@@ -270,6 +267,14 @@ def _check_arguments(factory: Callable[..., Any], hyperparameters: Mapping[str, 
         meant = [key for name in hyperparameters for key in known if key.endswith(f".{name}")]
         hint = f"; did you mean {meant[0]}?" if meant else ""
         raise RecipeError(f"{of.target} doesn't accept what {of.name!r} sets: {error}; it takes {accepted}{hint}") from error
+
+
+def _signature(factory: Callable[..., Any]) -> inspect.Signature | None:
+    """What the class or function takes; None for one that isn't written in Python."""
+    try:
+        return inspect.signature(factory)
+    except (TypeError, ValueError):
+        return None
 
 
 def checked_name(name: Any) -> str:
@@ -307,9 +312,9 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_form(base: Any, value: Any) -> Any:
     """The value in the form of the base's: 3.0 for 3 where the base has 0.3. Otherwise 3 and 3.0 would be two agents."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if isinstance(base, float) and is_whole and abs(value) <= EXACT:
-        return float(value)
+    whole = whole_number(value)
+    if isinstance(base, float) and whole is not None and abs(whole) <= EXACT:
+        return float(whole)
     if isinstance(base, list) and isinstance(value, list | tuple) and len(base) == len(value):
         return [_in_form(old, new) for old, new in zip(base, value, strict=True)]
     return value

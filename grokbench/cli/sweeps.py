@@ -97,18 +97,16 @@ def phase(
     """
     from grokbench.results.duplicates import without_duplicates
     from grokbench.results.frames import Runs
-    from grokbench.results.phase import power_law
 
     records, _ = read_runs(folders)
     if not records:
         raise ResultError(f"no runs below {', '.join(map(str, folders))}: make some with `grokbench sweep`")
     runs, chosen = Runs(tuple(without_duplicates(records))), _assignments(where)
-    files = runs.save_phase(out or folders[0] / "phase", x=x, y=y, where=chosen, fit=fit)
+    files, law = runs.save_phase(out or folders[0] / "phase", x=x, y=y, where=chosen, fit=fit)
     print("\n".join(map(str, files)))
     if not any(file.suffix == ".parquet" for file in files):
         print(f"no Parquet file: {install('hub')} adds what writes it", file=sys.stderr)
-    if fit:
-        law = power_law(runs.runs, x, where=chosen)
+    if law is not None:
         print(f"T = {law.factor:.4g} · {x}^{law.exponent:.3f}; 95 % interval of the exponent {law.low:.3f} to {law.high:.3f}")
     return 0
 

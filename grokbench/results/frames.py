@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from grokbench.errors import RecordError, ResultError
 from grokbench.evaluation.rows import COLUMNS, NAMES, exam_row
 from grokbench.results.duplicates import without_duplicates
 from grokbench.results.files import base_path, with_ending, write_files
-from grokbench.results.phase import phase_table, phase_title, power_law
+from grokbench.results.phase import PowerLaw, phase_table, phase_title, power_law
 from grokbench.results.tables import report
 from grokbench.runs.records import Cost, OutcomeRecord, RunRecord
 from grokbench.runs.store import find_records
@@ -26,6 +26,26 @@ OUTCOMES = (*OutcomeRecord.model_fields, *Cost.model_fields)
 RUN_COLUMNS = (*NAMES[1:], "code", "incomplete", *OUTCOMES, "budget", "exam_grid")  # beside parts of tasks, hyperparameters
 WHOLE_NUMBERS = ("steps_to_memorize", "first_crossing", "steps_to_generalize", "examples", "flops", "parameters")
 NUMBERS = ("passing_share", "final_rank", "rank_at_generalization")
+
+
+class SavedPhase(NamedTuple):
+    """A phase diagram on disk.
+
+    Attributes:
+        files: the written files.
+        law: the fit that was asked for, else None.
+    """
+
+    files: list[Path]
+    law: PowerLaw | None
+
+
+class _Phase(NamedTuple):
+    """A phase diagram: its table, the fit that was asked for, and the figure."""
+
+    table: pd.DataFrame
+    law: PowerLaw | None
+    figure: "Figure"
 
 
 @dataclass(frozen=True)
@@ -149,32 +169,25 @@ class Runs(Sequence[RunResult]):
         Raises:
             ResultError: there is no such name, the runs differ in more, or the fit has too few points or two axes.
         """
-        from grokbench.results.phase_plots import phase_figure
-
-        if fit and y is not None:
-            raise ResultError("a power law is fitted over one thing that varies: leave out y, or the fit")
-        table = self.phase_table(x, y, where=where)
-        law = power_law(self.runs, x, where=where) if fit else None
-        return phase_figure(table, law, title=phase_title(self.runs, where=where))
+        return self._phase(x, y, where, fit).figure
 
     def save_phase(
         self, path: str | Path, *, x: str, y: str | None = None, where: Mapping[str, Any] | None = None, fit: bool = False
-    ) -> list[Path]:
+    ) -> "SavedPhase":
         """Write the phase diagram as `<path>.png`, `.svg` and `.html`, and its table as `.csv` and, with pyarrow, `.parquet`.
 
         In a folder the files are called `phase`. The page shows the curves of the setting under the pointer. The arguments are
         those of `phase`, and so are the errors.
 
         Returns:
-            The written files.
+            The written files, and the fit.
 
         Raises:
             ResultError: a file can't be written.
         """
         from grokbench.results.phase_page import phase_page
 
-        base, table = base_path(Path(path), "phase"), self.phase_table(x, y, where=where)
-        figure = self.phase(x, y, where=where, fit=fit)
+        table, law, figure = self._phase(x, y, where, fit)
         page = phase_page(self.runs, [run.exams for run in self], table, x, y, where or {})
         writers: dict[str, Callable[[Path], Any]] = {
             "png": partial(figure.savefig, dpi=150),
@@ -185,7 +198,17 @@ class Runs(Sequence[RunResult]):
         }
         if find_spec("pyarrow") is None:
             del writers["parquet"]
-        return write_files({with_ending(base, ending): write for ending, write in writers.items()})
+        base = base_path(Path(path), "phase")
+        return SavedPhase(write_files({with_ending(base, ending): write for ending, write in writers.items()}), law)
+
+    def _phase(self, x: str, y: str | None, where: Mapping[str, Any] | None, fit: bool) -> "_Phase":
+        from grokbench.results.phase_plots import phase_figure
+
+        if fit and y is not None:
+            raise ResultError("a power law is fitted over one thing that varies: leave out y, or the fit")
+        table = self.phase_table(x, y, where=where)
+        law = power_law(self.runs, x, where=where) if fit else None
+        return _Phase(table, law, phase_figure(table, law, title=phase_title(self.runs, where=where)))
 
     def __repr__(self) -> str:
         return f"Runs({len(self)} runs of {len({record.task for record in self.records})} tasks)"

@@ -116,7 +116,7 @@ def phase_table(runs: pd.DataFrame, x: str, y: str | None = None, *, where: Mapp
         first = others[0]
         values = sorted(set(runs[first].map(comparable)) - {""}, key=str)
         raise ResultError(f"the runs differ in {', '.join(others)} too: choose with where, for example {first}={values[0]}")
-    rows = [dict(zip(axes, key, strict=True)) | _row(members) for key, members in keyed.groupby(axes, sort=True, dropna=False)]
+    rows = [dict(zip(axes, key, strict=True)) | _row(members) for key, members in keyed.groupby(axes, sort=True)]
     return pd.DataFrame(rows)[[*reversed(axes), *_row(runs)]]
 
 

@@ -123,6 +123,6 @@ def repeats(claimed: TimesByTask, again: TimesByTask, budgets: Mapping[str, floa
     differences: list[float] = []
     for task, times in again.items():
         old, new = np.array(claimed[task], dtype=float), np.array(times, dtype=float)
-        if_honest = np.minimum(ALLOWED_SPEEDUP * old, budgets[task])  # the true times, if the claims are too fast
-        differences += np.log(new / if_honest)[old < budgets[task]].tolist()
+        true = np.minimum(ALLOWED_SPEEDUP * old, budgets[task])  # if the claims are too fast
+        differences += np.log(new / true)[old < budgets[task]].tolist()
     return not differences or below_zero_p(differences) < SIGNIFICANCE

@@ -22,8 +22,8 @@ class Callback:
     has random numbers of its own.
 
     Attributes:
-        is_harmless: whether it draws no random numbers and changes nothing that it gets, so that it needs neither. That saves
-            a third of a millisecond at every exam.
+        is_harmless: whether it draws no random numbers and changes nothing that it gets. Then it needs neither, which saves
+            time at every exam.
     """
 
     is_harmless: bool = False

@@ -14,10 +14,10 @@ from grokbench.hub.board import export_board, push_board
 from grokbench.hub.client import Repository
 from grokbench.hub.pulls import check_hub_pull_request
 from grokbench.hub.submit import open_hub_pull_request
+from tests.support.committed import LEADERBOARD
 from tests.support.entries import good_runs, write_good_entry
 
 REPO = os.environ.get("GROKBENCH_LIVE_HUB", "")
-LEADERBOARD = Path(__file__).resolve().parents[2] / "leaderboard"
 
 
 @pytest.mark.skipif(not REPO, reason="the real Hub is asked only with GROKBENCH_LIVE_HUB=OWNER/NAME")
