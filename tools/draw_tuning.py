@@ -41,7 +41,7 @@ def draw(methods: Mapping[str, Tuning]) -> Figure:
     axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, frameon=False, loc="outside upper center", ncols=2)
     return figure
 
 

@@ -1,6 +1,6 @@
 """The figure of a tuning: its settings over learning rate and weight decay, and what more settings bring."""
 
-from math import exp
+from math import ceil, exp, floor, log10
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from grokbench.results.plots import tidy
 from grokbench.sweeps.space import OFF_SHARE
 from grokbench.sweeps.tuning import COUNTS, PUBLISHED, Tuning, expected_steps, log_steps
+
+MOST_TICKS = 5
 
 
 def tuning_figure(tuning: Tuning) -> Figure:
@@ -31,6 +33,15 @@ def tuning_figure(tuning: Tuning) -> Figure:
     return figure
 
 
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten from low to high, and three times those where that makes at most five."""
+    exponents = range(floor(log10(low)), ceil(log10(high)) + 1)
+    powers = [float(f"1e{exponent}") for exponent in exponents]
+    finer = [float(f"{digit}e{exponent}") for exponent in exponents for digit in (1, 3)]
+    within = [[value for value in values if low <= value <= high] for values in (finer, powers)]
+    return next((values for values in within if len(values) <= MOST_TICKS), within[-1])
+
+
 def _draw_settings(figure: Figure, axes: Axes, tuning: Tuning) -> None:
     rate, *others = tuning.space.dimensions
     decay = next((dimension for dimension in others if dimension.name.endswith("weight_decay")), None)
@@ -46,7 +57,7 @@ def _draw_settings(figure: Figure, axes: Axes, tuning: Tuning) -> None:
         axes.scatter(x[at], y[at], s=170, marker=marker, facecolors="none", edgecolors="#d62728", label=label, linewidths=1.4)
     axes.set(xscale="log", xlabel="learning rate", ylabel="weight decay")
     if decay:
-        values = (0.1, 0.3, 1.0, 3.0, 10.0)
+        values = _ticks(decay.low, decay.high)
         axes.set_yticks([OFF_SHARE / 2, *map(decay.place, values)], ["off", *(f"{value:g}" for value in values)])
         axes.axhline(OFF_SHARE, color="#cccccc", linewidth=0.8)
     axes.set_ylim(-0.03, 1.03)

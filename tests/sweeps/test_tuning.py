@@ -154,6 +154,20 @@ def test_a_tuning_says_what_it_chose() -> None:
     assert len(tuning_figure(made_up(Space.of(find_recipe("transformer")))).axes) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [("adamw", ["off", "0.1", "0.3", "1", "3", "10"]), ("adam", ["off", "1e-05", "0.0001", "0.001", "0.01"])],
+)
+def test_the_axis_of_the_decay_is_its_range(name: str, labels: list[str]) -> None:
+    """A decay that is added to the gradient has another one. The ticks are where the space has these values."""
+    optimizer = {"name": name, "lr": 1e-3, "weight_decay": 1e-3, "betas": [0.9, 0.98]}
+    space = Space.of(recipe("transformer", optimizer=optimizer))
+    settings = tuning_figure(made_up(space)).axes[0]
+    assert [label.get_text() for label in settings.get_yticklabels()] == labels
+    (decay,) = (dimension for dimension in space.dimensions if dimension.name == "optimizer.weight_decay")
+    assert settings.get_yticks()[1:].tolist() == [decay.place(float(label)) for label in labels[1:]]
+
+
 class Told(Callback):
     """Keeps what a display is told."""
 
